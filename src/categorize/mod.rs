@@ -1,0 +1,1 @@
+//! The trait `Categorizer` and the engines behind the stages.

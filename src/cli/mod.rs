@@ -1,0 +1,40 @@
+//! The command line: one file per subcommand, each `Options` + `run`.
+
+use clap::{Parser, Subcommand};
+
+use crate::config;
+
+/// Categorizes bank transactions, and says which lever to pull next to categorize them better.
+#[derive(Debug, Parser)]
+#[command(name = "txcat", version, propagate_version = true)]
+pub struct Cli {
+    /// Settings that every subcommand shares.
+    #[command(flatten)]
+    pub settings: Settings,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Settings that every subcommand shares.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Settings {
+    /// Which Postgres.
+    #[command(flatten)]
+    pub database: config::Database,
+    /// Which models and prompts.
+    #[command(flatten)]
+    pub models: config::Models,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {}
+
+/// Runs one command.
+///
+/// # Errors
+/// Whatever the command could not do, in one sentence with its causes.
+pub async fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {}
+}

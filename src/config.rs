@@ -1,0 +1,74 @@
+//! Settings in sections, each a set of command-line options: flag, then environment, then default.
+
+use std::{fmt, net::SocketAddr, path::PathBuf};
+
+use clap::Args;
+
+/// Which Postgres.
+#[derive(Debug, Clone, Args)]
+pub struct Database {
+    /// Postgres to use. Without one, a private Postgres is started in the data folder.
+    #[arg(long = "database-url", env = "DATABASE_URL", value_name = "URL", hide_env_values = true, global = true)]
+    pub url: Option<Secret>,
+
+    /// Where txcat keeps its private Postgres and what it downloads.
+    /// [default: the XDG data folder, or /var/lib/txcat for root]
+    #[arg(long = "data-dir", env = "TXCAT_DATA_DIR", value_name = "DIR", global = true)]
+    pub data_dir: Option<PathBuf>,
+
+    /// Most connections held open.
+    #[arg(long = "database-connections", env = "TXCAT_DATABASE_CONNECTIONS", default_value_t = 10, global = true)]
+    pub max_connections: u32,
+}
+
+/// Which models and prompts, and where.
+#[derive(Debug, Clone, Args)]
+pub struct Models {
+    /// Folder of the base encoders; see `models/manifest.toml`.
+    #[arg(long = "models-dir", env = "TXCAT_MODELS_DIR", value_name = "DIR", default_value = "models", global = true)]
+    pub dir: PathBuf,
+
+    /// A local copy of the base encoder (config.json, tokenizer.json, model.safetensors) to use instead of fetching it.
+    #[arg(long = "encoder-dir", env = "TXCAT_ENCODER_DIR", value_name = "DIR", global = true)]
+    pub encoder: Option<PathBuf>,
+}
+
+/// Where to listen.
+#[derive(Debug, Clone, Args)]
+pub struct Listen {
+    /// Address to listen on. Any address but loopback needs an API key in the database.
+    #[arg(long, env = "TXCAT_BIND", default_value = "127.0.0.1:8080")]
+    pub bind: SocketAddr,
+}
+
+/// A setting that is never printed.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The value, for the one call that needs it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(value: String) -> Self {
+        Self(value)
+    }
+}
+
+impl std::str::FromStr for Secret {
+    type Err = std::convert::Infallible;
+
+    fn from_str(value: &str) -> Result<Self, Self::Err> {
+        Ok(Self(value.to_owned()))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}

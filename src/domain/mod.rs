@@ -1,0 +1,22 @@
+//! What a transaction, a category and a prediction *are*.
+//!
+//! Pure: no async, no SQL, no HTTP, no tensors. Everything here can be read, tested and reasoned
+//! about without a machine around it, and every other module speaks in these types.
+
+pub mod descriptor;
+pub mod enrichment;
+pub mod merchant;
+pub mod money;
+pub mod prediction;
+pub mod review;
+pub mod taxonomy;
+pub mod transaction;
+
+pub use descriptor::{Descriptor, DescriptorKey};
+pub use enrichment::{EnrichedTransaction, Enrichment, HistoryEntry, UserHistory};
+pub use merchant::{Merchant, MerchantMatch};
+pub use money::{Currency, Money};
+pub use prediction::{Prediction, Provenance};
+pub use review::{Correction, CorrectionScope, ReviewStatus};
+pub use taxonomy::{Category, Slug, Taxonomy};
+pub use transaction::{AccountId, Direction, Transaction, TransactionId};

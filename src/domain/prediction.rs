@@ -1,0 +1,98 @@
+//! What a categorizer said about one transaction, and where that came from.
+//!
+//! A prediction is append-only: corrections stand beside it, so accuracy is a query over the pair.
+
+use serde::{Deserialize, Serialize};
+
+use super::Slug;
+
+/// A category and the probability that it is right.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Scored {
+    /// Which category.
+    pub category: Slug,
+    /// Calibrated probability, in `[0, 1]`.
+    pub confidence: f32,
+}
+
+/// What made a prediction: enough to make it again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// The stage it ran in, such as `adapter`.
+    pub stage: String,
+    /// The engine and its content hash, such as `adapter:demo@1f3a9c02`.
+    pub engine: String,
+    /// The taxonomy version the answer comes from.
+    pub taxonomy: String,
+    /// Hash of the text the engine saw, hexadecimal; see [`TextHash`].
+    pub text: TextHash,
+}
+
+/// SHA-256 of a rendered text, shortened to 128 bits: the key under which the text is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TextHash(#[serde(with = "hex::serde")] [u8; 16]);
+
+/// One reason for an answer, in the engine's own terms.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Evidence {
+    /// A labelled example that lies nearest to the transaction.
+    Example {
+        /// The example's text.
+        text: String,
+        /// Its category.
+        category: Slug,
+        /// Cosine similarity, in `[-1, 1]`.
+        similarity: f32,
+    },
+    /// A category description that lies nearest to the transaction.
+    Description {
+        /// Whose description.
+        category: Slug,
+        /// Cosine similarity, in `[-1, 1]`.
+        similarity: f32,
+    },
+    /// Earlier transactions of this account with the same key, whose category was known.
+    History {
+        /// Their category.
+        category: Slug,
+        /// How many.
+        count: u32,
+    },
+    /// The merchant directory.
+    Merchant {
+        /// The merchant's name.
+        name: String,
+        /// The category its kind maps to.
+        category: Slug,
+    },
+    /// Labelled rows with this descriptor key that the adapter was trained on.
+    KnownKey {
+        /// Their most frequent category.
+        category: Slug,
+        /// How many rows.
+        count: u32,
+    },
+    /// The adapter's encoder and what it had without the other parts.
+    Encoder {
+        /// Its own first choice.
+        category: Slug,
+        /// Its own probability for it.
+        confidence: f32,
+    },
+}
+
+/// One answer: a category, how sure, what else it could be, why, and from what.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prediction {
+    /// The first choice.
+    pub category: Slug,
+    /// Calibrated probability that it is right, in `[0, 1]`.
+    pub confidence: f32,
+    /// The next best, best first, at most four.
+    pub alternatives: Vec<Scored>,
+    /// What decided.
+    pub evidence: Vec<Evidence>,
+    /// What made it.
+    pub provenance: Provenance,
+}

@@ -1,0 +1,1 @@
+//! Finds or starts the Postgres that a laptop or a test uses.

@@ -1,0 +1,1 @@
+//! What is known around a transaction: merchant directory, user history.

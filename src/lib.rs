@@ -1,0 +1,35 @@
+//! `txcat` categorizes bank transactions, and tells the team that runs it which lever to pull next
+//! to categorize them better.
+//!
+//! The map, in dependency order; `ARCHITECTURE.md` walks one transaction through it.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`domain`] | what a transaction, a category and a prediction are; pure |
+//! | [`config`], [`clock`] | settings: flag, then environment, then default; the wall clock |
+//! | [`embedded`] | finds or starts the Postgres that a laptop or a test uses |
+//! | [`store`] | all the SQL |
+//! | [`access`] | who is asking, and what they may do |
+//! | [`model`] | base encoder, LoRA adapters, training; nobody outside sees a tensor |
+//! | [`prompt`] | prompt folders, versioned by content |
+//! | [`enrich`] | merchant directory and user history around a transaction |
+//! | [`categorize`] | the trait `Categorizer` and the engines behind the stages |
+//! | [`pipeline`] | the way of a transaction: ingest, enrich, categorize, route, record |
+//! | [`evaluate`] | data sets, metrics, eval runs |
+//! | [`http`] | the JSON API |
+//! | [`cli`] | one file per subcommand |
+
+pub mod access;
+pub mod categorize;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod domain;
+pub mod embedded;
+pub mod enrich;
+pub mod evaluate;
+pub mod http;
+pub mod model;
+pub mod pipeline;
+pub mod prompt;
+pub mod store;

@@ -1,0 +1,1 @@
+//! Base encoder, LoRA adapters, training; nobody outside sees a tensor.

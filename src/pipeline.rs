@@ -1,0 +1,1 @@
+//! The way of a transaction: ingest, enrich, categorize, route, record.

@@ -1,0 +1,1 @@
+//! Prompt folders, versioned by content.
