@@ -12,11 +12,11 @@ pub mod review;
 pub mod taxonomy;
 pub mod transaction;
 
-pub use descriptor::{Descriptor, DescriptorKey};
+pub use descriptor::{Descriptor, DescriptorKey, InvalidDescriptor};
 pub use enrichment::{EnrichedTransaction, Enrichment, HistoryEntry, UserHistory};
 pub use merchant::{Merchant, MerchantMatch};
 pub use money::{Currency, Money};
-pub use prediction::{Prediction, Provenance};
+pub use prediction::{Prediction, Provenance, TextHash};
 pub use review::{Correction, CorrectionScope, ReviewStatus};
 pub use taxonomy::{Category, Slug, Taxonomy};
 pub use transaction::{AccountId, Direction, Transaction, TransactionId};

@@ -2,7 +2,10 @@
 //!
 //! A prediction is append-only: corrections stand beside it, so accuracy is a query over the pair.
 
+use std::{fmt, str::FromStr};
+
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::Slug;
 
@@ -31,6 +34,37 @@ pub struct Provenance {
 /// SHA-256 of a rendered text, shortened to 128 bits: the key under which the text is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TextHash(#[serde(with = "hex::serde")] [u8; 16]);
+
+impl TextHash {
+    /// The hash of a rendered text.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        let mut short = [0; 16];
+        short.copy_from_slice(&Sha256::digest(text)[..16]);
+        Self(short)
+    }
+}
+
+impl fmt::Display for TextHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+/// Text that is not 32 hexadecimal digits.
+#[derive(Debug, thiserror::Error)]
+#[error("must be 32 hexadecimal digits")]
+pub struct InvalidTextHash(#[source] hex::FromHexError);
+
+impl FromStr for TextHash {
+    type Err = InvalidTextHash;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTextHash> {
+        let mut hash = [0; 16];
+        hex::decode_to_slice(text, &mut hash).map_err(InvalidTextHash)?;
+        Ok(Self(hash))
+    }
+}
 
 /// One reason for an answer, in the engine's own terms.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
