@@ -1,1 +1,5 @@
 //! One integration binary: real Postgres, real HTTP.
+
+mod directions;
+mod house;
+mod source;
