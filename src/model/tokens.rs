@@ -1,0 +1,30 @@
+//! Texts to token ids, with the base encoder's own tokenizer.
+
+use std::path::Path;
+
+use super::Error;
+
+/// Texts are cut here: long enough for any enriched statement line, short enough for a bounded batch.
+pub(super) const MAX_TOKENS: usize = 96;
+
+/// The base encoder's tokenizer, with truncation and without padding.
+#[derive(Debug, Clone)]
+pub(super) struct Tokenizer(tokenizers::Tokenizer);
+
+impl Tokenizer {
+    pub(super) fn load(path: &Path) -> Result<Self, Error> {
+        let malformed = |source| Error::Malformed { path: path.to_owned(), what: "tokenizer", source };
+        let mut tokenizer = tokenizers::Tokenizer::from_file(path).map_err(malformed)?;
+        let truncation = tokenizers::TruncationParams { max_length: MAX_TOKENS, ..Default::default() };
+        tokenizer.with_truncation(Some(truncation)).map_err(malformed)?;
+        tokenizer.with_padding(None);
+        Ok(Self(tokenizer))
+    }
+
+    /// Token ids of each text, `[CLS]` and `[SEP]` included: at least 2, at most [`MAX_TOKENS`].
+    pub(super) fn encode(&self, texts: &[String]) -> Result<Vec<Vec<u32>>, Error> {
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let encodings = self.0.encode_batch_fast(texts, true).map_err(Error::Tokenize)?;
+        Ok(encodings.iter().map(|encoding| encoding.get_ids().to_vec()).collect())
+    }
+}
