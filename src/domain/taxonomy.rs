@@ -225,6 +225,7 @@ struct File {
 /// A line of `categories.csv`.
 #[derive(Deserialize)]
 struct Row {
+    #[serde(alias = "category")]
     slug: Slug,
     description: String,
 }

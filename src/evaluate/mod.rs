@@ -1,1 +1,15 @@
-//! Data sets, metrics, eval runs.
+//! Data sets, metrics, eval runs: what was measured, on which rows, with which labels.
+//!
+//! [`dataset`] reads a folder, [`labels`] chooses which rows' labels are bought, [`corpus`] joins the
+//! two into what training and evaluation may know; [`run`] puts stages to a file's rows, [`peers`]
+//! reads what other programs answered, [`metrics`] and [`paired`] do the arithmetic, [`report`] prints.
+
+pub mod corpus;
+pub mod dataset;
+pub mod labels;
+pub mod metrics;
+pub mod paired;
+pub mod peers;
+pub mod report;
+pub mod scored;
+pub mod timelines;

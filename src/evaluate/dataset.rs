@@ -1,0 +1,387 @@
+//! A data set's folder: `categories.csv`, `pool`, `dev` and any number of `test_*`, as `.csv` or `.csv.gz`.
+//!
+//! Columns: `id, posted_on, account_id, descriptor, amount, direction, currency, category`, optionally
+//! `ledger, mcc, country, channel, counterparty`; others are passed over. Files are streamed, and a
+//! test file is opened only by whoever asks for its rows. Reading [`Transactions`] never looks at the
+//! category column; [`Rows::next_where`] looks at it for chosen rows only, so that the pool's labels stay unseen
+//! until they are bought.
+
+use std::{
+    collections::BTreeMap,
+    error::Error as StdError,
+    fs::File,
+    io::{self, BufReader, Read},
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+};
+
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use flate2::read::MultiGzDecoder;
+use rust_decimal::Decimal;
+use sha2::{Digest, Sha256};
+
+use crate::domain::{Descriptor, Money, Slug, Taxonomy, Transaction, taxonomy, transaction::Status};
+
+/// Why a data set can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The folder lacks a file.
+    #[error("{} has no {name}.csv or {name}.csv.gz", dir.display())]
+    Missing {
+        /// The folder.
+        dir: PathBuf,
+        /// The file's name without its ending.
+        name: String,
+    },
+    /// The file can't be opened or read.
+    #[error("can't read {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is no CSV of one shape.
+    #[error("{}: not a table of comma-separated values", path.display())]
+    Csv {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: csv::Error,
+    },
+    /// A column is missing.
+    #[error("{} has no column `{column}`", path.display())]
+    Column {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: &'static str,
+    },
+    /// A field is refused.
+    #[error("{} line {line}: `{column}`", path.display())]
+    Field {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// The column.
+        column: &'static str,
+        /// Why.
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    /// A category that `categories.csv` does not name.
+    #[error("{} line {line}: categories.csv has no `{category}`", path.display())]
+    Category {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// What stands there.
+        category: Slug,
+    },
+    /// `categories.csv` is no taxonomy.
+    #[error("can't use {}", path.display())]
+    Taxonomy {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: taxonomy::Error,
+    },
+}
+
+/// One file of a data set. Holding it opens nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataFile {
+    /// Its name without the ending: `pool`, `dev`, `test_recent`.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+impl DataFile {
+    /// SHA-256 of the file as it lies on disk, hexadecimal.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn sha256(&self) -> Result<String, Error> {
+        let failed = |source| Error::Io { path: self.path.clone(), source };
+        let mut hash = Sha256::new();
+        io::copy(&mut File::open(&self.path).map_err(failed)?, &mut hash).map_err(failed)?;
+        Ok(hex::encode(hash.finalize()))
+    }
+}
+
+/// A row and what it really is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// The row.
+    pub transaction: Transaction,
+    /// Its true category.
+    pub category: Slug,
+}
+
+/// A data set's folder.
+#[derive(Debug, Clone)]
+pub struct Dataset {
+    dir: PathBuf,
+    taxonomy: Arc<Taxonomy>,
+    files: BTreeMap<String, DataFile>,
+}
+
+impl Dataset {
+    /// Lists the folder and reads `categories.csv`; opens nothing else.
+    ///
+    /// # Errors
+    /// When the folder lacks `categories.csv`, `pool` or `dev`, or the categories are no taxonomy.
+    pub fn open(dir: &Path) -> Result<Self, Error> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| Error::Io { path, source }
+        };
+        let mut files = BTreeMap::new();
+        for entry in std::fs::read_dir(dir).map_err(failed(dir))? {
+            let path = entry.map_err(failed(dir))?.path();
+            let Some(file_name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+            let Some(name) = file_name.strip_suffix(".gz").unwrap_or(file_name).strip_suffix(".csv") else { continue };
+            if name == "pool" || name == "dev" || name.starts_with("test_") {
+                // With both at hand, the plain file wins: it is the one a person edits.
+                let plain = !file_name.ends_with(".gz");
+                if plain || !files.contains_key(name) {
+                    files.insert(name.to_owned(), DataFile { name: name.to_owned(), path: path.clone() });
+                }
+            }
+        }
+        let path = dir.join("categories.csv");
+        let text = File::open(&path).map_err(failed(&path))?;
+        // The name is no folder's: the same categories in another folder are the same taxonomy.
+        let taxonomy =
+            Taxonomy::from_categories_csv(text, "categories").map_err(|source| Error::Taxonomy { path, source })?;
+        let dataset = Self { dir: dir.to_owned(), taxonomy: Arc::new(taxonomy), files };
+        dataset.file("pool")?;
+        dataset.file("dev")?;
+        Ok(dataset)
+    }
+
+    /// The categories it brings.
+    #[must_use]
+    pub fn taxonomy(&self) -> &Arc<Taxonomy> {
+        &self.taxonomy
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// One of its files.
+    ///
+    /// # Errors
+    /// When the folder has none of that name.
+    pub fn file(&self, name: &str) -> Result<&DataFile, Error> {
+        self.files.get(name).ok_or_else(|| Error::Missing { dir: self.dir.clone(), name: name.to_owned() })
+    }
+
+    /// Its test files, by name. They are not opened.
+    pub fn tests(&self) -> impl Iterator<Item = &DataFile> {
+        self.files.values().filter(|file| file.name.starts_with("test_"))
+    }
+
+    /// Streams a file's rows without their categories.
+    ///
+    /// # Errors
+    /// When the file can't be opened or lacks a column.
+    pub fn transactions(&self, file: &DataFile) -> Result<Transactions, Error> {
+        Records::open(file).map(Transactions)
+    }
+
+    /// Streams a file's rows with their categories.
+    ///
+    /// # Errors
+    /// When the file can't be opened or lacks a column.
+    pub fn rows(&self, file: &DataFile) -> Result<Rows, Error> {
+        Ok(Rows { records: Records::open(file)?, taxonomy: Arc::clone(&self.taxonomy) })
+    }
+}
+
+/// A file's rows without their categories, one at a time.
+pub struct Transactions(Records);
+
+impl Iterator for Transactions {
+    type Item = Result<Transaction, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.0.advance() {
+            Ok(true) => Some(self.0.transaction()),
+            Ok(false) => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+/// A file's rows with their categories, one at a time.
+pub struct Rows {
+    records: Records,
+    taxonomy: Arc<Taxonomy>,
+}
+
+impl Rows {
+    /// The next row whose id `wanted` keeps; of the others, nothing but the id is looked at.
+    pub fn next_where(&mut self, wanted: impl Fn(&str) -> bool) -> Option<Result<Row, Error>> {
+        loop {
+            match self.records.advance() {
+                Ok(true) if wanted(self.records.id()) => return Some(self.row()),
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+
+    fn row(&self) -> Result<Row, Error> {
+        let transaction = self.records.transaction()?;
+        let category: Slug = self.records.parsed("category", self.records.columns.category)?;
+        if self.taxonomy.index_of(&category).is_none() {
+            return Err(Error::Category { path: self.records.path.clone(), line: self.records.line(), category });
+        }
+        Ok(Row { transaction, category })
+    }
+}
+
+impl Iterator for Rows {
+    type Item = Result<Row, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_where(|_| true)
+    }
+}
+
+/// Where each column stands.
+struct Columns {
+    id: usize,
+    posted_on: usize,
+    account_id: usize,
+    descriptor: usize,
+    amount: usize,
+    direction: usize,
+    currency: usize,
+    category: usize,
+    mcc: Option<usize>,
+    country: Option<usize>,
+    channel: Option<usize>,
+    counterparty: Option<usize>,
+}
+
+/// The file under the two iterators: one record at a time, parsed on demand.
+struct Records {
+    path: PathBuf,
+    reader: csv::Reader<Box<dyn Read + Send>>,
+    record: csv::StringRecord,
+    columns: Columns,
+}
+
+impl Records {
+    fn open(file: &DataFile) -> Result<Self, Error> {
+        let path = file.path.clone();
+        let opened = File::open(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
+        let gz = path.extension().is_some_and(|ending| ending == "gz");
+        let text: Box<dyn Read + Send> = if gz {
+            Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(BufReader::new(opened))))
+        } else {
+            Box::new(BufReader::with_capacity(1 << 16, opened))
+        };
+        let mut reader = csv::Reader::from_reader(text);
+        let header = reader.headers().map_err(|source| Error::Csv { path: path.clone(), source })?;
+        let place = |column: &str| header.iter().position(|name| name == column);
+        let needed = |column| place(column).ok_or_else(|| Error::Column { path: path.clone(), column });
+        let columns = Columns {
+            id: needed("id")?,
+            posted_on: needed("posted_on")?,
+            account_id: needed("account_id")?,
+            descriptor: needed("descriptor")?,
+            amount: needed("amount")?,
+            direction: needed("direction")?,
+            currency: needed("currency")?,
+            category: needed("category")?,
+            mcc: place("mcc"),
+            country: place("country"),
+            channel: place("channel"),
+            counterparty: place("counterparty"),
+        };
+        Ok(Self { path, reader, record: csv::StringRecord::new(), columns })
+    }
+
+    fn advance(&mut self) -> Result<bool, Error> {
+        self.reader.read_record(&mut self.record).map_err(|source| Error::Csv { path: self.path.clone(), source })
+    }
+
+    fn line(&self) -> u64 {
+        self.record.position().map_or(0, csv::Position::line)
+    }
+
+    fn id(&self) -> &str {
+        self.text(self.columns.id)
+    }
+
+    fn text(&self, column: usize) -> &str {
+        self.record.get(column).unwrap_or_default()
+    }
+
+    fn refused(&self, column: &'static str, source: impl StdError + Send + Sync + 'static) -> Error {
+        Error::Field { path: self.path.clone(), line: self.line(), column, source: Box::new(source) }
+    }
+
+    fn parsed<T: FromStr<Err: StdError + Send + Sync + 'static>>(
+        &self,
+        name: &'static str,
+        column: usize,
+    ) -> Result<T, Error> {
+        self.text(column).parse().map_err(|source| self.refused(name, source))
+    }
+
+    fn optional<T: FromStr<Err: StdError + Send + Sync + 'static>>(
+        &self,
+        name: &'static str,
+        column: Option<usize>,
+    ) -> Result<Option<T>, Error> {
+        match column {
+            Some(column) if !self.text(column).is_empty() => self.parsed(name, column).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn transaction(&self) -> Result<Transaction, Error> {
+        let columns = &self.columns;
+        let amount: Decimal = self.parsed("amount", columns.amount)?;
+        let currency = self.parsed("currency", columns.currency)?;
+        Ok(Transaction {
+            id: self.parsed("id", columns.id)?,
+            account_id: self.parsed("account_id", columns.account_id)?,
+            posted_at: timestamp(self.text(columns.posted_on))
+                .map_err(|source| self.refused("posted_on", source))?,
+            amount: Money::new(amount, currency).map_err(|source| self.refused("amount", source))?,
+            direction: self.parsed("direction", columns.direction)?,
+            descriptor: Descriptor::parse(self.text(columns.descriptor))
+                .map_err(|source| self.refused("descriptor", source))?,
+            mcc: self.optional("mcc", columns.mcc)?,
+            country: self.optional("country", columns.country)?,
+            channel: self.optional("channel", columns.channel)?,
+            counterparty: self.optional("counterparty", columns.counterparty)?,
+            status: Status::Posted,
+            replaces: None,
+        })
+    }
+}
+
+/// A date (midnight UTC) or an RFC 3339 time.
+///
+/// # Errors
+/// When the text is neither.
+pub fn timestamp(text: &str) -> Result<DateTime<Utc>, chrono::ParseError> {
+    match text.parse::<NaiveDate>() {
+        Ok(date) => Ok(date.and_time(NaiveTime::MIN).and_utc()),
+        Err(error) if text.len() <= "2018-07-01".len() => Err(error),
+        Err(_) => DateTime::parse_from_rfc3339(text).map(|time| time.to_utc()),
+    }
+}
