@@ -358,8 +358,7 @@ impl Records {
         Ok(Transaction {
             id: self.parsed("id", columns.id)?,
             account_id: self.parsed("account_id", columns.account_id)?,
-            posted_at: timestamp(self.text(columns.posted_on))
-                .map_err(|source| self.refused("posted_on", source))?,
+            posted_at: timestamp(self.text(columns.posted_on)).map_err(|source| self.refused("posted_on", source))?,
             amount: Money::new(amount, currency).map_err(|source| self.refused("amount", source))?,
             direction: self.parsed("direction", columns.direction)?,
             descriptor: Descriptor::parse(self.text(columns.descriptor))

@@ -96,8 +96,7 @@ pub fn calibration_error(rows: &[Scored]) -> f64 {
     (0..BINS)
         .map(|bin| &sorted[bin * n / BINS..(bin + 1) * n / BINS])
         .map(|rows| {
-            let gap: f64 =
-                rows.iter().map(|row| f64::from(u8::from(row.correct())) - f64::from(row.confidence)).sum();
+            let gap: f64 = rows.iter().map(|row| f64::from(u8::from(row.correct())) - f64::from(row.confidence)).sum();
             gap.abs() / n as f64
         })
         .filter(|gap| gap.is_finite())

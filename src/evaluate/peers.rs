@@ -111,9 +111,8 @@ pub fn score(peer: &Peer, ours: &FileScore, taxonomy: &Taxonomy, dev: Option<&Fi
         .iter()
         .map(|item| {
             let id = item.id.as_str();
-            let answer = answers
-                .get(id)
-                .ok_or_else(|| Error::Unanswered { path: peer.path.clone(), id: id.to_owned() })?;
+            let answer =
+                answers.get(id).ok_or_else(|| Error::Unanswered { path: peer.path.clone(), id: id.to_owned() })?;
             let index = answer.category.parse::<Slug>().ok().and_then(|slug| taxonomy.index_of(&slug));
             let index = index.ok_or_else(|| Error::Category {
                 path: peer.path.clone(),

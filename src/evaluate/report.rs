@@ -136,8 +136,21 @@ fn right(text: String) -> Cell {
 pub fn scores(runs: &[Run<'_>]) -> Table {
     let accepted = format!("accepted at {:.0}", 100.0 * COVERAGE_TARGET);
     let mut table = table(&[
-        "stage", "file", "n", "target", "accuracy", "95 % interval", "known keys", "unknown", "macro-F1", "ECE", &accepted,
-        "right of these", "rows/s", "engine", "scored",
+        "stage",
+        "file",
+        "n",
+        "target",
+        "accuracy",
+        "95 % interval",
+        "known keys",
+        "unknown",
+        "macro-F1",
+        "ECE",
+        &accepted,
+        "right of these",
+        "rows/s",
+        "engine",
+        "scored",
     ]);
     for run in runs {
         let known_share = format!(" of {}", percent(run.known_rows as f64 / run.n as f64));
