@@ -1,1 +1,99 @@
-//! The trait `Categorizer` and the engines behind the stages.
+//! The trait [`Categorizer`] and the engines behind the stages.
+//!
+//! A *stage* is a line of `eval/stages.toml`: a name, an engine, how much of the enrichment the
+//! engine may look at, and a target. An engine answers a slice with as many predictions in the
+//! same order, or with an error; it never drops a row.
+
+mod adapter;
+mod calibration;
+mod nearest;
+mod stages;
+
+use futures::future::BoxFuture;
+
+pub use adapter::AdapterCategorizer;
+pub use calibration::Calibration;
+pub use nearest::{LabelledExample, NearestExample};
+pub use stages::{Engine, Sources, Stage, StageEntry, StageFile};
+
+use crate::domain::{EnrichedTransaction, Prediction, Slug, taxonomy};
+
+/// Puts transactions into categories.
+pub trait Categorizer: Send + Sync {
+    /// The engine and its content hash, such as `adapter:demo@1f3a9c02`.
+    fn engine(&self) -> &str;
+
+    /// One prediction for each transaction, in the same order.
+    fn categorize<'a>(&'a self, batch: &'a [EnrichedTransaction]) -> BoxFuture<'a, Result<Vec<Prediction>, Error>>;
+}
+
+/// Why transactions could not be categorized, or a stage could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The encoder or adapter failed.
+    #[error("the model could not answer")]
+    Model(#[from] crate::model::Error),
+    /// The prompt folder can't be used.
+    #[error("the prompt could not be loaded")]
+    Prompt(#[from] crate::prompt::Error),
+    /// The taxonomy can't be used.
+    #[error("the taxonomy could not be loaded")]
+    Taxonomy(#[from] taxonomy::Error),
+    /// `stages.toml` can't be read.
+    #[error("`{path}` can't be read")]
+    StageFile {
+        /// Which file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// `stages.toml` is not of the documented shape.
+    #[error("`{path}` is not a stage file")]
+    StageToml {
+        /// Which file.
+        path: String,
+        /// Why.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// No stage of that name.
+    #[error("there is no stage `{name}`: `eval/stages.toml` has {known}")]
+    UnknownStage {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// The stage needs an adapter, and none was named.
+    #[error("stage `{stage}` needs an adapter: train one (`txcat train`) and name it with `--adapter`")]
+    NoAdapter {
+        /// Which stage.
+        stage: String,
+    },
+    /// An adapter answers in the categories it was trained on.
+    #[error("adapter `{adapter}` was trained on taxonomy {trained}, not on {asked}")]
+    TaxonomyMismatch {
+        /// Which adapter.
+        adapter: String,
+        /// The version it was trained on.
+        trained: String,
+        /// The version in force.
+        asked: String,
+    },
+    /// Nearest example has nothing to compare with.
+    #[error("category `{category}` is not in the taxonomy, but a prompt example uses it")]
+    ForeignExample {
+        /// The example's category.
+        category: Slug,
+    },
+    /// An engine broke its promise of one answer for each row.
+    #[error("engine `{engine}` answered {got} of {asked} rows")]
+    Miscounted {
+        /// Which engine.
+        engine: String,
+        /// Rows asked.
+        asked: usize,
+        /// Rows answered.
+        got: usize,
+    },
+}

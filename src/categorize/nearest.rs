@@ -1,0 +1,174 @@
+//! Nearest example: the embedded default of the prompt stages.
+//!
+//! The embedding of a transaction's text is compared with the embeddings of labelled examples and
+//! of the category descriptions; a category scores as well as its nearest one. It needs no key and
+//! no training. It is no language model, and every prediction says which engine made it.
+
+use futures::{FutureExt, future::BoxFuture};
+use sha2::{Digest, Sha256};
+
+use super::{Categorizer, Error};
+use crate::{
+    domain::{
+        EnrichedTransaction, Enrichment, Prediction, Provenance, Slug, Taxonomy,
+        prediction::{Evidence, Scored, TextHash},
+    },
+    model::Encoder,
+};
+
+/// Softmax temperature over cosine similarities: what a difference in similarity is worth before
+/// [`Calibration`](super::Calibration) turns it into a probability.
+const TEMPERATURE: f32 = 0.05;
+
+/// A description is a sentence about a category, not a statement line: at equal similarity an
+/// example is the better witness.
+const DESCRIPTION_HANDICAP: f32 = 0.1;
+
+/// A transaction whose category is known.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LabelledExample {
+    /// The transaction.
+    pub transaction: EnrichedTransaction,
+    /// What it is.
+    pub category: Slug,
+}
+
+/// Something a transaction is compared with: an example, or a category's description.
+struct Witness {
+    category: usize,
+    /// The example's descriptor; `None` for a description.
+    example: Option<String>,
+}
+
+/// Compares embeddings; see the module's words.
+pub struct NearestExample {
+    engine: String,
+    stage: String,
+    taxonomy: String,
+    slugs: Vec<Slug>,
+    enrichment: Enrichment,
+    encoder: Encoder,
+    witnesses: Vec<Witness>,
+    /// One unit vector for each witness, row by row.
+    embeddings: Vec<Vec<f32>>,
+}
+
+impl NearestExample {
+    /// Embeds the examples and the taxonomy's descriptions.
+    ///
+    /// # Errors
+    /// When an example's category is not in the taxonomy, or the encoder fails.
+    pub async fn new(
+        stage: &str,
+        enrichment: Enrichment,
+        taxonomy: &Taxonomy,
+        examples: &[LabelledExample],
+        encoder: Encoder,
+    ) -> Result<Self, Error> {
+        let mut witnesses = Vec::new();
+        let mut texts = Vec::new();
+        for (category, described) in taxonomy.assignable().iter().enumerate() {
+            witnesses.push(Witness { category, example: None });
+            texts.push(format!("{}: {}", described.name, described.description));
+        }
+        for example in examples {
+            let category = taxonomy
+                .index_of(&example.category)
+                .ok_or_else(|| Error::ForeignExample { category: example.category.clone() })?;
+            let descriptor = example.transaction.transaction.descriptor.raw().to_owned();
+            witnesses.push(Witness { category, example: Some(descriptor) });
+            texts.push(example.transaction.render(enrichment));
+        }
+        let engine = format!("nearest:{stage}@{}", content_hash(&witnesses, &texts, encoder.version()));
+        let embeddings = encoder.embed(texts).await?;
+        Ok(Self {
+            engine,
+            stage: stage.to_owned(),
+            taxonomy: taxonomy.version().to_owned(),
+            slugs: taxonomy.assignable().iter().map(|category| category.slug.clone()).collect(),
+            enrichment,
+            encoder,
+            witnesses,
+            embeddings,
+        })
+    }
+
+    fn answer(&self, text: &str, embedding: &[f32]) -> Prediction {
+        let mut best: Vec<Option<(f32, usize)>> = vec![None; self.slugs.len()];
+        for (i, (witness, other)) in self.witnesses.iter().zip(&self.embeddings).enumerate() {
+            let handicap = if witness.example.is_some() { 0.0 } else { DESCRIPTION_HANDICAP };
+            let score = dot(embedding, other) - handicap;
+            let slot = &mut best[witness.category];
+            if slot.is_none_or(|(so_far, _)| score > so_far) {
+                *slot = Some((score, i));
+            }
+        }
+        let mut ranked: Vec<(usize, f32, usize)> =
+            best.iter().enumerate().filter_map(|(c, slot)| slot.map(|(score, i)| (c, score, i))).collect();
+        ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let top = ranked.first().map_or(0.0, |first| first.1);
+        let total: f32 = ranked.iter().map(|(_, score, _)| ((score - top) / TEMPERATURE).exp()).sum();
+        let scored: Vec<Scored> = ranked
+            .iter()
+            .take(5)
+            .map(|&(category, score, _)| Scored {
+                category: self.slugs[category].clone(),
+                confidence: ((score - top) / TEMPERATURE).exp() / total,
+            })
+            .collect();
+        let evidence = ranked
+            .iter()
+            .take(3)
+            .map(|&(category, _, i)| {
+                let category = self.slugs[category].clone();
+                let similarity = dot(embedding, &self.embeddings[i]);
+                match &self.witnesses[i].example {
+                    Some(text) => Evidence::Example { text: text.clone(), category, similarity },
+                    None => Evidence::Description { category, similarity },
+                }
+            })
+            .collect();
+        Prediction {
+            category: scored[0].category.clone(),
+            confidence: scored[0].confidence,
+            alternatives: scored[1..].to_vec(),
+            evidence,
+            provenance: Provenance {
+                stage: self.stage.clone(),
+                engine: self.engine.clone(),
+                taxonomy: self.taxonomy.clone(),
+                text: TextHash::of(text),
+            },
+        }
+    }
+}
+
+impl Categorizer for NearestExample {
+    fn engine(&self) -> &str {
+        &self.engine
+    }
+
+    fn categorize<'a>(&'a self, batch: &'a [EnrichedTransaction]) -> BoxFuture<'a, Result<Vec<Prediction>, Error>> {
+        async move {
+            let texts: Vec<String> = batch.iter().map(|transaction| transaction.render(self.enrichment)).collect();
+            let embeddings = self.encoder.embed(texts.clone()).await?;
+            Ok(texts.iter().zip(&embeddings).map(|(text, embedding)| self.answer(text, embedding)).collect())
+        }
+        .boxed()
+    }
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(x, y)| x * y).sum()
+}
+
+fn content_hash(witnesses: &[Witness], texts: &[String], encoder: &str) -> String {
+    let mut hasher = Sha256::new();
+    hasher.update(encoder);
+    for (witness, text) in witnesses.iter().zip(texts) {
+        hasher.update(witness.category.to_le_bytes());
+        hasher.update((text.len() as u64).to_le_bytes());
+        hasher.update(text);
+    }
+    hex::encode(&hasher.finalize()[..4])
+}

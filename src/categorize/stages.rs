@@ -1,0 +1,245 @@
+//! `eval/stages.toml`: which stages there are, and how each becomes a running engine.
+
+use std::{collections::HashMap, fs, path::Path, sync::Arc};
+
+use serde::Deserialize;
+
+use super::{AdapterCategorizer, Calibration, Categorizer, Error, LabelledExample, NearestExample};
+use crate::{
+    domain::{
+        AccountId, Descriptor, EnrichedTransaction, Enrichment, Money, Prediction, Taxonomy, Transaction,
+        TransactionId, UserHistory,
+    },
+    model::{AdapterModel, Encoder},
+    prompt::{Example, PromptSet},
+};
+
+/// `eval/stages.toml`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StageFile {
+    /// The stage that answers `POST /v1/transactions`.
+    pub serve: String,
+    /// All stages, in the order of their price.
+    #[serde(rename = "stage")]
+    pub stages: Vec<StageEntry>,
+}
+
+/// One stage as written down.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StageEntry {
+    /// Its name, such as `few_shot`.
+    pub name: String,
+    /// What answers.
+    pub engine: Engine,
+    /// What the engine may look at.
+    pub enrichment: Enrichment,
+    /// The accuracy it is meant to reach, in `[0, 1]`: a target, never a measurement.
+    pub target: f64,
+    /// The prompt folder, relative to the prompts folder.
+    #[serde(default)]
+    pub prompt: Option<String>,
+}
+
+/// What answers in a stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Engine {
+    /// Nearest example among the prompt's own.
+    NearestExample,
+    /// Nearest example among the prompt's own and every labelled transaction at hand.
+    NearestRetrieved,
+    /// A trained adapter.
+    Adapter,
+}
+
+impl StageFile {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// When it can't be read, is not of this shape, or serves a stage that it does not list.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let shown = path.display().to_string();
+        let text = fs::read_to_string(path).map_err(|source| Error::StageFile { path: shown.clone(), source })?;
+        let file: Self =
+            toml::from_str(&text).map_err(|source| Error::StageToml { path: shown, source: Box::new(source) })?;
+        file.entry(&file.serve)?;
+        Ok(file)
+    }
+
+    /// The stage of that name.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn entry(&self, name: &str) -> Result<&StageEntry, Error> {
+        self.stages.iter().find(|stage| stage.name == name).ok_or_else(|| Error::UnknownStage {
+            name: name.to_owned(),
+            known: self.stages.iter().map(|stage| stage.name.as_str()).collect::<Vec<_>>().join(", "),
+        })
+    }
+}
+
+/// What stages are built from.
+pub struct Sources<'a> {
+    /// The closed set of answers.
+    pub taxonomy: &'a Taxonomy,
+    /// The base encoder.
+    pub encoder: Encoder,
+    /// The adapter, where one is named.
+    pub adapter: Option<Arc<AdapterModel>>,
+    /// The folder of prompt versions, `prompts/categorize`.
+    pub prompts: &'a Path,
+    /// Labelled transactions that may be retrieved; for a data set with categories of its own, a
+    /// few of each class also stand in for the prompt's examples.
+    pub labelled: &'a [LabelledExample],
+    /// Fitted on dev, by engine.
+    pub calibrations: &'a HashMap<String, Calibration>,
+}
+
+/// A running stage.
+pub struct Stage {
+    /// Its name.
+    pub name: String,
+    /// The accuracy it is meant to reach.
+    pub target: f64,
+    /// What the engine looks at.
+    pub enrichment: Enrichment,
+    /// From which calibrated confidence on an answer is accepted; `None` sends all to review.
+    pub accept_at: Option<f32>,
+    categorizer: Box<dyn Categorizer>,
+    calibration: Option<Calibration>,
+}
+
+/// Examples of each class that stand in for a prompt's own where the taxonomy is a data set's.
+const EXAMPLES_PER_CLASS: usize = 5;
+
+impl Stage {
+    /// Builds the stage's engine.
+    ///
+    /// # Errors
+    /// When the prompt can't be loaded, the adapter is missing or bound to another taxonomy, or the
+    /// encoder fails.
+    pub async fn build(entry: &StageEntry, sources: &Sources<'_>) -> Result<Self, Error> {
+        let categorizer: Box<dyn Categorizer> = match entry.engine {
+            Engine::NearestExample | Engine::NearestRetrieved => {
+                let mut examples = prompt_examples(entry, sources)?;
+                if entry.engine == Engine::NearestRetrieved {
+                    examples.extend_from_slice(sources.labelled);
+                }
+                let encoder = sources.encoder.clone();
+                Box::new(NearestExample::new(&entry.name, entry.enrichment, sources.taxonomy, &examples, encoder).await?)
+            }
+            Engine::Adapter => {
+                let no_adapter = || Error::NoAdapter { stage: entry.name.clone() };
+                let adapter = sources.adapter.clone().ok_or_else(no_adapter)?;
+                Box::new(AdapterCategorizer::new(&entry.name, entry.enrichment, sources.taxonomy, adapter)?)
+            }
+        };
+        let mut stage = Self::new(&entry.name, entry.target, entry.enrichment, categorizer);
+        if let Some(calibration) = sources.calibrations.get(stage.engine()) {
+            stage.calibrate(calibration.clone());
+        }
+        Ok(stage)
+    }
+
+    /// A stage around any engine, not calibrated yet.
+    #[must_use]
+    pub fn new(name: &str, target: f64, enrichment: Enrichment, categorizer: Box<dyn Categorizer>) -> Self {
+        Self { name: name.to_owned(), target, enrichment, accept_at: None, categorizer, calibration: None }
+    }
+
+    /// The engine and its content hash.
+    #[must_use]
+    pub fn engine(&self) -> &str {
+        self.categorizer.engine()
+    }
+
+    /// Whether a calibration is in force.
+    #[must_use]
+    pub fn is_calibrated(&self) -> bool {
+        self.calibration.is_some()
+    }
+
+    /// From now on, confidences go through this map and its threshold decides.
+    pub fn calibrate(&mut self, calibration: Calibration) {
+        self.accept_at = calibration.accept_at;
+        self.calibration = Some(calibration);
+    }
+
+    /// Whether an answer with this calibrated confidence is accepted without a human's eye.
+    #[must_use]
+    pub fn accepts(&self, confidence: f32) -> bool {
+        self.accept_at.is_some_and(|at| confidence >= at)
+    }
+
+    /// One calibrated prediction for each transaction, in the same order.
+    ///
+    /// # Errors
+    /// When the engine fails, or breaks its promise of one answer for each row.
+    pub async fn categorize(&self, batch: &[EnrichedTransaction]) -> Result<Vec<Prediction>, Error> {
+        let mut predictions = self.categorizer.categorize(batch).await?;
+        if predictions.len() != batch.len() {
+            let engine = self.engine().to_owned();
+            return Err(Error::Miscounted { engine, asked: batch.len(), got: predictions.len() });
+        }
+        if let Some(calibration) = &self.calibration {
+            for prediction in &mut predictions {
+                recalibrate(prediction, calibration);
+            }
+        }
+        Ok(predictions)
+    }
+}
+
+/// The first choice gets its calibrated probability; the others share the rest as before.
+fn recalibrate(prediction: &mut Prediction, calibration: &Calibration) {
+    let before = prediction.confidence;
+    prediction.confidence = calibration.apply(before);
+    let rest = if before < 1.0 { (1.0 - prediction.confidence) / (1.0 - before) } else { 0.0 };
+    for other in &mut prediction.alternatives {
+        other.confidence = (other.confidence * rest).min(prediction.confidence);
+    }
+}
+
+fn prompt_examples(entry: &StageEntry, sources: &Sources<'_>) -> Result<Vec<LabelledExample>, Error> {
+    let prompt = match &entry.prompt {
+        Some(folder) => PromptSet::load(&sources.prompts.join(folder))?,
+        None => return Ok(Vec::new()),
+    };
+    if prompt.examples().iter().all(|example| sources.taxonomy.contains(&example.category)) {
+        return Ok(prompt.examples().iter().enumerate().filter_map(worked_example).collect());
+    }
+    let mut taken: HashMap<&str, usize> = HashMap::new();
+    let mut few = Vec::new();
+    for example in sources.labelled {
+        let count = taken.entry(example.category.as_str()).or_default();
+        if *count < EXAMPLES_PER_CLASS {
+            *count += 1;
+            few.push(example.clone());
+        }
+    }
+    Ok(few)
+}
+
+/// A prompt's example as a transaction of its own, without history. `None` when its text is no
+/// descriptor; `txcat` ships none such (a test reads them all).
+fn worked_example((number, example): (usize, &Example)) -> Option<LabelledExample> {
+    let name = format!("example-{number}");
+    let transaction = Transaction {
+        id: name.parse::<TransactionId>().ok()?,
+        account_id: name.parse::<AccountId>().ok()?,
+        posted_at: chrono::DateTime::UNIX_EPOCH,
+        amount: Money::new(example.amount, example.currency).ok()?,
+        direction: example.direction,
+        descriptor: Descriptor::parse(&example.descriptor).ok()?,
+        mcc: None,
+        country: None,
+        channel: None,
+        counterparty: None,
+        status: crate::domain::transaction::Status::Posted,
+        replaces: None,
+    };
+    let transaction = EnrichedTransaction { transaction, merchant: None, history: UserHistory::default() };
+    Some(LabelledExample { transaction, category: example.category.clone() })
+}
