@@ -17,6 +17,6 @@ pub use enrichment::{EnrichedTransaction, Enrichment, HistoryEntry, UserHistory}
 pub use merchant::{Merchant, MerchantMatch};
 pub use money::{Currency, Money};
 pub use prediction::{Prediction, Provenance, TextHash};
-pub use review::{Correction, CorrectionScope, ReviewStatus};
+pub use review::{Correction, CorrectionScope, DecidedBy, InForce, ReviewReason, ReviewStatus};
 pub use taxonomy::{Category, Slug, Taxonomy};
 pub use transaction::{AccountId, Direction, Transaction, TransactionId};

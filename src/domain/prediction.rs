@@ -130,3 +130,17 @@ pub struct Prediction {
     /// What made it.
     pub provenance: Provenance,
 }
+
+impl TextHash {
+    /// The hash as it is stored.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// Reads a stored hash back.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+}

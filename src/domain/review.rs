@@ -1,12 +1,17 @@
 //! A human's word on a transaction, and whether one is wanted.
 
+use std::{fmt, str::FromStr};
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Slug, TransactionId};
+use super::{
+    Slug, TransactionId,
+    transaction::{InvalidText, code_enum},
+};
 
 /// How far a correction reaches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CorrectionScope {
     /// This transaction alone.
@@ -33,7 +38,7 @@ pub struct Correction {
 }
 
 /// Whether a human's eye is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReviewStatus {
     /// The confidence was high enough.
@@ -43,3 +48,53 @@ pub enum ReviewStatus {
     /// A human decided.
     Reviewed,
 }
+
+/// Why a human's eye is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReviewReason {
+    /// Below the confidence that keeps the stage's target accuracy.
+    LowConfidence,
+    /// The stage has no such confidence fitted yet, so nothing it says is accepted unseen.
+    NotCalibrated,
+}
+
+/// Whose word the category in force is, strongest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DecidedBy {
+    /// A human corrected this transaction.
+    Correction,
+    /// A label that came with the imported data.
+    Import,
+    /// A human corrected an earlier transaction of this account and descriptor key.
+    AccountRule,
+    /// The stage's prediction.
+    Stage,
+}
+
+/// The category that holds now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InForce {
+    /// Which.
+    pub category: Slug,
+    /// Whose word it is.
+    pub decided_by: DecidedBy,
+}
+
+code_enum!(
+    ReviewReason { LowConfidence = "low_confidence", NotCalibrated = "not_calibrated" },
+    "low_confidence or not_calibrated"
+);
+code_enum!(
+    DecidedBy { Correction = "correction", Import = "import", AccountRule = "account_rule", Stage = "stage" },
+    "correction, import, account_rule or stage"
+);
+code_enum!(
+    ReviewStatus { Accepted = "accepted", Pending = "pending", Reviewed = "reviewed" },
+    "accepted, pending or reviewed"
+);
+code_enum!(
+    CorrectionScope { Transaction = "transaction", AccountMerchant = "account_merchant" },
+    "transaction or account_merchant"
+);

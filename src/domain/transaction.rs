@@ -195,6 +195,8 @@ macro_rules! code_enum {
     };
 }
 
+pub(super) use code_enum;
+
 code_enum!(Direction { Debit = "debit", Credit = "credit" }, "debit or credit");
 code_enum!(Status { Pending = "pending", Posted = "posted" }, "pending or posted");
 code_enum!(

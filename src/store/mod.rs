@@ -1,1 +1,135 @@
-//! All the SQL, one file per noun.
+//! All the SQL: one [`Store`] over a Postgres pool, one file for each noun.
+//!
+//! Every method is one unit of work: what it writes, it writes in one database transaction, and none
+//! spans a model or network call. What is not there is `None`, not an error; a broken rule comes back
+//! as [`Error::Constraint`] with the constraint's name from `migrations/`.
+
+mod content;
+mod corrections;
+mod eval_runs;
+mod history;
+mod ingest;
+mod keys;
+mod merchants;
+mod predictions;
+mod reviews;
+mod rules;
+mod taxonomies;
+mod transactions;
+
+use std::{str::FromStr, time::Duration};
+
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+pub use corrections::ImportedLabel;
+pub use eval_runs::{Calibration, EvalItem, EvalRun, NewEvalRun};
+pub use ingest::Ingested;
+pub use keys::{NewKey, StoredKey};
+pub use predictions::Decision;
+pub use reviews::{ReviewFilter, ReviewItem};
+pub use rules::{AccountRule, RuleKey};
+pub use taxonomies::StoredTaxonomy;
+pub use transactions::{Cursor, StoredPrediction, TransactionFilter, TransactionView, ViewedMerchant};
+
+/// The database. Cheap to clone: clones share one pool.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: PgPool,
+}
+
+/// Why the database could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not reachable, shutting down, or no connection free in time: worth trying again.
+    #[error("the database is not available")]
+    Unavailable(#[source] sqlx::Error),
+    /// A named rule of the schema was broken.
+    #[error("the database refused: {name}")]
+    Constraint {
+        /// The constraint's name.
+        name: String,
+    },
+    /// A stored value that this version of the program can't read.
+    #[error("a stored value can't be read: {what}")]
+    Corrupt {
+        /// Which column.
+        what: &'static str,
+    },
+    /// The schema could not be brought up to date.
+    #[error("the database schema can't be brought up to date")]
+    Migrate(#[source] sqlx::migrate::MigrateError),
+    /// Anything else.
+    #[error("the database failed")]
+    Sqlx(#[source] sqlx::Error),
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => {
+                Self::Unavailable(error)
+            }
+            sqlx::Error::Database(refusal) => match (refusal.constraint(), refusal.code().as_deref()) {
+                (Some(name), _) => Self::Constraint { name: name.to_owned() },
+                (None, Some(code)) if code.starts_with("08") || code.starts_with("57P") || code == "53300" => {
+                    Self::Unavailable(error)
+                }
+                _ => Self::Sqlx(error),
+            },
+            _ => Self::Sqlx(error),
+        }
+    }
+}
+
+impl Store {
+    /// Connects and brings the schema up to date; several processes may do so at once.
+    ///
+    /// # Errors
+    /// When the database can't be reached, or holds a schema that is newer than this program.
+    pub async fn connect(url: &str, max_connections: u32) -> Result<Self, Error> {
+        // Lists take optional filters in one statement: planning with the values at hand finds the
+        // index that fits, where a generic plan would read the whole table.
+        let options = PgConnectOptions::from_str(url)?
+            .application_name("txcat")
+            .options([("plan_cache_mode", "force_custom_plan")]);
+        let pool = PgPoolOptions::new()
+            .max_connections(max_connections)
+            .acquire_timeout(Duration::from_secs(10))
+            .connect_with(options)
+            .await?;
+        sqlx::migrate!().run(&pool).await.map_err(Error::Migrate)?;
+        Ok(Self { pool })
+    }
+
+    /// Asks for one answer.
+    ///
+    /// # Errors
+    /// When none comes.
+    pub async fn ready(&self) -> Result<(), Error> {
+        sqlx::query_scalar!("select 1").fetch_one(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Closes every connection, and waits until they are closed.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// Reads a stored code or newtype back; what doesn't parse is [`Error::Corrupt`].
+fn read<T: FromStr>(text: &str, what: &'static str) -> Result<T, Error> {
+    text.parse().map_err(|_| Error::Corrupt { what })
+}
+
+/// [`read`] of a column that may be null.
+fn read_some<T: FromStr>(text: Option<&str>, what: &'static str) -> Result<Option<T>, Error> {
+    text.map(|text| read(text, what)).transpose()
+}
+
+/// A count of rows that fits the counters of the domain.
+fn count(rows: i64, what: &'static str) -> Result<u32, Error> {
+    u32::try_from(rows).map_err(|_| Error::Corrupt { what })
+}

@@ -1,0 +1,52 @@
+//! The content of a transaction in 32 bytes: what tells a repeated call from a contradicting one.
+
+use chrono::SubsecRound;
+use sha2::{Digest, Sha256};
+
+use crate::domain::Transaction;
+
+/// SHA-256 over every field the caller told, in a fixed order, each with its length, so that no two
+/// contents run together. Times count to the microsecond and amounts by value, as they are stored.
+pub(super) fn content_hash(transaction: &Transaction) -> [u8; 32] {
+    let Transaction {
+        id,
+        account_id,
+        posted_at,
+        amount,
+        direction,
+        descriptor,
+        mcc,
+        country,
+        channel,
+        counterparty,
+        status,
+        replaces,
+    } = transaction;
+    let fields = [
+        Some(id.as_str()),
+        Some(account_id.as_str()),
+        Some(&posted_at.trunc_subsecs(6).timestamp_micros().to_string()),
+        Some(&amount.amount().normalize().to_string()),
+        Some(amount.currency().code()),
+        Some(direction.as_str()),
+        Some(descriptor.raw()),
+        mcc.as_ref().map(|mcc| mcc.as_str()),
+        country.as_ref().map(|country| country.as_str()),
+        channel.map(|channel| channel.as_str()),
+        counterparty.as_ref().map(|counterparty| counterparty.as_str()),
+        Some(status.as_str()),
+        replaces.as_ref().map(|replaces| replaces.as_str()),
+    ];
+    let mut hash = Sha256::new_with_prefix(b"txcat transaction 1");
+    for field in fields {
+        match field {
+            // No text is as long as the mark of an absent one.
+            None => hash.update(u64::MAX.to_le_bytes()),
+            Some(text) => {
+                hash.update((text.len() as u64).to_le_bytes());
+                hash.update(text);
+            }
+        }
+    }
+    hash.finalize().into()
+}

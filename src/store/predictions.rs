@@ -1,0 +1,265 @@
+//! What engines said, and how it comes into force.
+
+use chrono::{DateTime, Utc};
+
+use super::{Error, Store};
+use crate::domain::{Prediction, ReviewReason, TransactionId};
+
+/// What a stage said about one transaction, and what follows from it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// About which.
+    pub transaction_id: TransactionId,
+    /// What the stage itself said.
+    pub prediction: Prediction,
+    /// The text the engine saw, whose hash the prediction names.
+    pub text: String,
+    /// The directory's merchant.
+    pub merchant_id: Option<String>,
+    /// The account rule that overrules the stage; its category comes into force.
+    pub rule: Option<i64>,
+    /// Why a human's eye is wanted, if it is.
+    pub review: Option<ReviewReason>,
+}
+
+impl Store {
+    /// Stores predictions and brings them into force where no human has spoken, in one database
+    /// transaction. Opens and closes review items to match. Where an id comes twice, the last counts.
+    ///
+    /// # Errors
+    /// When the database fails or an id is unknown; then nothing was stored.
+    pub async fn record(&self, decisions: &[Decision], now: DateTime<Utc>) -> Result<(), Error> {
+        if decisions.is_empty() {
+            return Ok(());
+        }
+        // One order for everybody keeps two overlapping calls from waiting for each other; stable, so
+        // that the last of an id stays last.
+        let mut decisions: Vec<&Decision> = decisions.iter().collect();
+        decisions.sort_by(|a, b| a.transaction_id.cmp(&b.transaction_id));
+        let mut texts: Vec<(&[u8], &str)> = decisions
+            .iter()
+            .map(|decision| (decision.prediction.provenance.text.as_bytes().as_slice(), decision.text.as_str()))
+            .collect();
+        texts.sort_unstable();
+        texts.dedup_by_key(|(hash, _)| *hash);
+        let (hashes, texts): (Vec<&[u8]>, Vec<&str>) = texts.into_iter().unzip();
+
+        let mut tx = self.pool.begin().await?;
+        sqlx::query!(
+            "insert into rendered_texts (
+                hash,
+                text
+            )
+            select
+                seen.hash,
+                seen.text
+            from unnest($1::bytea[], $2::text[]) as seen(hash, text)
+            on conflict (hash) do nothing",
+            &hashes as &[&[u8]],
+            &texts as &[&str],
+        )
+        .execute(&mut *tx)
+        .await?;
+        let prediction_ids = insert_predictions(&mut tx, &decisions, now).await?;
+        bring_into_force(&mut tx, &decisions, &prediction_ids, now).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+/// Appends the predictions and returns their numbers in the order of `decisions`.
+async fn insert_predictions(
+    tx: &mut sqlx::PgConnection,
+    decisions: &[&Decision],
+    now: DateTime<Utc>,
+) -> Result<Vec<i64>, Error> {
+    let json = |value: serde_json::Result<serde_json::Value>, what| value.map_err(|_| Error::Corrupt { what });
+    let mut alternatives = Vec::with_capacity(decisions.len());
+    let mut evidence = Vec::with_capacity(decisions.len());
+    for decision in decisions {
+        let prediction = &decision.prediction;
+        alternatives.push(json(serde_json::to_value(&prediction.alternatives), "predictions.alternatives")?);
+        evidence.push(json(serde_json::to_value(&prediction.evidence), "predictions.evidence")?);
+    }
+    let of = |field: fn(&Decision) -> &str| decisions.iter().map(|decision| field(decision)).collect::<Vec<_>>();
+    let confidences: Vec<f32> = decisions.iter().map(|decision| decision.prediction.confidence).collect();
+    let hashes: Vec<&[u8]> =
+        decisions.iter().map(|decision| decision.prediction.provenance.text.as_bytes().as_slice()).collect();
+    let merchants: Vec<Option<&str>> = decisions.iter().map(|decision| decision.merchant_id.as_deref()).collect();
+    let rules: Vec<Option<i64>> = decisions.iter().map(|decision| decision.rule).collect();
+    // Numbers are given in the order of the rows, and come back sorted.
+    let mut ids = sqlx::query_scalar!(
+        "insert into predictions (
+            transaction_id,
+            category,
+            confidence,
+            alternatives,
+            evidence,
+            stage,
+            engine,
+            taxonomy,
+            text_hash,
+            merchant_id,
+            rule_id,
+            made_at
+        )
+        select
+            said.transaction_id,
+            said.category,
+            said.confidence,
+            said.alternatives,
+            said.evidence,
+            said.stage,
+            said.engine,
+            said.taxonomy,
+            said.text_hash,
+            said.merchant_id,
+            said.rule_id,
+            $12
+        from unnest(
+            $1::text[],
+            $2::text[],
+            $3::real[],
+            $4::jsonb[],
+            $5::jsonb[],
+            $6::text[],
+            $7::text[],
+            $8::text[],
+            $9::bytea[],
+            $10::text[],
+            $11::bigint[]
+        ) with ordinality as said(
+            transaction_id,
+            category,
+            confidence,
+            alternatives,
+            evidence,
+            stage,
+            engine,
+            taxonomy,
+            text_hash,
+            merchant_id,
+            rule_id,
+            position
+        )
+        order by said.position
+        returning id",
+        &of(|decision| decision.transaction_id.as_str()) as &[&str],
+        &of(|decision| decision.prediction.category.as_str()) as &[&str],
+        &confidences,
+        &alternatives,
+        &evidence,
+        &of(|decision| &decision.prediction.provenance.stage) as &[&str],
+        &of(|decision| &decision.prediction.provenance.engine) as &[&str],
+        &of(|decision| &decision.prediction.provenance.taxonomy) as &[&str],
+        &hashes as &[&[u8]],
+        &merchants as &[Option<&str>],
+        &rules as &[Option<i64>],
+        now,
+    )
+    .fetch_all(tx)
+    .await?;
+    ids.sort_unstable();
+    Ok(ids)
+}
+
+/// Makes the predictions count, except where a human has spoken or a later row has taken over.
+async fn bring_into_force(
+    tx: &mut sqlx::PgConnection,
+    decisions: &[&Decision],
+    prediction_ids: &[i64],
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    let reasons: Vec<Option<&str>> =
+        decisions.iter().map(|decision| decision.review.map(ReviewReason::as_str)).collect();
+    sqlx::query!(
+        "insert into in_force (
+            transaction_id,
+            posted_at,
+            category,
+            decided_by,
+            prediction_id,
+            confidence,
+            review_status
+        )
+        select distinct on (transactions.id)
+            transactions.id,
+            transactions.posted_at,
+            coalesce(account_rules.category, predictions.category),
+            case when account_rules.id is null then 'stage' else 'account_rule' end,
+            predictions.id,
+            predictions.confidence,
+            case when said.reason is null then 'accepted' else 'pending' end
+        from unnest($1::bigint[], $2::text[]) as said(prediction_id, reason)
+        join predictions on predictions.id = said.prediction_id
+        join transactions on transactions.id = predictions.transaction_id
+        left join account_rules on account_rules.id = predictions.rule_id
+        where transactions.replaced_by is null
+        order by
+            transactions.id,
+            predictions.id desc
+        on conflict (transaction_id) do update set
+            prediction_id = excluded.prediction_id,
+            confidence = excluded.confidence,
+            category = case
+                when in_force.decided_by in ('correction', 'import') then in_force.category
+                else excluded.category
+            end,
+            decided_by = case
+                when in_force.decided_by in ('correction', 'import') then in_force.decided_by
+                else excluded.decided_by
+            end,
+            review_status = case
+                when in_force.decided_by in ('correction', 'import') then in_force.review_status
+                else excluded.review_status
+            end",
+        prediction_ids,
+        &reasons as &[Option<&str>],
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!(
+        "insert into review_items (
+            transaction_id,
+            reason,
+            opened_at
+        )
+        select
+            in_force.transaction_id,
+            said.reason,
+            $3
+        from unnest($1::bigint[], $2::text[]) as said(prediction_id, reason)
+        join in_force on in_force.prediction_id = said.prediction_id
+        where in_force.review_status = 'pending'
+        order by in_force.transaction_id
+        on conflict (transaction_id) do update set
+            reason = excluded.reason,
+            opened_at = case
+                when review_items.resolved_at is null then review_items.opened_at
+                else excluded.opened_at
+            end,
+            resolved_at = null,
+            resolved_by = null",
+        prediction_ids,
+        &reasons as &[Option<&str>],
+        now,
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!(
+        "update review_items
+        set
+            resolved_at = $2,
+            resolved_by = 'prediction'
+        from in_force
+        where in_force.prediction_id = any($1)
+        and in_force.review_status = 'accepted'
+        and review_items.transaction_id = in_force.transaction_id
+        and review_items.resolved_at is null",
+        prediction_ids,
+        now,
+    )
+    .execute(&mut *tx)
+    .await?;
+    Ok(())
+}
