@@ -10,9 +10,9 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     categorize::{self, Stage},
-    domain::{EnrichedTransaction, Transaction, TransactionId},
+    domain::{EnrichedTransaction, ReviewReason, Transaction, TransactionId},
     enrich::{self, Enricher},
-    store::{self, Decision, Ingested, ReviewReason, Store, TransactionView},
+    store::{self, Decision, Ingested, Store, TransactionView},
 };
 
 /// The way of a transaction, with what it needs on the way.
@@ -127,13 +127,17 @@ impl Pipeline {
             .zip(predictions)
             .map(|(row, prediction)| {
                 let rule = rules.get(&rule_key(row)).map(|rule| rule.id);
-                let doubtful = rule.is_none() && !self.stage.accepts(prediction.confidence);
+                let doubt = match self.stage.accept_at {
+                    _ if rule.is_some() => None,
+                    None => Some(ReviewReason::NotCalibrated),
+                    Some(at) => (prediction.confidence < at).then_some(ReviewReason::LowConfidence),
+                };
                 Decision {
                     transaction_id: row.transaction.id.clone(),
                     text: row.render(self.stage.enrichment),
                     merchant_id: row.merchant.as_ref().map(|found| found.merchant.id.clone()),
                     rule,
-                    review: doubtful.then_some(ReviewReason::LowConfidence),
+                    review: doubt,
                     prediction,
                 }
             })

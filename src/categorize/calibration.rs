@@ -83,11 +83,11 @@ fn pool_adjacent_violators(sorted: &[(f32, bool)]) -> Vec<(f32, f32)> {
 fn lowest_threshold(ascending: &[(f32, bool)], target: f64) -> Option<f32> {
     let mut right = 0_usize;
     let mut lowest = None;
-    for (accepted, &(confidence, is_right)) in (1..).zip(ascending.iter().rev()) {
+    for (accepted, &(confidence, is_right)) in (1_usize..).zip(ascending.iter().rev()) {
         right += usize::from(is_right);
         let next = ascending.len().checked_sub(accepted + 1).map(|i| ascending[i].0);
         let last_of_its_value = next != Some(confidence);
-        if last_of_its_value && right as f64 >= target * f64::from(accepted) {
+        if last_of_its_value && right as f64 >= target * accepted as f64 {
             lowest = Some(confidence);
         }
     }

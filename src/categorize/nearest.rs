@@ -79,7 +79,7 @@ impl NearestExample {
             witnesses.push(Witness { category, example: Some(descriptor) });
             texts.push(example.transaction.render(enrichment));
         }
-        let engine = format!("nearest:{stage}@{}", content_hash(&witnesses, &texts, encoder.version()));
+        let engine = format!("nearest:{stage}@{}", content_hash(&witnesses, &texts, &encoder.base().sha256));
         let embeddings = encoder.embed(texts).await?;
         Ok(Self {
             engine,

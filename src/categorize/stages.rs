@@ -1,16 +1,16 @@
 //! `eval/stages.toml`: which stages there are, and how each becomes a running engine.
 
-use std::{collections::HashMap, fs, path::Path, sync::Arc};
+use std::{collections::HashMap, fs, path::Path};
 
 use serde::Deserialize;
 
-use super::{AdapterCategorizer, Calibration, Categorizer, Error, LabelledExample, NearestExample};
+use super::{Calibration, Categorizer, Error, LabelledExample, NearestExample};
 use crate::{
     domain::{
         AccountId, Descriptor, EnrichedTransaction, Enrichment, Money, Prediction, Taxonomy, Transaction,
         TransactionId, UserHistory,
     },
-    model::{AdapterModel, Encoder},
+    model::Encoder,
     prompt::{Example, PromptSet},
 };
 
@@ -86,8 +86,6 @@ pub struct Sources<'a> {
     pub taxonomy: &'a Taxonomy,
     /// The base encoder.
     pub encoder: Encoder,
-    /// The adapter, where one is named.
-    pub adapter: Option<Arc<AdapterModel>>,
     /// The folder of prompt versions, `prompts/categorize`.
     pub prompts: &'a Path,
     /// Labelled transactions that may be retrieved; for a data set with categories of its own, a
@@ -131,9 +129,7 @@ impl Stage {
                 Box::new(NearestExample::new(&entry.name, entry.enrichment, sources.taxonomy, &examples, encoder).await?)
             }
             Engine::Adapter => {
-                let no_adapter = || Error::NoAdapter { stage: entry.name.clone() };
-                let adapter = sources.adapter.clone().ok_or_else(no_adapter)?;
-                Box::new(AdapterCategorizer::new(&entry.name, entry.enrichment, sources.taxonomy, adapter)?)
+                return Err(Error::NoAdapter { stage: entry.name.clone() });
             }
         };
         let mut stage = Self::new(&entry.name, entry.target, entry.enrichment, categorizer);
@@ -165,12 +161,6 @@ impl Stage {
     pub fn calibrate(&mut self, calibration: Calibration) {
         self.accept_at = calibration.accept_at;
         self.calibration = Some(calibration);
-    }
-
-    /// Whether an answer with this calibrated confidence is accepted without a human's eye.
-    #[must_use]
-    pub fn accepts(&self, confidence: f32) -> bool {
-        self.accept_at.is_some_and(|at| confidence >= at)
     }
 
     /// One calibrated prediction for each transaction, in the same order.
