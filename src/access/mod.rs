@@ -1,1 +1,123 @@
-//! Who is asking, and what they may do: API keys, scopes.
+//! Who is asking, and what they may do: API keys and their scopes.
+//!
+//! A key is `txcat_<prefix>_<secret>`: the prefix finds its row, and the row holds only the SHA-256
+//! of the secret, which with 256 random bits needs no slower hash. Bound to loopback and as long as
+//! no key exists, whoever reaches the port is the local admin.
+
+mod key;
+mod scope;
+
+use std::net::SocketAddr;
+
+use chrono::{DateTime, Utc};
+
+pub use key::{FreshKey, KeyRequest};
+pub use scope::{Scope, UnknownScope};
+
+use crate::store::{self, Store};
+
+/// Who is asking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    name: String,
+    scopes: Vec<Scope>,
+}
+
+impl Caller {
+    /// The key's name, or `local`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the caller has the scope. An admin has all.
+    #[must_use]
+    pub fn may(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin)
+    }
+
+    fn local() -> Self {
+        Self { name: "local".to_owned(), scopes: vec![Scope::Admin] }
+    }
+}
+
+/// Why nobody is let in, or not this caller.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No key was sent, and one is needed.
+    #[error("send an API key as `authorization: Bearer txcat_…`")]
+    NoKey,
+    /// Not a key, an unknown one, or one that was revoked or has expired: the caller isn't told which.
+    #[error("the API key is not valid")]
+    InvalidKey,
+    /// Reachable from elsewhere, and nothing to check callers with.
+    #[error(
+        "{bind} can be reached from other machines and no API key exists: \
+         make one with `txcat keys create`, or listen on 127.0.0.1"
+    )]
+    Exposed {
+        /// Where the service was to listen.
+        bind: SocketAddr,
+    },
+    /// A key of that name exists.
+    #[error("an API key of this name exists already")]
+    NameTaken,
+    /// The database.
+    #[error("the database could not be used")]
+    Store(#[source] store::Error),
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::Constraint { name } if name == "api_keys_name_once" => Self::NameTaken,
+            error => Self::Store(error),
+        }
+    }
+}
+
+/// Checks who is asking.
+#[derive(Debug, Clone)]
+pub struct Access {
+    store: Store,
+    open: bool,
+}
+
+impl Access {
+    /// For a service that listens on `bind`.
+    ///
+    /// # Errors
+    /// [`Error::Exposed`] when no key exists and other machines can reach the address.
+    pub async fn new(store: Store, bind: SocketAddr, now: DateTime<Utc>) -> Result<Self, Error> {
+        let open = !store.any_keys(now).await?;
+        if open && !bind.ip().is_loopback() {
+            return Err(Error::Exposed { bind });
+        }
+        Ok(Self { store, open })
+    }
+
+    /// Whether callers needed no key when this was made. Making the first key ends it.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Who sent this `authorization` header, or none.
+    ///
+    /// # Errors
+    /// When a key is needed and none came, the key is not valid, or the database fails.
+    pub async fn authenticate(&self, header: Option<&str>, now: DateTime<Utc>) -> Result<Caller, Error> {
+        let Some(header) = header else {
+            let open = self.open && !self.store.any_keys(now).await?;
+            return if open { Ok(Caller::local()) } else { Err(Error::NoKey) };
+        };
+        let (prefix, secret) = key::from_header(header).ok_or(Error::InvalidKey)?;
+        let stored = self.store.find_key(prefix).await?.ok_or(Error::InvalidKey)?;
+        let expired = stored.expires_at.is_some_and(|end| end <= now);
+        if expired || stored.revoked_at.is_some() || !key::is_hash_of(&stored.secret_hash, secret) {
+            return Err(Error::InvalidKey);
+        }
+        let scopes = stored.scopes.iter().filter_map(|scope| scope.parse().ok()).collect();
+        Ok(Caller { name: stored.name, scopes })
+    }
+}
