@@ -1,1 +1,77 @@
-//! The JSON API.
+//! The JSON API: one file per resource, each handler parses, calls and renders.
+//!
+//! It decides nothing about transactions: [`crate::pipeline`] does. Every route is added with the
+//! scope it needs ([`Need`]), and every failure leaves through [`Error`] as `application/problem+json`.
+
+mod accuracy;
+mod answer;
+mod categories;
+mod codes;
+mod error;
+mod extract;
+mod frame;
+mod health;
+mod openapi;
+mod reviews;
+mod rows;
+mod scopes;
+mod state;
+mod transactions;
+
+use std::{future::Future, sync::Arc};
+
+use axum::{Router, extract::DefaultBodyLimit, http::Method, middleware::from_fn_with_state};
+use tokio::net::TcpListener;
+use utoipa_axum::routes;
+
+pub use error::{Error, Problem};
+pub use scopes::Need;
+pub use state::AppState;
+
+use crate::{access::Scope, clock};
+
+/// Every route with what it needs.
+fn api() -> scopes::Routes {
+    let scope = Need::Scope;
+    scopes::Routes::new()
+        .add(scope(Scope::Ingest), routes!(transactions::send))
+        .add(scope(Scope::Read), routes!(transactions::list))
+        .add(scope(Scope::Read), routes!(transactions::show))
+        .add(scope(Scope::Review), routes!(transactions::correct))
+        .add(scope(Scope::Review), routes!(reviews::list))
+        .add(scope(Scope::Read), routes!(categories::list))
+        .add(scope(Scope::Read), routes!(accuracy::show))
+        .add(Need::Open, routes!(health::alive))
+        .add(Need::Open, routes!(health::ready))
+        .add_pages(&openapi::PAGES, openapi::pages)
+}
+
+/// The whole API.
+pub fn router(state: AppState) -> Router {
+    let ids = Arc::new(frame::RequestIds::new(clock::now()));
+    let routes = api().guarded(state.access.clone());
+    routes
+        .fallback(async || Error::UnknownRoute)
+        .method_not_allowed_fallback(async || Error::MethodNotAllowed)
+        .layer(DefaultBodyLimit::max(extract::BODY_LIMIT))
+        .layer(from_fn_with_state(ids, frame::frame))
+        .with_state(state)
+}
+
+/// Every route with its method and what it needs, as the guard sees them.
+#[must_use]
+pub fn declared_routes() -> Vec<(Method, String, Need)> {
+    api().declared().iter().map(|(path, method, need)| (method.clone(), path.to_owned(), need)).collect()
+}
+
+/// Serves until `stop` is done, then lets running requests finish.
+///
+/// # Errors
+/// When the listener breaks.
+pub async fn serve(
+    listener: TcpListener,
+    state: AppState,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    axum::serve(listener, router(state)).with_graceful_shutdown(stop).await
+}

@@ -1,0 +1,78 @@
+//! What was measured: the same runs as `txcat eval --json` printed last.
+
+use axum::{Json, extract::State};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{error::Error, state::AppState};
+use crate::{evaluate::metrics, store::NewEvalRun};
+
+/// The latest run of every stage on every file.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Accuracy {
+    /// Latest first within one file and stage; empty before the first `txcat eval`.
+    runs: Vec<Run>,
+}
+
+/// One scoring of one file by one stage. Shares are in 0 to 1.
+#[derive(Serialize, ToSchema)]
+#[schema(as = EvalRun)]
+pub(super) struct Run {
+    stage: String,
+    file: String,
+    /// Rows scored.
+    n: i32,
+    /// The accuracy the stage is meant to have; never a measurement.
+    target: f64,
+    /// Share of rows that are right.
+    accuracy: f64,
+    /// Wilson 95 % interval.
+    low: f64,
+    /// Wilson 95 % interval.
+    high: f64,
+    /// Accuracy on rows whose descriptor key the labels had shown.
+    #[schema(required)]
+    known: Option<f64>,
+    /// Accuracy on the other rows.
+    #[schema(required)]
+    unknown: Option<f64>,
+    macro_f1: f64,
+    /// Expected calibration error.
+    ece: f64,
+    /// Share of rows that can be accepted at 92 % accuracy.
+    coverage_at_target: f64,
+    rows_per_s: f64,
+    engine: String,
+}
+
+impl From<NewEvalRun> for Run {
+    fn from(run: NewEvalRun) -> Self {
+        let share = |hits: i32, n: i32| metrics::wilson(usize::try_from(hits).ok()?, usize::try_from(n).ok()?);
+        let all = share(run.correct, run.rows);
+        let known = share(run.known_correct, run.known_rows);
+        let unknown = share(run.correct - run.known_correct, run.rows - run.known_rows);
+        Self {
+            n: run.rows,
+            target: run.target,
+            accuracy: all.map_or(0.0, |all| all.share),
+            low: all.map_or(0.0, |all| all.low),
+            high: all.map_or(1.0, |all| all.high),
+            known: known.map(|known| known.share),
+            unknown: unknown.map(|unknown| unknown.share),
+            macro_f1: run.macro_f1,
+            ece: run.ece,
+            coverage_at_target: run.coverage_at_target,
+            rows_per_s: run.rows_per_s,
+            stage: run.stage,
+            file: run.file,
+            engine: run.engine,
+        }
+    }
+}
+
+/// The latest run of every stage on every file.
+#[utoipa::path(get, path = "/v1/accuracy", tag = "accuracy", responses((status = 200, body = Accuracy)))]
+pub(super) async fn show(State(state): State<AppState>) -> Result<Json<Accuracy>, Error> {
+    let runs = state.store.latest_runs().await?;
+    Ok(Json(Accuracy { runs: runs.into_iter().map(|stored| stored.run.into()).collect() }))
+}

@@ -1,0 +1,82 @@
+//! The closed sets of codes in the API, for the OpenAPI document. Values are written and read by
+//! `domain`; a test holds the two together.
+
+use utoipa::openapi::{ObjectBuilder, Schema, Type};
+
+const DIRECTIONS: &[&str] = &["debit", "credit"];
+const STATUSES: &[&str] = &["pending", "posted"];
+const CHANNELS: &[&str] =
+    &["card_present", "card_not_present", "transfer", "direct_debit", "standing_order", "cash", "cheque", "bank"];
+const DECIDED_BY: &[&str] = &["correction", "import", "account_rule", "stage"];
+const REVIEW_STATUSES: &[&str] = &["accepted", "pending", "reviewed"];
+const REVIEW_REASONS: &[&str] = &["low_confidence", "not_calibrated"];
+const SCOPES: &[&str] = &["transaction", "account_merchant"];
+const READINESS: &[&str] = &["ok", "failing"];
+
+fn one_of(codes: &[&str]) -> Schema {
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(codes.iter().copied())).into()
+}
+
+pub(super) fn direction() -> Schema {
+    one_of(DIRECTIONS)
+}
+
+pub(super) fn status() -> Schema {
+    one_of(STATUSES)
+}
+
+pub(super) fn channel() -> Schema {
+    one_of(CHANNELS)
+}
+
+pub(super) fn decided_by() -> Schema {
+    one_of(DECIDED_BY)
+}
+
+pub(super) fn review_status() -> Schema {
+    one_of(REVIEW_STATUSES)
+}
+
+pub(super) fn review_reason() -> Schema {
+    one_of(REVIEW_REASONS)
+}
+
+pub(super) fn correction_scope() -> Schema {
+    one_of(SCOPES)
+}
+
+pub(super) fn readiness() -> Schema {
+    one_of(READINESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fmt::Display, str::FromStr};
+
+    use super::*;
+    use crate::domain::{
+        CorrectionScope, DecidedBy, Direction, ReviewReason, ReviewStatus,
+        transaction::{Channel, InvalidText, Status},
+    };
+
+    /// `domain` lists all codes in the refusal of a wrong one: exactly the documented ones.
+    fn agree<T: FromStr<Err = InvalidText> + Display>(codes: &[&str]) {
+        for code in codes {
+            assert_eq!(&code.parse::<T>().unwrap_or_else(|_| panic!("{code}")).to_string(), code);
+        }
+        let Err(refusal) = "no such code".parse::<T>() else { panic!("a wrong code was taken") };
+        let (last, others) = codes.split_last().unwrap();
+        assert_eq!(refusal.to_string(), format!("must be {} or {last}", others.join(", ")));
+    }
+
+    #[test]
+    fn the_documented_codes_are_the_ones_of_the_domain() {
+        agree::<Direction>(DIRECTIONS);
+        agree::<Status>(STATUSES);
+        agree::<Channel>(CHANNELS);
+        agree::<DecidedBy>(DECIDED_BY);
+        agree::<ReviewStatus>(REVIEW_STATUSES);
+        agree::<ReviewReason>(REVIEW_REASONS);
+        agree::<CorrectionScope>(SCOPES);
+    }
+}

@@ -1,0 +1,300 @@
+//! Every way a request can fail, and the one match that turns it into `application/problem+json`.
+//!
+//! The caller learns what it can change. Causes within the service are logged here, once, and never
+//! sent.
+
+use std::{borrow::Cow, error::Error as _, fmt::Write as _};
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::rows::RefusedRow;
+use crate::{access, access::Scope, domain::Slug, enrich, pipeline, store};
+
+/// Why a request got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No such path.
+    #[error("there is no such route")]
+    UnknownRoute,
+    /// The path is there, the method is not.
+    #[error("the route does not take this method")]
+    MethodNotAllowed,
+    /// No transaction of that id.
+    #[error("there is no transaction with this id")]
+    UnknownTransaction,
+    /// Not sent as JSON.
+    #[error("send the body as `content-type: application/json`")]
+    NotJson,
+    /// More bytes than the route takes.
+    #[error("the body is larger than {limit} bytes")]
+    BodyTooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The body ended early, or its transfer coding is broken.
+    #[error("the body could not be read")]
+    BodyUnreadable,
+    /// Not JSON text.
+    #[error("the body is not valid JSON")]
+    Syntax {
+        /// Line, from 1.
+        line: usize,
+        /// Column in bytes, from 1.
+        column: usize,
+    },
+    /// JSON, but of another shape.
+    #[error("{detail}")]
+    Shape {
+        /// JSON pointer to the place, where one is known.
+        pointer: Option<String>,
+        /// What is wrong, in words for the caller.
+        detail: String,
+    },
+    /// The only row of a call was refused.
+    #[error("{}", .0.detail)]
+    Row(Box<Problem>),
+    /// The query string.
+    #[error("{detail}")]
+    Query {
+        /// What is wrong, in words for the caller.
+        detail: String,
+    },
+    /// A category that the taxonomy in force does not have.
+    #[error("category `{category}` can't be assigned in taxonomy {taxonomy}")]
+    OffTaxonomy {
+        /// What was asked for.
+        category: Slug,
+        /// The version in force.
+        taxonomy: String,
+    },
+    /// Who is asking could not be told, or may not.
+    #[error(transparent)]
+    Access(#[from] access::Error),
+    /// The caller is known, and its key lacks the scope.
+    #[error("this needs the scope `{scope}`")]
+    MissingScope {
+        /// The scope that the route declares.
+        scope: Scope,
+    },
+    /// A route that was added without a scope.
+    #[error("nobody may use this route: it declares no scope")]
+    Undeclared,
+    /// A page elsewhere that resolved its own name to this machine.
+    #[error("this service listens on loopback and is reached by its loopback name alone")]
+    ForeignHost,
+    /// It took too long.
+    #[error("the request took longer than {seconds} s")]
+    Timeout {
+        /// The limit.
+        seconds: u64,
+    },
+    /// A bug.
+    #[error("something broke")]
+    Panicked,
+    /// The database.
+    #[error("the database could not be used")]
+    Store(#[from] store::Error),
+    /// The way of the transactions.
+    #[error("the transactions could not be processed")]
+    Pipeline(#[from] pipeline::Error),
+}
+
+/// RFC 9457 problem details.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Problem {
+    /// What kind of problem; stable.
+    #[serde(rename = "type")]
+    #[schema(example = "urn:txcat:problem:invalid-row")]
+    kind: Cow<'static, str>,
+    /// The kind in words.
+    title: Cow<'static, str>,
+    /// HTTP status.
+    #[schema(example = 422)]
+    status: u16,
+    /// This occurrence in words.
+    detail: String,
+    /// JSON pointer (RFC 6901) into the request body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "/transactions/3/currency")]
+    pointer: Option<String>,
+    /// Where JSON text breaks off: line, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    /// Where JSON text breaks off: column in bytes, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<usize>,
+}
+
+impl Problem {
+    fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            kind: format!("urn:txcat:problem:{kind}").into(),
+            title: title.into(),
+            status: status.as_u16(),
+            detail: detail.into(),
+            pointer: None,
+            line: None,
+            column: None,
+        }
+    }
+
+    fn at(self, pointer: Option<String>) -> Self {
+        Self { pointer, ..self }
+    }
+
+    /// A row that could not be parsed.
+    pub(super) fn refused_row(index: usize, row: &RefusedRow) -> Self {
+        let pointer = pointer(index, row.member.as_deref());
+        let detail = format!("{} {}", row.member.as_deref().map_or("the row".into(), quoted), row.reason);
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-row", "The row can't be read", detail).at(Some(pointer))
+    }
+
+    /// A row whose id is taken by another content.
+    pub(super) fn conflict(index: usize) -> Self {
+        let detail = "a transaction with this id and other content is stored; to change a pending one, send the \
+                      posted one under its own id with `replaces`";
+        Self::new(StatusCode::CONFLICT, "conflict", "The id is taken", detail).at(Some(pointer(index, Some("id"))))
+    }
+
+    /// A row that replaces nothing.
+    pub(super) fn replaces_unknown(index: usize) -> Self {
+        let detail = "`replaces` names no stored transaction";
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "replaces-unknown", "Nothing to replace", detail)
+            .at(Some(pointer(index, Some("replaces"))))
+    }
+
+    /// A row that replaces what is no longer, or never was, pending.
+    pub(super) fn already_replaced(index: usize) -> Self {
+        let detail = "`replaces` names a transaction that was replaced already, or that was never pending";
+        Self::new(StatusCode::CONFLICT, "already-replaced", "Can't be replaced", detail)
+            .at(Some(pointer(index, Some("replaces"))))
+    }
+
+    /// The status as HTTP has it.
+    pub(super) fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+fn quoted(member: &str) -> String {
+    format!("`{member}`")
+}
+
+fn pointer(index: usize, member: Option<&str>) -> String {
+    match member {
+        Some(member) => format!("/transactions/{index}/{}", member.replace('~', "~0").replace('/', "~1")),
+        None => format!("/transactions/{index}"),
+    }
+}
+
+impl Error {
+    /// The one place where an error becomes what the caller sees.
+    #[must_use]
+    pub fn problem(&self) -> Problem {
+        use StatusCode as S;
+        let detail = self.to_string();
+        match self {
+            Self::UnknownRoute => Problem::new(S::NOT_FOUND, "unknown-route", "No such route", detail),
+            Self::MethodNotAllowed => Problem::new(S::METHOD_NOT_ALLOWED, "method", "Method not allowed", detail),
+            Self::UnknownTransaction => Problem::new(S::NOT_FOUND, "unknown-id", "No such transaction", detail),
+            Self::NotJson => Problem::new(S::UNSUPPORTED_MEDIA_TYPE, "media-type", "Not JSON", detail),
+            Self::BodyTooLarge { .. } => Problem::new(S::PAYLOAD_TOO_LARGE, "too-large", "Body too large", detail),
+            Self::BodyUnreadable => Problem::new(S::BAD_REQUEST, "unreadable", "Body can't be read", detail),
+            Self::Syntax { line, column } => Problem {
+                line: Some(*line),
+                column: Some(*column),
+                ..Problem::new(S::BAD_REQUEST, "syntax", "Not valid JSON", detail)
+            },
+            Self::Shape { pointer, .. } => {
+                Problem::new(S::UNPROCESSABLE_ENTITY, "invalid-body", "The body is not of the documented shape", detail)
+                    .at(pointer.clone())
+            }
+            Self::Row(problem) => Problem::clone(problem),
+            Self::Query { .. } => Problem::new(S::BAD_REQUEST, "query", "The query can't be read", detail),
+            Self::OffTaxonomy { .. } => {
+                Problem::new(S::UNPROCESSABLE_ENTITY, "off-taxonomy", "Not a category of this deployment", detail)
+                    .at(Some("/category".to_owned()))
+            }
+            Self::Access(error) => match error {
+                access::Error::NoKey | access::Error::InvalidKey => {
+                    Problem::new(S::UNAUTHORIZED, "unauthenticated", "Who is asking?", detail)
+                }
+                access::Error::Store(error) => store_problem(error),
+                access::Error::Exposed { .. } | access::Error::NameTaken => internal(),
+            },
+            Self::MissingScope { .. } => Problem::new(S::FORBIDDEN, "missing-scope", "Missing scope", detail),
+            Self::Undeclared => Problem::new(S::FORBIDDEN, "undeclared-scope", "Closed route", detail),
+            Self::ForeignHost => Problem::new(S::MISDIRECTED_REQUEST, "foreign-host", "Wrong host", detail),
+            Self::Timeout { .. } => Problem::new(S::SERVICE_UNAVAILABLE, "timeout", "Took too long", detail),
+            Self::Panicked => internal(),
+            Self::Store(error) => store_problem(error),
+            Self::Pipeline(error) => match error {
+                pipeline::Error::Store(error) | pipeline::Error::Enrich(enrich::Error::Store(error)) => {
+                    store_problem(error)
+                }
+                pipeline::Error::Categorize(_) | pipeline::Error::Vanished => internal(),
+            },
+        }
+    }
+}
+
+fn store_problem(error: &store::Error) -> Problem {
+    match error {
+        store::Error::Unavailable(_) => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "database-unavailable",
+            "The database is not available",
+            "nothing is lost by sending the same request again",
+        ),
+        store::Error::Constraint { .. }
+        | store::Error::Corrupt { .. }
+        | store::Error::Migrate(_)
+        | store::Error::Sqlx(_) => internal(),
+    }
+}
+
+fn internal() -> Problem {
+    let detail = "the cause is in the log, under the request id of this answer";
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something broke here", detail)
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let problem = self.problem();
+        if problem.status().is_server_error() {
+            tracing::error!(error = %with_causes(&self), problem = %problem.kind, "a request failed");
+        }
+        problem.into_response()
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let json = HeaderValue::from_static("application/problem+json");
+        let mut response = (status, [(header::CONTENT_TYPE, json)], body).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"txcat\""));
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+fn with_causes(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,208 @@
+//! Reading requests: JSON text, queries, ids and cursors, each refused as [`Error`] with the place.
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Path, Request, rejection::BytesRejection},
+    http::{header, request::Parts},
+};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::{error::Error, rows};
+use crate::{access::Caller, domain::TransactionId, store::Cursor};
+
+/// The most bytes of a body.
+pub(super) const BODY_LIMIT: usize = 4 * 1024 * 1024;
+
+/// A body that was sent as JSON; not parsed yet.
+pub(super) struct JsonText(String);
+
+impl<S: Send + Sync> FromRequest<S> for JsonText {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
+        let sent_as = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let essence = sent_as.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
+        if !essence.eq_ignore_ascii_case("application/json") {
+            return Err(Error::NotJson);
+        }
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| match rejection {
+            BytesRejection::FailedToBufferBody(cause) if cause.status() == 413 => {
+                Error::BodyTooLarge { limit: BODY_LIMIT }
+            }
+            _ => Error::BodyUnreadable,
+        })?;
+        String::from_utf8(bytes.into()).map(Self).map_err(|error| {
+            let good = error.utf8_error().valid_up_to();
+            let before = error.as_bytes().get(..good).unwrap_or_default();
+            let line = before.split(|&byte| byte == b'\n');
+            Error::Syntax { line: line.clone().count(), column: line.last().map_or(0, <[u8]>::len) + 1 }
+        })
+    }
+}
+
+impl JsonText {
+    /// Parses the whole text.
+    pub(super) fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Error> {
+        let mut deserializer = serde_json::Deserializer::from_str(&self.0);
+        let mut track = serde_path_to_error::Track::new();
+        let tracked = serde_path_to_error::Deserializer::new(&mut deserializer, &mut track);
+        let parsed = T::deserialize(tracked).and_then(|value| deserializer.end().map(|()| value));
+        parsed.map_err(|error| {
+            if !error.is_data() {
+                return Error::Syntax { line: error.line(), column: error.column() };
+            }
+            let text = error.to_string();
+            let detail = text.rsplit_once(" at line ").map_or(text.as_str(), |(detail, _)| detail).to_owned();
+            Error::Shape { pointer: Some(pointer(&track.path())), detail }
+        })
+    }
+}
+
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    let step = |segment: &Segment| match segment {
+        Segment::Seq { index } => format!("/{index}"),
+        Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+        Segment::Enum { .. } | Segment::Unknown => String::new(),
+    };
+    path.iter().map(step).collect()
+}
+
+/// A query string; unknown parameters are refused, so that a misspelt filter can't widen a list.
+pub(super) struct Params<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        axum::extract::Query::try_from_uri(&parts.uri).map(|axum::extract::Query(query)| Self(query)).map_err(
+            |rejection| {
+                let text = rejection.body_text();
+                let detail = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text).to_owned();
+                Error::Query { detail }
+            },
+        )
+    }
+}
+
+/// The `{id}` of a path. Text that can't be an id names no transaction.
+pub(super) struct Id(pub(super) TransactionId);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        let Path(text) = path.map_err(|_| Error::UnknownTransaction)?;
+        text.parse().map(Self).map_err(|_| Error::UnknownTransaction)
+    }
+}
+
+/// Who is asking; there is one on every route that declares a scope.
+pub(super) struct Who(pub(super) Caller);
+
+impl<S: Send + Sync> FromRequestParts<S> for Who {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        parts.extensions.get::<Caller>().cloned().map(Self).ok_or(Error::Undeclared)
+    }
+}
+
+/// How many items a list answers with: 1 to 500.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "u32")]
+pub(super) struct Limit(u32);
+
+impl Limit {
+    pub(super) fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self(100)
+    }
+}
+
+impl TryFrom<u32> for Limit {
+    type Error = &'static str;
+
+    fn try_from(limit: u32) -> Result<Self, &'static str> {
+        if (1..=500).contains(&limit) { Ok(Self(limit)) } else { Err("must be 1 to 500") }
+    }
+}
+
+/// A date or RFC 3339 time in a query.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct At(pub(super) DateTime<Utc>);
+
+impl TryFrom<String> for At {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        rows::instant(&text).map(Self).ok_or("must be a date or an RFC 3339 time")
+    }
+}
+
+/// Where a list goes on. Opaque to callers.
+#[derive(Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct After(pub(super) Cursor);
+
+impl After {
+    pub(super) fn encode(cursor: &Cursor) -> String {
+        hex::encode(format!("{}.{}", cursor.posted_at.timestamp_micros(), cursor.id))
+    }
+}
+
+impl TryFrom<String> for After {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        let decode = || {
+            let text = String::from_utf8(hex::decode(&text).ok()?).ok()?;
+            let (micros, id) = text.split_once('.')?;
+            let posted_at = DateTime::from_timestamp_micros(micros.parse().ok()?)?;
+            Some(Self(Cursor { posted_at, id: id.parse().ok()? }))
+        };
+        decode().ok_or("is no cursor of this list: take `next` from an answer as it is")
+    }
+}
+
+/// Splits what was fetched (one more than asked) into the page and the cursor after it.
+pub(super) fn page<T>(mut fetched: Vec<T>, limit: Limit, cursor: impl Fn(&T) -> Cursor) -> (Vec<T>, Option<String>) {
+    let limit = limit.get() as usize;
+    let more = fetched.len() > limit;
+    fetched.truncate(limit);
+    let next = fetched.last().filter(|_| more).map(|last| After::encode(&cursor(last)));
+    (fetched, next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_comes_back_as_it_went() {
+        let cursor =
+            Cursor { posted_at: DateTime::from_timestamp_micros(-1_234_567).unwrap(), id: "a.b/ü".parse().unwrap() };
+        assert_eq!(After::try_from(After::encode(&cursor)).ok().map(|after| after.0), Some(cursor));
+        for text in ["", "00", "zz", "2e", "312e"] {
+            assert!(After::try_from(text.to_owned()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_page_says_whether_more_follows() {
+        let cursor = |_: &u32| Cursor { posted_at: DateTime::UNIX_EPOCH, id: "t".parse().unwrap() };
+        let limit = Limit::try_from(2).unwrap();
+        assert!(page(vec![1, 2], limit, cursor).1.is_none());
+        let (items, next) = page(vec![1, 2, 3], limit, cursor);
+        assert_eq!(items, [1, 2]);
+        assert!(next.is_some());
+    }
+}

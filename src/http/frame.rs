@@ -1,0 +1,81 @@
+//! What surrounds every request: an id, a tracing span, a time limit, and a net under bugs.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    http::{HeaderName, HeaderValue},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use chrono::{DateTime, Utc};
+use futures::FutureExt as _;
+use tracing::Instrument as _;
+
+use super::error::Error;
+
+/// Longest time for one request; a thousand rows on a slow machine need a good part of it.
+pub(super) const TIME_LIMIT: Duration = Duration::from_secs(120);
+
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Makes ids that no two requests of one deployment share.
+pub(super) struct RequestIds {
+    started: i64,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    pub(super) fn new(started: DateTime<Utc>) -> Self {
+        Self { started: started.timestamp_micros(), next: AtomicU64::new(1) }
+    }
+
+    /// The caller's own id where it sent a sane one.
+    fn of(&self, request: &Request) -> HeaderValue {
+        let sane = |id: &&HeaderValue| {
+            let plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_.".contains(b);
+            (1..=128).contains(&id.len()) && id.as_bytes().iter().all(plain)
+        };
+        let own = || {
+            let id = format!("{:x}-{:x}", self.started, self.next.fetch_add(1, Ordering::Relaxed));
+            HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("-"))
+        };
+        request.headers().get(&REQUEST_ID).filter(sane).cloned().unwrap_or_else(own)
+    }
+}
+
+/// Answers every request, whatever the handler does.
+///
+/// The span names the route and not the path: ids, queries and bodies stay out of the log.
+pub(super) async fn frame(State(ids): State<std::sync::Arc<RequestIds>>, request: Request, next: Next) -> Response {
+    let id = ids.of(&request);
+    let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str);
+    let span = tracing::info_span!(
+        "request",
+        request.id = id.to_str().unwrap_or_default(),
+        http.method = %request.method(),
+        http.route = route,
+    );
+    let started = Instant::now();
+    let answer = async {
+        let run = AssertUnwindSafe(next.run(request)).catch_unwind();
+        let response = match tokio::time::timeout(TIME_LIMIT, run).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(_)) => Error::Panicked.into_response(),
+            Err(_) => Error::Timeout { seconds: TIME_LIMIT.as_secs() }.into_response(),
+        };
+        tracing::debug!(
+            http.status = response.status().as_u16(),
+            request.ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "answered"
+        );
+        response
+    };
+    let mut response = answer.instrument(span).await;
+    response.headers_mut().insert(REQUEST_ID.clone(), id);
+    response
+}

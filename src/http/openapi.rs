@@ -1,0 +1,85 @@
+//! The OpenAPI document, made of what the handlers declare, and the page that shows it.
+
+use axum::{Router, http::Method};
+use utoipa::{
+    OpenApi,
+    openapi::{
+        self, ContentBuilder, PathItem, Ref, ResponseBuilder,
+        path::Operation,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+use utoipa_swagger_ui::SwaggerUi;
+
+use super::error::Problem;
+use super::state::AppState;
+
+/// The name of the security scheme in the document.
+pub(super) const SCHEME: &str = "api_key";
+
+/// Where the page and the document are.
+pub(super) const PAGES: [&str; 4] = ["/openapi.json", "/docs", "/docs/", "/docs/{*rest}"];
+
+/// The document without routes; [`super::scopes::Routes`] adds them.
+pub(super) fn document() -> openapi::OpenApi {
+    #[derive(OpenApi)]
+    #[openapi(
+        info(
+            title = "txcat",
+            description = "Categorizes bank transactions. Errors are `application/problem+json` (RFC 9457); \
+                           every answer carries `x-request-id`.",
+            license(name = "Apache-2.0", identifier = "Apache-2.0")
+        ),
+        components(schemas(Problem)),
+        tags(
+            (name = "transactions", description = "Send, look at and list transactions"),
+            (name = "reviews", description = "The review queue, and corrections"),
+            (name = "taxonomy", description = "The closed set of categories"),
+            (name = "accuracy", description = "What was measured"),
+            (name = "health", description = "For whoever runs it")
+        )
+    )]
+    struct Document;
+
+    let mut document = Document::openapi();
+    let scheme = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("An API key from `txcat keys create`. Bound to loopback without keys, none is needed."))
+        .build();
+    let components = document.components.get_or_insert_default();
+    components.security_schemes.insert(SCHEME.to_owned(), SecurityScheme::Http(scheme).into());
+    document
+}
+
+/// The page and the document, served from this process alone.
+pub(super) fn pages(document: openapi::OpenApi) -> Router<AppState> {
+    SwaggerUi::new("/docs").url("/openapi.json", document).into()
+}
+
+/// The operations of a path, with their methods.
+pub(super) fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
+    [
+        (Method::GET, &mut item.get),
+        (Method::POST, &mut item.post),
+        (Method::PUT, &mut item.put),
+        (Method::PATCH, &mut item.patch),
+        (Method::DELETE, &mut item.delete),
+    ]
+    .into_iter()
+    .filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
+}
+
+/// Adds what every guarded route may answer.
+pub(super) fn describe_refusals(operation: &mut Operation) {
+    for (status, description) in [
+        ("401", "No valid API key"),
+        ("403", "The key lacks the scope"),
+        ("500", "Something broke; the cause is in the log under the request id"),
+        ("503", "The database is not available, or it took too long: send the same request again"),
+    ] {
+        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+        let response =
+            ResponseBuilder::new().description(description).content("application/problem+json", content).build();
+        operation.responses.responses.insert(status.to_owned(), response.into());
+    }
+}

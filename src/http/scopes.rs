@@ -1,0 +1,145 @@
+//! Which scope a route needs, declared where the route is added; nothing else opens one.
+//!
+//! [`Routes`] is the only way to add a route, and takes a [`Need`] with it. The guard looks the
+//! matched route up in what was declared: a route that came in another way is closed to everyone.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    Router,
+    extract::{MatchedPath, Request, State},
+    http::{HeaderMap, Method, header},
+    middleware::{Next, from_fn_with_state},
+    response::Response,
+};
+use utoipa::openapi::{OpenApi, SecurityRequirement};
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
+
+use super::{error::Error, openapi, state::AppState};
+use crate::{
+    access::{Access, Scope},
+    clock,
+};
+
+/// What a route asks of its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Nothing: health and documentation.
+    Open,
+    /// A key with this scope.
+    Scope(Scope),
+}
+
+/// Routes, each added together with its need.
+pub(super) struct Routes {
+    router: OpenApiRouter<AppState>,
+    declared: Declared,
+}
+
+/// What was declared, by path.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Declared(BTreeMap<String, Vec<(Method, Need)>>);
+
+impl Declared {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Method, Need)> {
+        self.0.iter().flat_map(|(path, methods)| methods.iter().map(|(method, need)| (path.as_str(), method, *need)))
+    }
+
+    fn add(&mut self, path: &str, method: Method, need: Need) {
+        self.0.entry(path.to_owned()).or_default().push((method, need));
+    }
+}
+
+impl Routes {
+    pub(super) fn new() -> Self {
+        Self { router: OpenApiRouter::with_openapi(openapi::document()), declared: Declared::default() }
+    }
+
+    /// Adds documented handlers of one path.
+    pub(super) fn add(mut self, need: Need, (schemas, mut paths, methods): UtoipaMethodRouter<AppState>) -> Self {
+        for (path, item) in &mut paths.paths {
+            for (method, operation) in openapi::operations(item) {
+                self.declared.add(path, method, need);
+                if let Need::Scope(scope) = need {
+                    operation.security = Some(vec![SecurityRequirement::new(openapi::SCHEME, [scope.as_str()])]);
+                    openapi::describe_refusals(operation);
+                }
+            }
+        }
+        Self { router: self.router.routes((schemas, paths, methods)), ..self }
+    }
+
+    /// Adds routes that only people look at, which the document does not describe.
+    pub(super) fn add_pages(mut self, paths: &[&str], pages: impl FnOnce(OpenApi) -> Router<AppState>) -> Self {
+        for path in paths {
+            self.declared.add(path, Method::GET, Need::Open);
+        }
+        let document = self.router.get_openapi().clone();
+        Self { router: self.router.merge(OpenApiRouter::from(pages(document))), ..self }
+    }
+
+    /// What was declared.
+    pub(super) fn declared(&self) -> &Declared {
+        &self.declared
+    }
+
+    /// The router with the guard around every route.
+    pub(super) fn guarded(self, access: Arc<Access>) -> Router<AppState> {
+        let gate = Gate { access, declared: Arc::new(self.declared) };
+        let (router, _) = self.router.split_for_parts();
+        router.route_layer(from_fn_with_state(gate, guard))
+    }
+}
+
+#[derive(Clone)]
+struct Gate {
+    access: Arc<Access>,
+    declared: Arc<Declared>,
+}
+
+async fn guard(State(gate): State<Gate>, mut request: Request, next: Next) -> Result<Response, Error> {
+    let path = request.extensions().get::<MatchedPath>().ok_or(Error::Undeclared)?;
+    let methods = gate.declared.0.get(path.as_str()).ok_or(Error::Undeclared)?;
+    let asked = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
+    match methods.iter().find(|(method, _)| method == asked) {
+        // No handler has this method: the router says so.
+        None | Some((_, Need::Open)) => {}
+        Some((_, Need::Scope(scope))) => {
+            let header = request.headers().get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
+            if header.is_none() && gate.access.is_open() && !from_this_machine(request.headers()) {
+                return Err(Error::ForeignHost);
+            }
+            let caller = gate.access.authenticate(header, clock::now()).await?;
+            if !caller.may(*scope) {
+                return Err(Error::MissingScope { scope: *scope });
+            }
+            request.extensions_mut().insert(caller);
+        }
+    }
+    Ok(next.run(request).await)
+}
+
+/// Whether the request names this machine by a loopback name. A page elsewhere can make a browser
+/// send requests here under the page's own name (DNS rebinding), and where no key is needed that
+/// would be all it takes. Requests without a host come from no browser.
+fn from_this_machine(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST) else { return true };
+    let Ok(host) = host.to_str() else { return false };
+    let name = match host.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_names_are_this_machine() {
+        let from = |host: &str| from_this_machine(&HeaderMap::from_iter([(header::HOST, host.parse().unwrap())]));
+        assert!(from("127.0.0.1:8080") && from("localhost") && from("LOCALHOST:1") && from("[::1]:8080"));
+        assert!(!from("evil.example:8080") && !from("10.0.0.1") && !from("127.0.0.1.evil.example") && !from(""));
+    }
+}

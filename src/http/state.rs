@@ -1,0 +1,24 @@
+//! What the handlers share.
+
+use std::sync::Arc;
+
+use super::health::LastFinding;
+use crate::{access::Access, domain::Taxonomy, pipeline::Pipeline, store::Store};
+
+/// What the handlers share. Cheap to clone.
+#[derive(Clone)]
+pub struct AppState {
+    pub(super) store: Store,
+    pub(super) pipeline: Arc<Pipeline>,
+    pub(super) taxonomy: Arc<Taxonomy>,
+    pub(super) access: Arc<Access>,
+    pub(super) last_finding: LastFinding,
+}
+
+impl AppState {
+    /// The taxonomy must be the one that the pipeline's stage answers in.
+    #[must_use]
+    pub fn new(store: Store, pipeline: Arc<Pipeline>, taxonomy: Arc<Taxonomy>, access: Arc<Access>) -> Self {
+        Self { store, pipeline, taxonomy, access, last_finding: LastFinding::default() }
+    }
+}

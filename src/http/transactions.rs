@@ -1,0 +1,276 @@
+//! Transactions: send them, look at one, list them, correct one.
+
+#![expect(unused_qualifications, reason = "utoipa writes paths out in full")]
+
+use axum::{Json, extract::State};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    answer::{RowRefused, RowResult, TransactionOut},
+    codes,
+    error::{Error, Problem},
+    extract::{After, At, Id, JsonText, Limit, Params, Who, page},
+    rows::{self, NewTransaction},
+    state::AppState,
+};
+use crate::{
+    clock,
+    domain::{
+        AccountId, Correction, CorrectionScope, DescriptorKey, ReviewStatus, Slug, Transaction, TransactionId,
+        transaction::InvalidText,
+    },
+    pipeline::Outcome,
+    store::TransactionFilter,
+};
+
+/// The most rows of one call.
+pub(super) const MOST_ROWS: usize = 1_000;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Batch<'a> {
+    #[serde(borrow)]
+    transactions: Vec<&'a RawValue>,
+}
+
+/// Rows to categorize.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Batch)]
+#[expect(dead_code, reason = "read by the OpenAPI document only")]
+pub(super) struct BatchDoc {
+    #[schema(min_items = 1, max_items = 1000)]
+    transactions: Vec<NewTransaction>,
+}
+
+/// One result for each row, in the same order.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Results {
+    results: Vec<RowResult>,
+}
+
+/// Stores and categorizes transactions.
+///
+/// Each row is taken or refused by itself. A row that is stored already, with the same content,
+/// gets its stored prediction and the category in force now, so a call may be repeated. A call of
+/// one row that is refused answers with that row's problem and status.
+#[utoipa::path(
+    post,
+    path = "/v1/transactions",
+    tag = "transactions",
+    request_body = BatchDoc,
+    responses(
+        (status = 200, description = "One result for each row, in the same order", body = Results),
+        (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The only row conflicts", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "More than 4 MiB", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Not 1 to 1,000 rows, or the only row is refused", body = Problem,
+            content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn send(State(state): State<AppState>, body: JsonText) -> Result<Json<Results>, Error> {
+    let batch: Batch<'_> = body.parse()?;
+    if batch.transactions.is_empty() || batch.transactions.len() > MOST_ROWS {
+        let detail = format!("send 1 to {MOST_ROWS} transactions in one call, not {}", batch.transactions.len());
+        return Err(Error::Shape { pointer: Some("/transactions".to_owned()), detail });
+    }
+    let parsed: Vec<Result<Transaction, RowRefused>> = batch
+        .transactions
+        .iter()
+        .enumerate()
+        .map(|(index, raw)| {
+            rows::parse(raw)
+                .map_err(|row| RowRefused { problem: Problem::refused_row(index, &row), id: row.id.map(String::from) })
+        })
+        .collect();
+    let accepted: Vec<Transaction> = parsed.iter().filter_map(|row| row.as_ref().ok()).cloned().collect();
+    let outcomes = state.pipeline.process(&accepted, clock::now()).await?;
+    let mut outcomes = outcomes.into_iter();
+    let mut results = Vec::with_capacity(parsed.len());
+    for (index, row) in parsed.into_iter().enumerate() {
+        results.push(match row {
+            Ok(row) => outcomes.next().map(|outcome| result(index, &row.id, outcome)).ok_or(Error::Panicked)?,
+            Err(refused) => RowResult::Refused(refused),
+        });
+    }
+    match results.as_slice() {
+        [RowResult::Refused(only)] => Err(Error::Row(Box::new(only.problem.clone()))),
+        _ => Ok(Json(Results { results })),
+    }
+}
+
+fn result(index: usize, id: &TransactionId, outcome: Outcome) -> RowResult {
+    let problem = match outcome {
+        Outcome::Done(done) => return RowResult::done(done.view),
+        Outcome::Conflict => Problem::conflict(index),
+        Outcome::ReplacesUnknown => Problem::replaces_unknown(index),
+        Outcome::AlreadyReplaced => Problem::already_replaced(index),
+    };
+    RowResult::Refused(RowRefused { id: Some(id.to_string()), problem })
+}
+
+/// One transaction, with its prediction and the category in force.
+#[utoipa::path(
+    get,
+    path = "/v1/transactions/{id}",
+    tag = "transactions",
+    params(("id" = String, Path, description = "Your identifier")),
+    responses(
+        (status = 200, body = TransactionOut),
+        (status = 404, description = "No such transaction", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn show(State(state): State<AppState>, Id(id): Id) -> Result<Json<TransactionOut>, Error> {
+    let view = state.store.views(&[id]).await?.into_iter().next().flatten();
+    view.map(|view| Json(view.into())).ok_or(Error::UnknownTransaction)
+}
+
+/// What a list is narrowed to; all that are given must hold.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListQuery {
+    /// Of this account.
+    #[param(value_type = Option<String>)]
+    account_id: Option<AccountId>,
+    /// With this category in force.
+    #[param(value_type = Option<String>)]
+    category: Option<Slug>,
+    /// In this state of review: accepted, pending or reviewed.
+    #[param(value_type = Option<String>)]
+    review_status: Option<ReviewStatus>,
+    /// Posted at this time or later (RFC 3339 or date).
+    #[param(value_type = Option<String>)]
+    from: Option<At>,
+    /// Posted before this time.
+    #[param(value_type = Option<String>)]
+    to: Option<At>,
+    /// Of this merchant as statements write it: the `descriptor_key` of another transaction.
+    descriptor_key: Option<String>,
+    /// How many, 1 to 500.
+    #[serde(default)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 500, default = 100)]
+    limit: Limit,
+    /// `next` of the answer before.
+    #[param(value_type = Option<String>)]
+    after: Option<After>,
+}
+
+/// A page of transactions.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TransactionPage {
+    /// Newest first.
+    transactions: Vec<TransactionOut>,
+    /// What to pass as `after` for the next page; `null` on the last one.
+    #[schema(required)]
+    next: Option<String>,
+}
+
+/// Transactions, newest first. A page that was begun is never shifted by new rows.
+#[utoipa::path(
+    get,
+    path = "/v1/transactions",
+    tag = "transactions",
+    params(ListQuery),
+    responses(
+        (status = 200, body = TransactionPage),
+        (status = 400, description = "The query can't be read", body = Problem,
+            content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn list(
+    State(state): State<AppState>,
+    Params(query): Params<ListQuery>,
+) -> Result<Json<TransactionPage>, Error> {
+    let filter = TransactionFilter {
+        account_id: query.account_id,
+        category: query.category,
+        review_status: query.review_status,
+        from: query.from.map(|at| at.0),
+        to: query.to.map(|at| at.0),
+        descriptor_key: query.descriptor_key.as_deref().map(DescriptorKey::from_stored),
+        ..TransactionFilter::default()
+    };
+    let after = query.after.map(|after| after.0);
+    let views = state.store.list(&filter, after.as_ref(), query.limit.get() + 1).await?;
+    let (views, next) = page(views, query.limit, |view| view.cursor());
+    Ok(Json(TransactionPage { transactions: views.into_iter().map(Into::into).collect(), next }))
+}
+
+/// What a transaction really is.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewCorrection)]
+pub(super) struct NewCorrection {
+    /// A category that can be assigned.
+    #[schema(value_type = String, example = "groceries")]
+    category: Slug,
+    /// How far it reaches: this transaction alone, or also every later one of the account with
+    /// the same descriptor key and direction.
+    #[schema(schema_with = codes::correction_scope)]
+    scope: CorrectionScope,
+    /// Why, at most 1,000 characters.
+    #[schema(value_type = Option<String>, max_length = 1000)]
+    note: Option<Note>,
+}
+
+/// Text that a person wrote beside a correction.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Note(String);
+
+impl TryFrom<String> for Note {
+    type Error = InvalidText;
+
+    fn try_from(text: String) -> Result<Self, InvalidText> {
+        if text.chars().count() > 1_000 {
+            return Err(InvalidText::TooLong { max: 1_000 });
+        }
+        if text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
+            return Err(InvalidText::Control);
+        }
+        Ok(Self(text))
+    }
+}
+
+/// Says what a transaction really is. It holds at once, and the prediction stays beside it.
+#[utoipa::path(
+    post,
+    path = "/v1/transactions/{id}/correction",
+    tag = "reviews",
+    params(("id" = String, Path, description = "Your identifier")),
+    request_body = NewCorrection,
+    responses(
+        (status = 200, description = "The transaction as it is now", body = TransactionOut),
+        (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such transaction", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Not a category that can be assigned", body = Problem,
+            content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn correct(
+    State(state): State<AppState>,
+    Who(caller): Who,
+    Id(id): Id,
+    body: JsonText,
+) -> Result<Json<TransactionOut>, Error> {
+    let said: NewCorrection = body.parse()?;
+    if state.taxonomy.index_of(&said.category).is_none() {
+        let taxonomy = state.taxonomy.version().to_owned();
+        return Err(Error::OffTaxonomy { category: said.category, taxonomy });
+    }
+    let correction = Correction {
+        transaction_id: id,
+        category: said.category,
+        scope: said.scope,
+        note: said.note.map(|note| note.0),
+        made_by: caller.name().to_owned(),
+        made_at: clock::now(),
+    };
+    let view = state.store.correct(&correction).await?;
+    view.map(|view| Json(view.into())).ok_or(Error::UnknownTransaction)
+}
