@@ -7,6 +7,10 @@
 mod clean;
 mod key;
 mod parts;
+mod prefix;
+mod tail;
+mod token;
+mod words;
 
 use std::sync::Arc;
 
@@ -55,7 +59,7 @@ impl Descriptor {
             return Err(InvalidDescriptor::Empty);
         }
         let (merchant, parts) = parts::read(&raw);
-        let key = key::stable(&merchant, &parts);
+        let key = key::stable(&raw, &merchant, &parts);
         Ok(Self {
             raw: raw.into(),
             merchant: merchant.into(),
