@@ -4,7 +4,7 @@
 //! A bought label counts as known from the moment its row was posted, as if the user had said it at
 //! once; dev's and tests' labels are never known to anybody but the metrics.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use crate::domain::{DescriptorKey, TransactionId, enrichment::KnownLabel};
 
@@ -21,15 +21,13 @@ pub struct Corpus {
     pub labels: Labels,
     /// The rows whose labels were bought, in the pool's order.
     pub rows: Vec<Row>,
-    /// How many rows of the pool, labelled or not, have each key.
-    pub volumes: HashMap<DescriptorKey, u32>,
     /// The pool's and dev's rows, with the bought labels.
     pub timelines: Timelines,
     known: HashSet<DescriptorKey>,
 }
 
 impl Corpus {
-    /// Reads the pool twice: once without labels, to choose; once for the labels that were chosen.
+    /// Reads the pool twice: once to choose, its labels shut away; once for the rows that were chosen.
     /// `on_row` is called once for every row read.
     ///
     /// # Errors
@@ -38,18 +36,21 @@ impl Corpus {
         let pool = dataset.file("pool")?;
         let mut timelines = Timelines::default();
         let mut candidates = Vec::new();
-        let mut volumes: HashMap<DescriptorKey, u32> = HashMap::new();
-        for transaction in dataset.transactions(pool)? {
-            let transaction = transaction?;
+        let mut shut = Vec::new();
+        for row in dataset.rows(pool)? {
+            let Row { transaction, category } = row?;
             on_row();
             timelines.push(&transaction, None);
-            let key = transaction.descriptor.key();
-            match volumes.get_mut(key) {
-                Some(volume) => *volume += 1,
-                None => _ = volumes.insert(key.clone(), 1),
-            }
-            let posted_at = transaction.posted_at;
-            candidates.push(Candidate { key: key.clone(), id: transaction.id, posted_at });
+            shut.push(
+                dataset.taxonomy().index_of(&category).and_then(|index| u16::try_from(index).ok()).unwrap_or(u16::MAX),
+            );
+            let descriptor = transaction.descriptor;
+            candidates.push(Candidate {
+                key: descriptor.key().clone(),
+                descriptor: descriptor.raw().into(),
+                id: transaction.id,
+                posted_at: transaction.posted_at,
+            });
         }
         for transaction in dataset.transactions(dataset.file("dev")?)? {
             on_row();
@@ -57,9 +58,9 @@ impl Corpus {
         }
         timelines.sort();
 
-        let labels = Labels::buy(choice, &candidates);
+        let labels = Labels::buy(choice, &candidates, shut);
         drop(candidates);
-        let wanted: HashSet<&str> = labels.ids.iter().map(TransactionId::as_str).collect();
+        let wanted: HashSet<&str> = labels.weights.keys().map(TransactionId::as_str).collect();
         let mut reader = dataset.rows(pool)?;
         let mut rows = Vec::with_capacity(wanted.len());
         while let Some(row) = reader.next_where(|id| wanted.contains(id)) {
@@ -69,7 +70,7 @@ impl Corpus {
             rows.push(row);
         }
         let known = rows.iter().map(|row| row.transaction.descriptor.key().clone()).collect();
-        Ok(Self { labels, rows, volumes, timelines, known })
+        Ok(Self { labels, rows, timelines, known })
     }
 
     /// Whether a bought label has this key.

@@ -2,9 +2,8 @@
 //!
 //! Columns: `id, posted_on, account_id, descriptor, amount, direction, currency, category`, optionally
 //! `ledger, mcc, country, channel, counterparty`; others are passed over. Files are streamed, and a
-//! test file is opened only by whoever asks for its rows. Reading [`Transactions`] never looks at the
-//! category column; [`Rows::next_where`] looks at it for chosen rows only, so that the pool's labels stay unseen
-//! until they are bought.
+//! test file is opened only by whoever asks for its rows. [`Transactions`] never looks at the category
+//! column; who reads [`Rows`] of the pool shuts the labels away until they are bought.
 
 use std::{
     collections::BTreeMap,
@@ -100,15 +99,15 @@ pub struct DataFile {
 }
 
 impl DataFile {
-    /// SHA-256 of the file as it lies on disk, hexadecimal.
+    /// SHA-256 of the file as it lies on disk.
     ///
     /// # Errors
     /// When it can't be read.
-    pub fn sha256(&self) -> Result<String, Error> {
+    pub fn sha256(&self) -> Result<[u8; 32], Error> {
         let failed = |source| Error::Io { path: self.path.clone(), source };
         let mut hash = Sha256::new();
         io::copy(&mut File::open(&self.path).map_err(failed)?, &mut hash).map_err(failed)?;
-        Ok(hex::encode(hash.finalize()))
+        Ok(hash.finalize().into())
     }
 }
 

@@ -1,7 +1,8 @@
 //! Which rows of the pool to have labelled, within a budget.
 //!
 //! What to label matters more than how many: a merchant that comes every day is worth its label, its
-//! hundredth copy is not. The choice sees no label, only ids, keys and times.
+//! hundredth copy is not, and a merchant whose statement texts have different labels (stores of one
+//! chain) is worth several. Only labels that were bought are looked at: [`Vault`] keeps the others shut.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,11 +13,20 @@ use sha2::{Digest, Sha256};
 
 use crate::domain::{DescriptorKey, TransactionId};
 
+/// Rows lose half their weight in so many years: merchants come and go.
+const HALF_LIFE_YEARS: f64 = 2.0;
+/// Share of the budget that goes to the heaviest keys, one label each.
+const FIRST_SHARE: f64 = 0.8;
+/// The rest is bought in so many rounds, each knowing the labels of those before.
+const ROUNDS: usize = 6;
+
 /// A row whose label could be bought.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     /// Which row.
     pub id: TransactionId,
+    /// Its statement text.
+    pub descriptor: Box<str>,
     /// Its merchant, as far as the text tells.
     pub key: DescriptorKey,
     /// When.
@@ -30,18 +40,44 @@ pub enum Choice {
     Budget {
         /// At most so many labels.
         budget: usize,
-        /// Which of many equally good choices.
+        /// For what is left when every statement text has its label, and is drawn at random.
         seed: u64,
     },
     /// A list of ids that somebody chose elsewhere.
     Listed(HashSet<TransactionId>),
 }
 
+/// The pool's labels, each shut until it is bought.
+pub struct Vault {
+    labels: Vec<u16>,
+    opened: HashSet<usize>,
+    budget: usize,
+}
+
+impl Vault {
+    /// Locks labels (as numbers of categories) away, in the order of the candidates.
+    #[must_use]
+    pub fn new(labels: Vec<u16>, budget: usize) -> Self {
+        Self { labels, opened: HashSet::new(), budget }
+    }
+
+    /// Buys a label. `None` when the budget is spent, or there is no such row.
+    pub fn open(&mut self, row: usize) -> Option<u16> {
+        if !self.opened.contains(&row) && self.opened.len() >= self.budget {
+            return None;
+        }
+        let label = *self.labels.get(row)?;
+        self.opened.insert(row);
+        Some(label)
+    }
+}
+
 /// The labels that were bought: a label used for anything is in here.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Labels {
-    /// The rows, by id.
-    pub ids: HashSet<TransactionId>,
+    /// The rows, by id, with the weight each should have in training: how much traffic, recent rows
+    /// first, it stands for. The mean weight is 1.
+    pub weights: HashMap<TransactionId, f32>,
     /// How they were found.
     pub choice: Choice,
 }
@@ -49,22 +85,21 @@ pub struct Labels {
 impl Labels {
     /// Chooses among the candidates. Never more than the budget.
     #[must_use]
-    pub fn buy(choice: Choice, candidates: &[Candidate]) -> Self {
-        let ids = match &choice {
-            Choice::Budget { budget, seed } => {
-                choose(candidates, *budget, *seed).into_iter().map(|index| candidates[index].id.clone()).collect()
-            }
-            Choice::Listed(ids) => {
-                candidates.iter().filter(|row| ids.contains(&row.id)).map(|row| row.id.clone()).collect()
-            }
+    pub fn buy(choice: Choice, candidates: &[Candidate], labels: Vec<u16>) -> Self {
+        let market = Market::new(candidates);
+        let bought = match &choice {
+            Choice::Budget { budget, seed } => choose(&market, Vault::new(labels, *budget), *seed),
+            Choice::Listed(ids) => (0..candidates.len()).filter(|&index| ids.contains(&candidates[index].id)).collect(),
         };
-        Self { ids, choice }
+        let weights = market.weights(&bought);
+        let weights = bought.iter().map(|&index| candidates[index].id.clone()).zip(weights).collect();
+        Self { weights, choice }
     }
 
     /// The ids in order.
     #[must_use]
     pub fn sorted(&self) -> Vec<&TransactionId> {
-        let mut ids: Vec<_> = self.ids.iter().collect();
+        let mut ids: Vec<_> = self.weights.keys().collect();
         ids.sort();
         ids
     }
@@ -81,23 +116,148 @@ impl Labels {
     }
 }
 
-/// Indices of the candidates to buy: two thirds of the budget go to the most frequent keys, one row
-/// each; the rest is drawn at random, which weighs by volume. The same seed gives the same rows.
-#[must_use]
-pub fn choose(candidates: &[Candidate], budget: usize, seed: u64) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..candidates.len()).collect();
-    order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-    let mut keys: HashMap<&DescriptorKey, (usize, usize)> = HashMap::new();
-    for &index in &order {
-        keys.entry(&candidates[index].key).or_insert((0, index)).0 += 1;
+/// One statement text: its volume, and the newest row that has it.
+struct Unit<'a> {
+    descriptor: &'a str,
+    volume: f64,
+    newest: usize,
+}
+
+/// One key: its volume, and its texts, heaviest first.
+struct Merchant<'a> {
+    key: &'a DescriptorKey,
+    volume: f64,
+    units: Vec<Unit<'a>>,
+}
+
+/// The candidates by key and text, heaviest first. Volumes count rows, recent ones more.
+pub struct Market<'a> {
+    candidates: &'a [Candidate],
+    merchants: Vec<Merchant<'a>>,
+}
+
+impl<'a> Market<'a> {
+    /// Groups the candidates.
+    #[must_use]
+    pub fn new(candidates: &'a [Candidate]) -> Self {
+        let place = |index: usize| (candidates[index].posted_at, &candidates[index].id);
+        let last = candidates.iter().map(|candidate| candidate.posted_at).max();
+        let mut units: HashMap<&str, Unit<'a>> = HashMap::new();
+        for (index, candidate) in candidates.iter().enumerate() {
+            let age = last.map_or(0.0, |last| (last - candidate.posted_at).num_seconds() as f64 / 31_557_600.0);
+            let descriptor: &str = &candidate.descriptor;
+            let unit = units.entry(descriptor).or_insert(Unit { descriptor, volume: 0.0, newest: index });
+            unit.volume += 0.5_f64.powf(age / HALF_LIFE_YEARS);
+            if place(index) > place(unit.newest) {
+                unit.newest = index;
+            }
+        }
+        let mut merchants: HashMap<&DescriptorKey, Vec<Unit<'a>>> = HashMap::new();
+        for unit in units.into_values() {
+            merchants.entry(&candidates[unit.newest].key).or_default().push(unit);
+        }
+        let mut merchants: Vec<Merchant<'a>> = merchants
+            .into_iter()
+            .map(|(key, mut units)| {
+                units.sort_by(|a, b| b.volume.total_cmp(&a.volume).then(a.descriptor.cmp(b.descriptor)));
+                Merchant { key, volume: units.iter().map(|unit| unit.volume).sum(), units }
+            })
+            .collect();
+        merchants.sort_by(|a, b| b.volume.total_cmp(&a.volume).then(a.key.cmp(b.key)));
+        Self { candidates, merchants }
     }
-    let mut frequent: Vec<_> = keys.into_iter().collect();
-    frequent.sort_by(|(a, (a_rows, _)), (b, (b_rows, _))| b_rows.cmp(a_rows).then(a.cmp(b)));
-    let mut chosen: Vec<usize> = frequent.into_iter().map(|(_, (_, index))| index).take(budget * 2 / 3).collect();
-    let taken: HashSet<usize> = chosen.iter().copied().collect();
-    let rest = budget - chosen.len();
-    chosen.extend(order.into_iter().filter(|index| !taken.contains(index)).take(rest));
-    chosen
+
+    /// How much traffic each bought row stands for, damped, with mean 1: its text's volume, shared by
+    /// the text's bought rows, plus its part of the key's texts that have no label.
+    fn weights(&self, bought: &[usize]) -> Vec<f32> {
+        let mut of_text: HashMap<&str, f64> = HashMap::new();
+        let mut of_key: HashMap<&DescriptorKey, f64> = HashMap::new();
+        for &index in bought {
+            *of_text.entry(&self.candidates[index].descriptor).or_default() += 1.0;
+            *of_key.entry(&self.candidates[index].key).or_default() += 1.0;
+        }
+        let mut text_volume: HashMap<&str, f64> = HashMap::new();
+        let mut unlabelled: HashMap<&DescriptorKey, f64> = HashMap::new();
+        for merchant in &self.merchants {
+            for unit in &merchant.units {
+                if of_text.contains_key(unit.descriptor) {
+                    text_volume.insert(unit.descriptor, unit.volume);
+                } else {
+                    *unlabelled.entry(merchant.key).or_default() += unit.volume;
+                }
+            }
+        }
+        let raw: Vec<f64> = bought
+            .iter()
+            .map(|&index| {
+                let Candidate { descriptor, key, .. } = &self.candidates[index];
+                let own = text_volume[&**descriptor] / of_text[&**descriptor];
+                let others = unlabelled.get(key).copied().unwrap_or(0.0) / of_key[key];
+                (own + others).min(400.0).powf(0.4) + 0.2
+            })
+            .collect();
+        let mean = raw.iter().sum::<f64>() / raw.len().max(1) as f64;
+        raw.into_iter().map(|weight| (weight / mean) as f32).collect()
+    }
+}
+
+/// A key one of whose labels was bought.
+struct Open {
+    merchant: usize,
+    taken: usize,
+    labels: HashMap<u16, usize>,
+}
+
+impl Open {
+    /// How likely the next label differs from the most frequent so far.
+    fn doubt(&self) -> f64 {
+        let most = self.labels.values().max().copied().unwrap_or(0);
+        ((self.taken - most) as f64 + 0.3) / (self.taken as f64 + 3.0)
+    }
+}
+
+/// Indices of the candidates to buy, in buying order: the newest row of the heaviest text of the
+/// heaviest keys; then, in rounds, further texts where volume × doubt about the key is largest; last, at
+/// random, what the budget leaves. The same candidates, labels and seed give the same rows.
+#[must_use]
+pub fn choose(market: &Market<'_>, mut vault: Vault, seed: u64) -> Vec<usize> {
+    let budget = vault.budget;
+    let first = (budget as f64 * FIRST_SHARE) as usize;
+    let mut bought = Vec::with_capacity(budget);
+    let mut open = Vec::with_capacity(first);
+    for (merchant, found) in market.merchants.iter().enumerate().take(first) {
+        let row = found.units[0].newest;
+        let Some(label) = vault.open(row) else { break };
+        bought.push(row);
+        open.push(Open { merchant, taken: 1, labels: HashMap::from([(label, 1)]) });
+    }
+    let rest = budget - bought.len();
+    for round in 0..ROUNDS {
+        let mut offers: Vec<(f64, usize, usize)> = open
+            .iter()
+            .enumerate()
+            .flat_map(|(place, key)| {
+                let doubt = key.doubt();
+                let units = &market.merchants[key.merchant].units;
+                let next = units.iter().skip(key.taken).take(key.taken);
+                next.map(move |unit| (unit.volume * doubt, place, unit.newest))
+            })
+            .collect();
+        offers.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.2.cmp(&b.2)));
+        for (_, place, row) in offers.into_iter().take(rest / ROUNDS + usize::from(round < rest % ROUNDS)) {
+            let Some(label) = vault.open(row) else { break };
+            bought.push(row);
+            open[place].taken += 1;
+            *open[place].labels.entry(label).or_default() += 1;
+        }
+    }
+    if bought.len() < budget {
+        let taken: HashSet<usize> = bought.iter().copied().collect();
+        let mut others: Vec<usize> = (0..market.candidates.len()).filter(|row| !taken.contains(row)).collect();
+        others.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+        bought.extend(others.into_iter().take(budget - taken.len()).filter(|&row| vault.open(row).is_some()));
+    }
+    bought
 }
 
 #[cfg(test)]
@@ -106,13 +266,15 @@ mod tests {
 
     use super::*;
 
-    fn candidates(keys: &[u8]) -> Vec<Candidate> {
-        keys.iter()
+    /// `(key, store)` of each row.
+    fn candidates(rows: &[(u8, u8)]) -> Vec<Candidate> {
+        rows.iter()
             .enumerate()
-            .map(|(index, key)| Candidate {
+            .map(|(index, (key, store))| Candidate {
                 id: format!("row-{index}").parse().unwrap(),
+                descriptor: format!("MERCHANT {key} #{store}").into(),
                 key: DescriptorKey::from_stored(&format!("merchant {key}")),
-                posted_at: DateTime::UNIX_EPOCH,
+                posted_at: DateTime::UNIX_EPOCH + chrono::Duration::days(index as i64),
             })
             .collect()
     }
@@ -120,32 +282,50 @@ mod tests {
     proptest! {
         #[test]
         fn the_budget_is_never_passed_and_no_label_is_bought_twice(
-            keys in prop::collection::vec(0..30_u8, 0..200), budget in 0..250_usize, seed in any::<u64>(),
+            rows in prop::collection::vec((0..30_u8, 0..3_u8), 0..200), budget in 0..250_usize, seed in any::<u64>(),
         ) {
-            let candidates = candidates(&keys);
-            let chosen = choose(&candidates, budget, seed);
+            let candidates = candidates(&rows);
+            let labels: Vec<u16> = rows.iter().map(|(_, store)| u16::from(*store)).collect();
+            let buy = || choose(&Market::new(&candidates), Vault::new(labels.clone(), budget), seed);
+            let chosen = buy();
             let distinct: HashSet<usize> = chosen.iter().copied().collect();
             prop_assert_eq!(distinct.len(), chosen.len());
             prop_assert_eq!(chosen.len(), budget.min(candidates.len()));
-            prop_assert_eq!(choose(&candidates, budget, seed), chosen);
+            prop_assert_eq!(buy(), chosen);
+            let bought = Labels::buy(Choice::Budget { budget, seed }, &candidates, labels);
+            let sum: f32 = bought.weights.values().sum();
+            prop_assert!((sum - bought.weights.len() as f32).abs() < 0.01 * (1.0 + sum));
         }
     }
 
     #[test]
-    fn the_most_frequent_merchants_are_all_labelled() {
-        let keys: Vec<u8> = (0..100).map(|row| if row < 80 { row % 4 } else { row }).collect();
-        let candidates = candidates(&keys);
-        let chosen = choose(&candidates, 6, 1);
-        let labelled: HashSet<u8> = chosen.iter().map(|&index| keys[index]).collect();
-        assert!((0..4).all(|key| labelled.contains(&key)));
+    fn the_heaviest_merchants_are_labelled_and_one_whose_stores_differ_more_than_once() {
+        // Two heavy merchants of ten stores each: one's stores all have one label, the other's do not.
+        let rows: Vec<(u8, u8)> =
+            (0..200).map(|row| (row % 2, row / 2 % 10)).chain((2..20).map(|key| (key, 0))).collect();
+        let labels: Vec<u16> =
+            rows.iter().map(|&(key, store)| if key == 1 { u16::from(store % 2) } else { 0 }).collect();
+        let candidates = candidates(&rows);
+        let chosen = choose(&Market::new(&candidates), Vault::new(labels, 15), 1);
+        let bought = |key| chosen.iter().filter(|&&row| rows[row].0 == key).count();
+        assert!(bought(0) >= 1 && bought(1) > bought(0), "{} and {}", bought(0), bought(1));
+        assert!(chosen.len() == 15);
+    }
+
+    #[test]
+    fn the_vault_opens_no_more_than_the_budget() {
+        let mut vault = Vault::new(vec![7, 8, 9], 2);
+        assert_eq!((vault.open(0), vault.open(2), vault.open(1)), (Some(7), Some(9), None));
+        assert_eq!((vault.open(0), vault.open(5)), (Some(7), None));
     }
 
     #[test]
     fn a_list_from_elsewhere_is_taken_as_it_is_and_the_digest_tells_lists_apart() {
-        let candidates = candidates(&[1, 2, 3]);
+        let candidates = candidates(&[(1, 0), (2, 0), (3, 0)]);
         let list = |ids: &[&str]| Choice::Listed(ids.iter().map(|id| id.parse().unwrap()).collect());
-        let one = Labels::buy(list(&["row-1", "not there"]), &candidates);
+        let buy = |ids: &[&str]| Labels::buy(list(ids), &candidates, vec![0; 3]);
+        let one = buy(&["row-1", "not there"]);
         assert_eq!(one.sorted(), [&candidates[1].id]);
-        assert_ne!(one.digest(), Labels::buy(list(&["row-2"]), &candidates).digest());
+        assert_ne!(one.digest(), buy(&["row-2"]).digest());
     }
 }

@@ -11,5 +11,6 @@ pub mod metrics;
 pub mod paired;
 pub mod peers;
 pub mod report;
+pub mod run;
 pub mod scored;
 pub mod timelines;

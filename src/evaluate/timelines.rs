@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 
 use crate::domain::{
-    AccountId, HistoryEntry, Transaction, TransactionId, UserHistory,
+    AccountId, EnrichedTransaction, HistoryEntry, MerchantMatch, Transaction, TransactionId, UserHistory,
     enrichment::{HISTORY_WINDOW, KnownLabel},
 };
 
@@ -83,6 +83,15 @@ impl Timelines {
     #[must_use]
     pub fn history(&self, at: &Transaction) -> UserHistory {
         UserHistory::fold(self.before(at), at)
+    }
+
+    /// A row with its merchant and what its account did before.
+    pub fn enriched(
+        &self,
+        at: &Transaction,
+        merchant: impl Fn(&Transaction) -> Option<MerchantMatch>,
+    ) -> EnrichedTransaction {
+        EnrichedTransaction { transaction: at.clone(), merchant: merchant(at), history: self.history(at) }
     }
 
     /// Rows in all.

@@ -1,0 +1,215 @@
+//! Putting stages to the same rows of the same files.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    categorize::{self, Calibration, Stage},
+    domain::{EnrichedTransaction, MerchantMatch, Slug, Taxonomy, Transaction, prediction::Evidence},
+};
+
+use super::{
+    corpus::Corpus,
+    dataset::{self, DataFile, Dataset, Row},
+    metrics::{self, Scored},
+    scored::{Answerer, COVERAGE_TARGET, Figures, FileScore, Item},
+};
+
+/// Why rows could not be scored.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The data set can't be read.
+    #[error(transparent)]
+    Dataset(#[from] dataset::Error),
+    /// The file has no row.
+    #[error("{file} has no rows")]
+    Empty {
+        /// The file's name.
+        file: String,
+    },
+    /// A stage failed.
+    #[error("stage `{stage}` failed")]
+    Categorize {
+        /// Its name.
+        stage: String,
+        /// Why.
+        source: categorize::Error,
+    },
+    /// A stage answered with a category that the data set does not have.
+    #[error("stage `{stage}` answers with `{category}`, which is no category of this data set")]
+    Category {
+        /// Its name.
+        stage: String,
+        /// The answer.
+        category: Slug,
+    },
+}
+
+/// Rows in one call of a stage.
+const BATCH: usize = 256;
+
+/// Rows with what was known around each when it was posted.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// The file's name without its ending.
+    pub file: String,
+    /// Its rows and their truth.
+    pub rows: Vec<Row>,
+    /// The same rows, enriched.
+    pub enriched: Vec<EnrichedTransaction>,
+}
+
+impl Prepared {
+    /// Reads a file and enriches its rows: this is where a test file is opened.
+    ///
+    /// # Errors
+    /// When the file can't be read, or has no row.
+    pub fn read(
+        dataset: &Dataset,
+        file: &DataFile,
+        corpus: &Corpus,
+        merchant: impl Fn(&Transaction) -> Option<MerchantMatch>,
+    ) -> Result<Self, Error> {
+        let rows = dataset.rows(file)?.collect::<Result<Vec<_>, _>>()?;
+        if rows.is_empty() {
+            return Err(Error::Empty { file: file.name.clone() });
+        }
+        let timelines = corpus.timelines_with(&rows);
+        let enriched = rows.iter().map(|row| timelines.enriched(&row.transaction, &merchant)).collect();
+        Ok(Self { file: file.name.clone(), rows, enriched })
+    }
+}
+
+/// A stage's answers on one file, before any threshold.
+#[derive(Debug, Clone)]
+pub struct Answers {
+    answerer: Answerer,
+    file: String,
+    items: Vec<Item>,
+    /// What the adapter's encoder says alone, where every answer tells.
+    encoder_alone: Option<Vec<Item>>,
+    rows_per_s: f64,
+}
+
+/// Asks a stage about every row of a file. `on_rows` hears how many more are done.
+///
+/// # Errors
+/// When the stage fails, or answers outside the data set's categories.
+pub async fn answer(
+    stage: &Stage,
+    prepared: &Prepared,
+    corpus: &Corpus,
+    taxonomy: &Taxonomy,
+    mut on_rows: impl FnMut(usize),
+) -> Result<Answers, Error> {
+    let index = |category: &Slug| {
+        taxonomy
+            .index_of(category)
+            .ok_or_else(|| Error::Category { stage: stage.name.clone(), category: category.clone() })
+    };
+    let mut items = Vec::with_capacity(prepared.rows.len());
+    let mut alone = Vec::new();
+    let mut asked = Duration::ZERO;
+    for (rows, batch) in prepared.rows.chunks(BATCH).zip(prepared.enriched.chunks(BATCH)) {
+        let start = Instant::now();
+        let answers =
+            stage.categorize(batch).await.map_err(|source| Error::Categorize { stage: stage.name.clone(), source })?;
+        asked += start.elapsed();
+        for (row, prediction) in rows.iter().zip(answers) {
+            let key = row.transaction.descriptor.key();
+            let scored = Scored {
+                gold: index(&row.category)?,
+                answer: index(&prediction.category)?,
+                confidence: prediction.confidence,
+                known: corpus.knows(key),
+            };
+            let item = Item { id: row.transaction.id.clone(), key: key.clone(), scored };
+            for evidence in &prediction.evidence {
+                if let Evidence::Encoder { category, confidence } = evidence {
+                    let scored = Scored { answer: index(category)?, confidence: *confidence, ..scored };
+                    alone.push(Item { scored, ..item.clone() });
+                }
+            }
+            items.push(item);
+        }
+        on_rows(rows.len());
+    }
+    let answerer = Answerer {
+        name: stage.name.clone(),
+        engine: stage.engine().to_owned(),
+        target: Some(stage.target),
+        has_confidence: true,
+    };
+    Ok(Answers {
+        answerer,
+        file: prepared.file.clone(),
+        encoder_alone: (alone.len() == items.len()).then_some(alone),
+        rows_per_s: items.len() as f64 / asked.as_secs_f64().max(1e-9),
+        items,
+    })
+}
+
+impl Answers {
+    /// Fits what turns this engine's confidence into a probability, and the threshold that keeps the
+    /// stage's target, on these answers. Meant for `dev`'s.
+    #[must_use]
+    pub fn calibration(&self) -> Calibration {
+        fit(self.items.iter(), self.answerer.target.unwrap_or(1.0))
+    }
+
+    /// Applies what was fitted on the same engine's answers on `dev`.
+    pub fn calibrate(&mut self, calibration: &Calibration) {
+        for item in &mut self.items {
+            item.scored.confidence = calibration.apply(item.scored.confidence);
+        }
+    }
+
+    /// For the answers that a calibration is fitted on: each half is calibrated by what was fitted on
+    /// the other, so that the figures are not those of rows judged by themselves.
+    pub fn calibrate_across(&mut self) {
+        let target = self.answerer.target.unwrap_or(1.0);
+        let halves = [0, 1].map(|half| fit(self.items.iter().skip(half).step_by(2), target));
+        for (place, item) in self.items.iter_mut().enumerate() {
+            item.scored.confidence = halves[1 - place % 2].apply(item.scored.confidence);
+        }
+    }
+
+    /// How many rows were answered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// The figures, with thresholds fitted on `dev`'s answers of the same stage. With `apart`, a
+    /// second score follows: the encoder and its head without the adapter's other parts.
+    #[must_use]
+    pub fn score(&self, dev: &Self, apart: bool) -> Vec<FileScore> {
+        let of = |answerer: Answerer, items: &[Item], dev: &[Item]| {
+            let figures = Figures::of(items, true, threshold(dev, COVERAGE_TARGET))?;
+            let (file, items) = (self.file.clone(), items.to_vec());
+            Some(FileScore { answerer, file, items, rows_per_s: Some(self.rows_per_s), figures })
+        };
+        let alone = match (apart, &self.encoder_alone, &dev.encoder_alone) {
+            (true, Some(items), Some(dev)) => {
+                let name = format!("{}_without_side_parts", self.answerer.name);
+                of(Answerer { name, ..self.answerer.clone() }, items, dev)
+            }
+            _ => None,
+        };
+        of(self.answerer.clone(), &self.items, &dev.items).into_iter().chain(alone).collect()
+    }
+}
+
+fn fit<'a>(items: impl Iterator<Item = &'a Item>, target: f64) -> Calibration {
+    let answers: Vec<(f32, bool)> = items.map(|item| (item.scored.confidence, item.scored.correct())).collect();
+    Calibration::fit(&answers, target)
+}
+
+fn threshold(items: &[Item], target: f64) -> Option<f32> {
+    metrics::threshold(&items.iter().map(|item| item.scored).collect::<Vec<_>>(), target)
+}
