@@ -1,35 +1,27 @@
-//! The base encoder as a service: texts in, unit vectors out, on a thread of its own.
+//! The base encoder as a service: texts in, unit vectors out.
 //!
-//! One thread owns the weights, so that a burst of requests queues instead of fighting over the
-//! cores; the queue is bounded, so that it pushes back instead of growing.
+//! Batches are of like length and computed on all cores; the answers come in the order of the texts.
 
 use std::{path::Path, sync::Arc};
 
 use rayon::prelude::*;
-use tokio::sync::{mpsc, oneshot};
 
 use super::{
     BaseEncoder, Error,
     bert::Config,
     packed::Packed,
     tokens::Tokenizer,
+    worker::Worker,
 };
 
-/// Jobs that may wait before [`Encoder::embed`] waits itself.
-const QUEUE: usize = 32;
-/// Sequences computed together.
+/// Sequences computed together on one core.
 const BATCH: usize = 16;
 
 /// A handle on the encoder's thread; clones share it, and the last one ends it.
 #[derive(Debug, Clone)]
 pub struct Encoder {
-    jobs: mpsc::Sender<Job>,
+    worker: Worker<Vec<String>, Vec<Vec<f32>>>,
     base: Arc<BaseEncoder>,
-}
-
-struct Job {
-    texts: Vec<String>,
-    answer: oneshot::Sender<Result<Vec<Vec<f32>>, Error>>,
 }
 
 impl Encoder {
@@ -39,20 +31,8 @@ impl Encoder {
     /// When a file is missing or malformed.
     pub fn load(base: BaseEncoder) -> Result<Self, Error> {
         let engine = Engine::load(&base.dir)?;
-        let (jobs, mut queue) = mpsc::channel::<Job>(QUEUE);
-        let work = move || {
-            while let Some(job) = queue.blocking_recv() {
-                // The asker may have gone: then the answer goes nowhere.
-                let _ = job.answer.send(engine.embed(&job.texts));
-            }
-        };
-        let path = base.dir.clone();
-        std::thread::Builder::new().name("encoder".to_owned()).spawn(work).map_err(|source| Error::File {
-            action: "start a thread for",
-            path,
-            source,
-        })?;
-        Ok(Self { jobs, base: Arc::new(base) })
+        let worker = Worker::start("encoder", move |texts: Vec<String>| engine.embed(&texts))?;
+        Ok(Self { worker, base: Arc::new(base) })
     }
 
     /// Which weights these are.
@@ -64,11 +44,9 @@ impl Encoder {
     /// One vector of unit length for each text, in order: the mean over its tokens of the last layer.
     ///
     /// # Errors
-    /// When the thread has ended or the arithmetic failed.
+    /// When the thread has ended or a text can't be tokenized.
     pub async fn embed(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, Error> {
-        let (answer, answered) = oneshot::channel();
-        self.jobs.send(Job { texts, answer }).await.map_err(|_| Error::Stopped)?;
-        answered.await.map_err(|_| Error::Stopped)?
+        self.worker.ask(texts).await
     }
 }
 

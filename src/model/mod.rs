@@ -6,18 +6,31 @@
 
 use std::path::PathBuf;
 
+pub mod adapter;
 pub mod base;
 mod bert;
+mod calibrate;
+mod card;
 pub mod encoder;
+pub mod folder;
+pub mod input;
 mod kernel;
 pub mod lora;
+pub mod optim;
 mod packed;
 #[cfg(test)]
 mod reference;
 mod tokens;
+pub mod train;
+pub mod wide;
+mod worker;
 
+pub use adapter::{AdapterModel, AdapterOutput};
 pub use base::BaseEncoder;
+pub use calibrate::Fusion;
 pub use encoder::Encoder;
+pub use folder::{AdapterFacts, Naming};
+pub use input::{AdapterInput, Labelled, Payment};
 
 /// What can go wrong with models and adapters.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +80,28 @@ pub enum Error {
         hub: Box<str>,
         /// What pip said.
         pip: Box<str>,
+    },
+    /// The adapter is a difference to other weights.
+    #[error("the adapter in {} was trained on a base encoder with the SHA-256 {wanted}, and this one has {found}", dir.display())]
+    OtherBase {
+        /// The adapter's folder.
+        dir: PathBuf,
+        /// What it was trained on.
+        wanted: String,
+        /// What is here.
+        found: String,
+    },
+    /// A stored probe gives another answer.
+    #[error("the adapter in {} doesn't give the answers it was saved with: refused", dir.display())]
+    Probes {
+        /// The adapter's folder.
+        dir: PathBuf,
+    },
+    /// The encoder says the same with the adapter as without.
+    #[error("the adapter in {} changes nothing: refused", dir.display())]
+    DoesNothing {
+        /// The adapter's folder.
+        dir: PathBuf,
     },
     /// Tensor arithmetic failed.
     #[error("the model can't be computed")]
