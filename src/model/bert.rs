@@ -25,8 +25,7 @@ impl Config {
     pub(super) fn load(dir: &Path) -> Result<Self, Error> {
         let path = dir.join("config.json");
         let malformed = |source| Error::Malformed { path: path.clone(), what: "encoder configuration", source };
-        let text =
-            std::fs::read(&path).map_err(|source| Error::File { action: "read", path: path.clone(), source })?;
+        let text = std::fs::read(&path).map_err(|source| Error::File { action: "read", path: path.clone(), source })?;
         let config: Self = serde_json::from_slice(&text).map_err(|source| malformed(source.into()))?;
         if config.hidden_act != "gelu" || !config.hidden_size.is_multiple_of(config.num_attention_heads.max(1)) {
             return Err(malformed("only a BERT with gelu is known".into()));

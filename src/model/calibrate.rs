@@ -29,9 +29,8 @@ impl Fusion {
 
     /// Fits weights and temperature by likelihood on labelled rows.
     pub(super) fn fit(encoder: &[Vec<f32>], wide: Option<&[Vec<f32>]>, classes: &[usize]) -> Self {
-        let loss_alone = |temperature: f32| {
-            mean_loss(classes, |at| softmax(encoder[at].iter().map(|logit| logit / temperature)))
-        };
+        let loss_alone =
+            |temperature: f32| mean_loss(classes, |at| softmax(encoder[at].iter().map(|logit| logit / temperature)));
         let encoder_temperature = lowest(loss_alone, 0.2, 8.0);
         let Some(wide) = wide else {
             return Self { encoder: 1.0 / encoder_temperature, wide: 0.0, encoder_temperature };
@@ -39,7 +38,8 @@ impl Fusion {
         let mut best = (f64::INFINITY, Self { encoder: 0.0, wide: 1.0, encoder_temperature });
         for step in 0..=20u8 {
             let share = f32::from(step) / 20.0;
-            let at_share = |scale: f32| Self { encoder: share * scale, wide: (1.0 - share) * scale, encoder_temperature };
+            let at_share =
+                |scale: f32| Self { encoder: share * scale, wide: (1.0 - share) * scale, encoder_temperature };
             let loss = |scale: f32| mean_loss(classes, |at| at_share(scale).fused(&encoder[at], Some(&wide[at])));
             let scale = lowest(loss, 0.1, 8.0);
             if loss(scale) < best.0 {
@@ -61,7 +61,6 @@ fn lowest(of: impl Fn(f32) -> f64, low: f32, high: f32) -> f32 {
     f32::midpoint(low, high).exp()
 }
 
-#[expect(clippy::cast_precision_loss, reason = "rows are counted in thousands")]
 fn mean_loss(classes: &[usize], probabilities: impl Fn(usize) -> Vec<f32>) -> f64 {
     let loss = |at: usize| -f64::from(probabilities(at)[classes[at]].max(1e-9)).ln();
     (0..classes.len()).map(loss).sum::<f64>() / classes.len().max(1) as f64
@@ -69,7 +68,6 @@ fn mean_loss(classes: &[usize], probabilities: impl Fn(usize) -> Vec<f32>) -> f6
 
 /// The lowest confidence from which on at least `target` of the answers are right; `None` where
 /// not even the most confident are.
-#[expect(clippy::cast_precision_loss, reason = "rows are counted in thousands")]
 pub(super) fn accept_at(mut answers: Vec<(f32, bool)>, target: f64) -> Option<f32> {
     answers.sort_by(|a, b| b.0.total_cmp(&a.0));
     let (mut right, mut threshold) = (0usize, None);
@@ -128,8 +126,10 @@ mod tests {
     #[test]
     fn fusion_listens_to_the_opinion_that_is_right() {
         let classes: Vec<usize> = (0..300).map(|at| at % 3).collect();
-        let right: Vec<Vec<f32>> = classes.iter().map(|&class| (0..3).map(|at| f32::from(u8::from(at == class)) * 2.0).collect()).collect();
-        let noise: Vec<Vec<f32>> = (0..300).map(|at| (0..3).map(|class| ((at * 7 + class * 13) % 5) as f32).collect()).collect();
+        let right: Vec<Vec<f32>> =
+            classes.iter().map(|&class| (0..3).map(|at| f32::from(u8::from(at == class)) * 2.0).collect()).collect();
+        let noise: Vec<Vec<f32>> =
+            (0..300).map(|at| (0..3).map(|class| ((at * 7 + class * 13) % 5) as f32).collect()).collect();
         let fusion = Fusion::fit(&noise, Some(&right), &classes);
         assert!(fusion.wide > 4.0 * fusion.encoder, "{fusion:?}");
     }

@@ -30,7 +30,10 @@ pub(super) fn card(facts: &AdapterFacts) -> String {
     row("base model", &format!("{base}, `model.safetensors` sha256 `{}`", facts.base.sha256));
     let lora = &training.lora;
     let targets: Vec<_> = lora.targets.iter().map(|target| target.path()).collect();
-    row("LoRA", &format!("rank {}, alpha {}, dropout {}, on {}", lora.rank, lora.alpha, lora.dropout, targets.join(", ")));
+    row(
+        "LoRA",
+        &format!("rank {}, alpha {}, dropout {}, on {}", lora.rank, lora.alpha, lora.dropout, targets.join(", ")),
+    );
     row(
         "training",
         &format!(

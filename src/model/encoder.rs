@@ -6,13 +6,7 @@ use std::{path::Path, sync::Arc};
 
 use rayon::prelude::*;
 
-use super::{
-    BaseEncoder, Error,
-    bert::Config,
-    packed::Packed,
-    tokens::Tokenizer,
-    worker::Worker,
-};
+use super::{BaseEncoder, Error, bert::Config, packed::Packed, tokens::Tokenizer, worker::Worker};
 
 /// Sequences computed together on one core.
 const BATCH: usize = 16;

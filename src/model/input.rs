@@ -37,14 +37,14 @@ pub struct Payment {
 }
 
 impl AdapterInput {
-    /// What an adapter reads of an enriched transaction.
+    /// What an adapter reads of an enriched transaction; `enrichment` is how much of it the encoder reads.
     #[must_use]
-    pub fn of(enriched: &EnrichedTransaction) -> Self {
+    pub fn of(enriched: &EnrichedTransaction, enrichment: Enrichment) -> Self {
         let row = &enriched.transaction;
         let own = row.descriptor.key();
         let earlier = enriched.history.keys.iter().filter(|(key, _)| *key != own);
         Self {
-            text: enriched.render(Enrichment::Full),
+            text: enriched.render(enrichment),
             payment: Some(Payment {
                 amount: row.amount.amount().to_f32().unwrap_or(0.0),
                 credit: row.direction == Direction::Credit,
@@ -90,7 +90,13 @@ pub(super) fn disturbed(text: &str, (cut, drop_word): (f32, f32), rng: &mut impl
     let words: Vec<&str> = text.split_whitespace().collect();
     if words.len() >= 3 && rng.random::<f32>() < drop_word {
         let gone = rng.random_range(0..words.len());
-        return words.iter().enumerate().filter(|(at, _)| *at != gone).map(|(_, word)| *word).collect::<Vec<_>>().join(" ");
+        return words
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| *at != gone)
+            .map(|(_, word)| *word)
+            .collect::<Vec<_>>()
+            .join(" ");
     }
     text
 }

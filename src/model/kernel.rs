@@ -50,7 +50,6 @@ pub(super) fn product(out: &mut [f32], stride: usize, into: Into, scale: f32, a:
     if rows == 0 || cols == 0 {
         return;
     }
-    #[expect(clippy::cast_possible_wrap, reason = "sizes of slices in memory")]
     let step = |stride: usize| stride as isize;
     #[expect(unsafe_code, reason = "the product takes pointers; sizes and strides were checked above and in `Mat`")]
     // SAFETY: `Mat::strided` keeps every element of `a` and `b` within its slice (`t` only swaps), the
@@ -113,7 +112,6 @@ pub(super) fn layer_norm(
     scales: &mut [f32],
 ) {
     let size = weight.len();
-    #[expect(clippy::cast_precision_loss, reason = "a row's length")]
     let n = size as f32;
     for ((row, normed), scale) in xs.chunks_exact_mut(size).zip(normed.chunks_exact_mut(size)).zip(scales) {
         let mean = sum(row) / n;
@@ -129,7 +127,6 @@ pub(super) fn layer_norm(
 /// Gradient of the input from that of the output, in place.
 pub(super) fn layer_norm_back(grads: &mut [f32], weight: &[f32], normed: &[f32], scales: &[f32]) {
     let size = weight.len();
-    #[expect(clippy::cast_precision_loss, reason = "a row's length")]
     let n = size as f32;
     for ((grad, normed), scale) in grads.chunks_exact_mut(size).zip(normed.chunks_exact(size)).zip(scales) {
         grad.iter_mut().zip(weight).for_each(|(grad, weight)| *grad *= weight);
@@ -148,9 +145,13 @@ fn exp_of_negative(x: f32) -> f32 {
     let rounded = x * std::f32::consts::LOG2_E + ROUND;
     let whole = rounded - ROUND;
     // ln 2 in two parts, so that the remainder is exact.
-    let rest = (x - whole * 0.693_359_375) + whole * 2.121_944_4e-4;
+    let rest = (x - whole * 0.693_359_375) + whole * 2.121_944_5e-4;
     let poly = 1.0
-        + rest * (1.0 + rest * (0.5 + rest * (1.666_666_5e-1 + rest * (4.166_580e-2 + rest * (8.333_452e-3 + rest * 1.398_2e-3)))));
+        + rest
+            * (1.0
+                + rest
+                    * (0.5
+                        + rest * (1.666_666_5e-1 + rest * (4.166_580e-2 + rest * (8.333_452e-3 + rest * 1.398_2e-3)))));
     poly * f32::from_bits((rounded.to_bits() << 23).wrapping_add(0x3f80_0000))
 }
 
@@ -214,7 +215,6 @@ mod tests {
     #[test]
     fn exp_is_close_over_its_whole_range() {
         for step in 0..8_700 {
-            #[expect(clippy::cast_precision_loss, reason = "small")]
             let x = -(step as f32) / 100.0;
             let (ours, exact) = (exp_of_negative(x), x.exp());
             assert!((ours - exact).abs() <= 4e-7 * exact + 1e-37, "{x}: {ours} {exact}");

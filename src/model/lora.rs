@@ -32,14 +32,8 @@ pub enum Target {
 }
 
 /// Every [`Target`], in the order of the arithmetic.
-pub const TARGETS: [Target; 6] = [
-    Target::Query,
-    Target::Key,
-    Target::Value,
-    Target::AttentionOutput,
-    Target::Intermediate,
-    Target::Output,
-];
+pub const TARGETS: [Target; 6] =
+    [Target::Query, Target::Key, Target::Value, Target::AttentionOutput, Target::Intermediate, Target::Output];
 
 impl Target {
     /// Where the module stands within an encoder layer.
@@ -152,7 +146,6 @@ impl Layout {
                 wanted.then(|| Pair { a: slot(options.rank, inputs), b: slot(outputs, options.rank) })
             }));
         }
-        #[expect(clippy::cast_precision_loss, reason = "a rank")]
         let scale = options.alpha / options.rank.max(1) as f32;
         let (head_weight, head_bias) = (slot(classes, config.hidden_size), slot(classes, 1));
         Self { pairs, head_weight, head_bias, scale, dropout: options.dropout }
@@ -184,7 +177,6 @@ impl Layout {
     pub(super) fn start(&self, rng: &mut impl Rng) -> Vec<f32> {
         let mut numbers = vec![0.0; self.len()];
         let uniform = |slot: Slot, numbers: &mut Vec<f32>, rng: &mut _| {
-            #[expect(clippy::cast_precision_loss, reason = "a layer's width")]
             let bound = 1.0 / (slot.cols as f32).sqrt();
             for number in slot.of_mut(numbers) {
                 *number = Rng::random_range(rng, -bound..bound);

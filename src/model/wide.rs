@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use rand::{Rng, SeedableRng, seq::SliceRandom};
+use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
 use super::input::{AdapterInput, Labelled, Payment};
@@ -60,7 +60,6 @@ impl Memory {
         let mut memory: HashMap<u64, Vec<(u32, u32)>> = HashMap::new();
         for row in rows.iter().filter(|row| !row.input.key.is_empty()) {
             let counts = memory.entry(hash_of_key(&row.input.key)).or_default();
-            #[expect(clippy::cast_possible_truncation, reason = "at most a few thousand categories")]
             let class = row.class as u32;
             match counts.iter_mut().find(|(of, _)| *of == class) {
                 Some((_, count)) => *count += 1,
@@ -73,7 +72,10 @@ impl Memory {
     /// The key's most frequent category and the rows that had it.
     pub(super) fn known(&self, key: &str) -> Option<(usize, u32)> {
         let counts = self.0.get(&hash_of_key(key))?;
-        counts.iter().max_by_key(|(class, count)| (*count, std::cmp::Reverse(*class))).map(|(class, count)| (*class as usize, *count))
+        counts
+            .iter()
+            .max_by_key(|(class, count)| (*count, std::cmp::Reverse(*class)))
+            .map(|(class, count)| (*class as usize, *count))
     }
 }
 
@@ -86,7 +88,6 @@ impl Lexicon {
     pub(super) fn of(terms: &[Labelled]) -> Self {
         let mut lexicon: HashMap<u64, Vec<(u32, f32)>> = HashMap::new();
         for term in terms.iter().filter(|term| !term.input.key.is_empty()) {
-            #[expect(clippy::cast_possible_truncation, reason = "at most a few thousand categories")]
             let hint = (term.class as u32, term.weight);
             lexicon.entry(hash_of_key(&term.input.key)).or_default().push(hint);
         }
@@ -99,11 +100,13 @@ impl Lexicon {
         let words: Vec<&str> = key.split(' ').collect();
         let mut at = 0;
         while at < words.len() && !self.0.is_empty() {
-            let longest = (1..=TERM_WORDS.min(words.len() - at)).rev().find_map(|n| {
-                self.0.get(&hash_of_key(&words[at..at + n].join(" "))).map(|hints| (n, hints))
-            });
+            let longest = (1..=TERM_WORDS.min(words.len() - at))
+                .rev()
+                .find_map(|n| self.0.get(&hash_of_key(&words[at..at + n].join(" "))).map(|hints| (n, hints)));
             if let Some((n, hints)) = longest {
-                hints.iter().for_each(|(class, weight)| sums[*class as usize] += weight * (1.0 + 0.5 * (n as f32 - 1.0)));
+                hints
+                    .iter()
+                    .for_each(|(class, weight)| sums[*class as usize] += weight * (1.0 + 0.5 * (n as f32 - 1.0)));
             }
             at += longest.map_or(1, |(n, _)| n);
         }
@@ -314,7 +317,9 @@ fn without_codes(raw: &str) -> String {
     let words = raw.split(|c: char| c.is_whitespace() || c == '*' || c == '#' || c == '/');
     let kept: Vec<String> = words
         .filter(|word| !word.bytes().any(|byte| byte.is_ascii_digit()))
-        .map(|word| word.chars().map(|c| if c.is_ascii_lowercase() || c == '&' || c == '\'' { c } else { ' ' }).collect())
+        .map(|word| {
+            word.chars().map(|c| if c.is_ascii_lowercase() || c == '&' || c == '\'' { c } else { ' ' }).collect()
+        })
         .collect();
     kept.join(" ").split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -398,11 +403,12 @@ mod tests {
 
     #[test]
     fn it_learns_merchants_and_what_they_share() {
-        let rows: Vec<Labelled> = ["STARBUCKS 123", "JOES COFFEE", "SHELL 44", "SHELL C998", "BLUE COFFEE BAR", "ESSO 12"]
-            .into_iter()
-            .zip([0, 0, 1, 1, 0, 1])
-            .map(|(descriptor, class)| row(descriptor, class))
-            .collect();
+        let rows: Vec<Labelled> =
+            ["STARBUCKS 123", "JOES COFFEE", "SHELL 44", "SHELL C998", "BLUE COFFEE BAR", "ESSO 12"]
+                .into_iter()
+                .zip([0, 0, 1, 1, 0, 1])
+                .map(|(descriptor, class)| row(descriptor, class))
+                .collect();
         let texts: Vec<AdapterInput> = rows.iter().map(|row| row.input.clone()).collect();
         let wide = Wide::train((&rows, &[], &texts), 2, WideOptions::default(), 1).rounded();
         let says = |descriptor: &str| {

@@ -66,7 +66,10 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        let ids = rows.iter().map(|row| read(&row.transaction_id, "in_force.transaction_id")).collect::<Result<Vec<_>, _>>()?;
+        let ids = rows
+            .iter()
+            .map(|row| read(&row.transaction_id, "in_force.transaction_id"))
+            .collect::<Result<Vec<_>, _>>()?;
         let views = self.views(&ids).await?;
         rows.into_iter()
             .zip(views)

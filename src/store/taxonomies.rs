@@ -60,8 +60,8 @@ impl Store {
         .fetch_optional(&self.pool)
         .await?;
         row.map(|row| {
-            let categories = serde_json::from_value(row.categories)
-                .map_err(|_| Error::Corrupt { what: "taxonomies.categories" })?;
+            let categories =
+                serde_json::from_value(row.categories).map_err(|_| Error::Corrupt { what: "taxonomies.categories" })?;
             Ok(StoredTaxonomy { version: row.version, name: row.name, categories })
         })
         .transpose()

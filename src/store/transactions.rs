@@ -346,11 +346,8 @@ impl ViewRow {
     fn take_prediction(&mut self) -> Result<Option<StoredPrediction>, Error> {
         let Some(id) = self.prediction_id else { return Ok(None) };
         let corrupt = |what| move || Error::Corrupt { what };
-        let text: [u8; 16] = self
-            .text_hash
-            .take()
-            .and_then(|hash| hash.try_into().ok())
-            .ok_or_else(corrupt("predictions.text_hash"))?;
+        let text: [u8; 16] =
+            self.text_hash.take().and_then(|hash| hash.try_into().ok()).ok_or_else(corrupt("predictions.text_hash"))?;
         let alternatives = self.alternatives.take().ok_or_else(corrupt("predictions.alternatives"))?;
         let evidence = self.evidence.take().ok_or_else(corrupt("predictions.evidence"))?;
         let prediction = Prediction {
