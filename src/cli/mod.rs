@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::config;
 
 pub mod models;
+pub mod train;
 
 /// Categorizes bank transactions, and says which lever to pull next to categorize them better.
 #[derive(Debug, Parser)]
@@ -34,6 +35,8 @@ pub struct Settings {
 pub enum Command {
     /// Fetch, check or find the base encoder.
     Models(models::Options),
+    /// Train an adapter on a data set's labels.
+    Train(Box<train::Options>),
 }
 
 /// Runs one command.
@@ -43,5 +46,6 @@ pub enum Command {
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Models(options) => models::run(options, &cli.settings).await,
+        Command::Train(options) => train::run(*options, &cli.settings).await,
     }
 }

@@ -497,8 +497,10 @@ mod tests {
         }
     }
 
+    type Setting = (Config, HashMap<String, Tensor>, Layout, Vec<f32>, Vec<Vec<u32>>);
+
     /// A tiny encoder, an adapter with no zero in it, and sequences of three lengths.
-    fn setting() -> (Config, HashMap<String, Tensor>, Layout, Vec<f32>, Vec<Vec<u32>>) {
+    fn setting() -> Setting {
         let config = tiny();
         let tensors = reference::random_tensors(&config).unwrap();
         let options = LoraOptions { rank: 2, alpha: 3.0, dropout: 0.0, targets: TARGETS.to_vec() };
