@@ -1,5 +1,7 @@
 //! What is known around a transaction: merchant directory, user history.
 
+pub mod merchants;
+
 use crate::{
     domain::{EnrichedTransaction, Transaction, UserHistory},
     store::{self, Store},

@@ -1,0 +1,260 @@
+//! The merchant directory in memory: which merchant a statement text names.
+//!
+//! Precision comes first, because a wrong merchant misleads more than none: an ordinary word, a
+//! trade word beside the name, other words before it, or a brand of another country each lower the
+//! score, and below [`ACCEPT_AT`] nothing is said. [`MerchantIndex::explain`] shows the weighing.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{kinds::kind, near::Near, score, squash::Squashed};
+use crate::domain::{Descriptor, Merchant, MerchantMatch, merchant::MatchKind, transaction::Country};
+
+/// The score from which a candidate is believed.
+pub const ACCEPT_AT: f32 = 0.5;
+
+/// Longest name that is looked up, in bytes once squashed.
+const LONGEST: usize = 48;
+
+/// Shortest beginning of a name that is taken for a cut-off name, in bytes once squashed.
+const SHORTEST_CUT: usize = 7;
+
+/// Where card networks and banks cut a text, in characters.
+const CUT_AT: std::ops::RangeInclusive<usize> = 18..=25;
+
+/// All merchants, ready to be found in statement texts.
+#[derive(Debug)]
+pub struct MerchantIndex {
+    merchants: Vec<Arc<Merchant>>,
+    names: Vec<Name>,
+    by_text: HashMap<Box<str>, u32>,
+    sorted: Vec<u32>,
+    near: Near,
+}
+
+/// One way in which some merchants are written.
+#[derive(Debug)]
+pub(super) struct Name {
+    /// As the directory writes it.
+    pub(super) written: Box<str>,
+    /// Letters and digits only.
+    pub(super) squashed: Box<str>,
+    /// How much the name tells on its own.
+    pub(super) strength: score::Strength,
+    /// Whose it is: indexes of merchants.
+    owners: Vec<u32>,
+}
+
+/// A merchant that was weighed for a text.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// The match, with its score.
+    pub found: MerchantMatch,
+    /// Bytes of the squashed text that the match covers.
+    pub covered: usize,
+    /// What raised or lowered the score.
+    pub notes: Vec<score::Note>,
+}
+
+impl Candidate {
+    /// Whether the score is high enough to be believed.
+    #[must_use]
+    pub fn accepted(&self) -> bool {
+        self.found.score >= ACCEPT_AT
+    }
+}
+
+/// A stretch of a text that a name was found in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    /// First word.
+    pub(super) first: usize,
+    /// Last word.
+    pub(super) last: usize,
+    /// How it was found.
+    pub(super) kind: MatchKind,
+}
+
+impl MerchantIndex {
+    /// Indexes a directory. Where two merchants share a name, the later in the list comes first.
+    #[must_use]
+    pub fn build(merchants: Vec<Merchant>) -> Self {
+        let mut index = Self {
+            merchants: merchants.into_iter().map(Arc::new).collect(),
+            names: Vec::new(),
+            by_text: HashMap::new(),
+            sorted: Vec::new(),
+            near: Near::default(),
+        };
+        for at in 0..index.merchants.len() {
+            let merchant = Arc::clone(&index.merchants[at]);
+            for name in std::iter::once(&merchant.name).chain(&merchant.aliases) {
+                index.add(name, at as u32);
+            }
+        }
+        index.sorted = (0..index.names.len() as u32).collect();
+        index.sorted.sort_unstable_by(|a, b| index.names[*a as usize].squashed.cmp(&index.names[*b as usize].squashed));
+        index.near = Near::of(index.names.iter().map(|name| &*name.squashed));
+        index
+    }
+
+    fn add(&mut self, written: &str, owner: u32) {
+        let squashed = Squashed::of(written);
+        let strength = score::Strength::of(&squashed, written);
+        for text in spellings(&squashed) {
+            if text.len() < 2 || text.len() > LONGEST {
+                continue;
+            }
+            let next = self.names.len() as u32;
+            let at = *self.by_text.entry(text.clone().into_boxed_str()).or_insert(next);
+            if at == next {
+                self.names.push(Name { written: written.into(), squashed: text.into(), strength, owners: Vec::new() });
+            }
+            let owners = &mut self.names[at as usize].owners;
+            if !owners.contains(&owner) {
+                owners.push(owner);
+            }
+        }
+    }
+
+    /// How many merchants it holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.merchants.len()
+    }
+
+    /// Whether it holds none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.merchants.is_empty()
+    }
+
+    /// All merchants, in the order they were given.
+    pub fn merchants(&self) -> impl Iterator<Item = &Arc<Merchant>> {
+        self.merchants.iter()
+    }
+
+    /// The merchant that a descriptor names, if one can be believed. `country` is where the
+    /// transaction happened, as far as that is known.
+    #[must_use]
+    pub fn find(&self, descriptor: &Descriptor, country: Option<&Country>) -> Option<MerchantMatch> {
+        self.explain(descriptor, country).into_iter().next().filter(Candidate::accepted).map(|best| best.found)
+    }
+
+    /// Everything that was weighed for a descriptor, the winner first.
+    #[must_use]
+    pub fn explain(&self, descriptor: &Descriptor, country: Option<&Country>) -> Vec<Candidate> {
+        let cut = CUT_AT.contains(&descriptor.raw().trim_end().chars().count());
+        self.candidates(&Squashed::of(descriptor.merchant()), cut, country)
+    }
+
+    pub(super) fn candidates(&self, text: &Squashed, cut: bool, country: Option<&Country>) -> Vec<Candidate> {
+        let mut candidates = Vec::new();
+        self.whole_names(text, country, &mut candidates);
+        if cut {
+            self.cut_names(text, country, &mut candidates);
+        }
+        if !candidates.iter().any(Candidate::accepted) {
+            self.misspelt_names(text, country, &mut candidates);
+        }
+        // The longest believable match wins, then the best score.
+        candidates.sort_by(|a, b| {
+            (b.accepted(), b.covered).cmp(&(a.accepted(), a.covered)).then(b.found.score.total_cmp(&a.found.score))
+        });
+        candidates
+    }
+
+    fn whole_names(&self, text: &Squashed, country: Option<&Country>, out: &mut Vec<Candidate>) {
+        for first in 0..text.words.len() {
+            for last in first..text.words.len() {
+                let (start, end) = (text.words[first].start, text.words[last].end);
+                if end - start > LONGEST {
+                    break;
+                }
+                if let Some(name) = self.by_text.get(&text.text[start..end]) {
+                    out.extend(self.weigh(text, *name, Span { first, last, kind: MatchKind::Exact }, country));
+                }
+            }
+        }
+    }
+
+    /// Names that begin with the rest of the text, from some word on.
+    fn cut_names(&self, text: &Squashed, country: Option<&Country>, out: &mut Vec<Candidate>) {
+        const FEW: usize = 12;
+        for (first, word) in text.words.iter().enumerate() {
+            let rest = &text.text[word.start..];
+            if rest.len() < SHORTEST_CUT || rest.bytes().any(|b| b.is_ascii_digit()) {
+                continue;
+            }
+            let from = self.sorted.partition_point(|at| &*self.names[*at as usize].squashed <= rest);
+            let longer = self.sorted[from..]
+                .iter()
+                .take_while(|at| self.names[**at as usize].squashed.starts_with(rest))
+                .take(FEW + 1)
+                .copied()
+                .collect::<Vec<_>>();
+            // Many names begin so: the beginning tells nothing.
+            if longer.len() > FEW {
+                continue;
+            }
+            let span = Span { first, last: text.words.len() - 1, kind: MatchKind::Truncated };
+            for at in longer {
+                if self.names[at as usize].squashed.len() <= rest.len() * 2 {
+                    out.extend(self.weigh(text, at, span, country));
+                }
+            }
+        }
+    }
+
+    fn misspelt_names(&self, text: &Squashed, country: Option<&Country>, out: &mut Vec<Candidate>) {
+        for first in 0..text.words.len().min(2) {
+            for last in first..text.words.len().min(first + 4) {
+                let (start, end) = (text.words[first].start, text.words[last].end);
+                let span = Span { first, last, kind: MatchKind::Fuzzy };
+                for at in self.near.to(&text.text[start..end], |at| &self.names[at as usize].squashed) {
+                    out.extend(self.weigh(text, at, span, country));
+                }
+            }
+        }
+    }
+
+    fn weigh(&self, text: &Squashed, name: u32, span: Span, country: Option<&Country>) -> Option<Candidate> {
+        let name = &self.names[name as usize];
+        let owners: Vec<&Arc<Merchant>> = name.owners.iter().map(|at| &self.merchants[*at as usize]).collect();
+        let merchant = *owners
+            .iter()
+            .enumerate()
+            .min_by_key(|(at, merchant)| {
+                let rank =
+                    if merchant.category.is_some() && kind(&merchant.kind).is_none() { 1 } else { rank(merchant) };
+                let curated = merchant.id.starts_with(CURATED);
+                (score::fit(merchant, country), !curated, rank, std::cmp::Reverse(*at))
+            })?
+            .1;
+        let (score, notes) = score::score(score::Case { text, span, name, merchant, owners: &owners, country });
+        let covered = text.words[span.last].end - text.words[span.first].start;
+        let found =
+            MerchantMatch { merchant: Arc::clone(merchant), matched: name.written.to_string(), kind: span.kind, score };
+        Some(Candidate { found, covered, notes })
+    }
+}
+
+/// Our own additions, which settle what the compiled table leaves open.
+const CURATED: &str = "txcat-";
+
+fn rank(merchant: &Merchant) -> u8 {
+    kind(&merchant.kind).map_or(2, |kind| kind.rank)
+}
+
+/// A name as statements spell it: without a leading article, `&` as it stands, spelled out or dropped.
+fn spellings(name: &Squashed) -> Vec<String> {
+    let mut spellings = vec![name.text.clone()];
+    if name.words.len() > 1 && name.word(name.words[0]) == "the" {
+        spellings.push(name.text["the".len()..].to_owned());
+    }
+    if name.text.contains('&') && name.text.len() > 4 {
+        for plain in [name.text.replace('&', "and"), name.text.replace('&', "")] {
+            spellings.push(plain);
+        }
+    }
+    spellings
+}
