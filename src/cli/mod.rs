@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config;
 
+pub mod demo_data;
 pub mod models;
 pub mod train;
 
@@ -33,6 +34,8 @@ pub struct Settings {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Make the demo data set again from its seed.
+    DemoData(demo_data::Options),
     /// Fetch, check or find the base encoder.
     Models(models::Options),
     /// Train an adapter on a data set's labels.
@@ -45,6 +48,7 @@ pub enum Command {
 /// Whatever the command could not do, in one sentence with its causes.
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
+        Command::DemoData(options) => demo_data::run(&options),
         Command::Models(options) => models::run(options, &cli.settings).await,
         Command::Train(options) => train::run(*options, &cli.settings).await,
     }

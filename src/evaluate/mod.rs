@@ -6,6 +6,7 @@
 
 pub mod corpus;
 pub mod dataset;
+pub mod demo;
 pub mod labels;
 pub mod metrics;
 pub mod paired;
