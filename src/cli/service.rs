@@ -1,0 +1,133 @@
+//! What a command needs to take transactions on their way: database, taxonomy, encoder, stage.
+
+use std::{collections::HashMap, fs, path::PathBuf, sync::Arc};
+
+use anyhow::Context;
+use clap::Args;
+
+use super::{Settings, models};
+use crate::{
+    categorize::{Calibration, Sources, Stage, StageEntry, StageFile},
+    clock,
+    domain::Taxonomy,
+    embedded,
+    enrich::Enricher,
+    model::{AdapterModel, Encoder},
+    pipeline::Pipeline,
+    store::Store,
+};
+
+/// Which stage answers, and in which categories.
+#[derive(Debug, Clone, Args)]
+pub struct Serving {
+    /// The file that lists the stages.
+    #[arg(long = "stages", env = "TXCAT_STAGES", value_name = "FILE", default_value = "eval/stages.toml")]
+    pub stages: PathBuf,
+
+    /// The folder of prompt versions.
+    #[arg(long = "prompts-dir", env = "TXCAT_PROMPTS_DIR", value_name = "DIR", default_value = "prompts/categorize")]
+    pub prompts: PathBuf,
+
+    /// The stage that answers. [default: the one that the stage file serves]
+    #[arg(long, env = "TXCAT_STAGE", value_name = "NAME")]
+    pub stage: Option<String>,
+
+    /// The adapter of the `adapter` stage.
+    #[arg(long, env = "TXCAT_ADAPTER", value_name = "DIR", default_value = "models/adapters/demo")]
+    pub adapter: PathBuf,
+
+    /// The taxonomy to answer in: a TOML file, or a data set's categories.csv. [default: the consumer taxonomy]
+    #[arg(long, env = "TXCAT_TAXONOMY", value_name = "FILE")]
+    pub taxonomy: Option<PathBuf>,
+}
+
+/// The database, open, with the private server behind it where there is one.
+pub struct Opened {
+    /// The database.
+    pub store: Store,
+    database: embedded::Database,
+}
+
+impl Opened {
+    /// Finds or starts the database, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// When there is none to be had, or it can't be used.
+    pub async fn new(settings: &Settings) -> anyhow::Result<Self> {
+        let database = embedded::Database::open(&settings.database).await?;
+        let store = Store::connect(database.url(), settings.database.max_connections).await?;
+        Ok(Self { store, database })
+    }
+
+    /// Lets go of the database; the last one out stops a private server.
+    ///
+    /// # Errors
+    /// When a private server does not stop.
+    pub async fn close(self) -> anyhow::Result<()> {
+        self.store.close().await;
+        Ok(self.database.close().await?)
+    }
+}
+
+impl Serving {
+    /// The taxonomy to answer in.
+    ///
+    /// # Errors
+    /// When the file can't be read or is no taxonomy.
+    pub fn taxonomy(&self) -> anyhow::Result<Taxonomy> {
+        let Some(path) = &self.taxonomy else { return Ok(Taxonomy::consumer()) };
+        let text = fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
+        let taxonomy = if path.extension().is_some_and(|ending| ending == "csv") {
+            let folder = path.parent().and_then(|folder| folder.file_name()).unwrap_or(path.as_os_str());
+            Taxonomy::from_categories_csv(text.as_bytes(), &folder.to_string_lossy())
+        } else {
+            Taxonomy::from_toml(&text)
+        };
+        taxonomy.with_context(|| format!("{} is no taxonomy", path.display()))
+    }
+
+    /// The entry of the stage that answers.
+    ///
+    /// # Errors
+    /// When the stage file can't be used or lists no such stage.
+    pub fn entry(&self) -> anyhow::Result<StageEntry> {
+        let file = StageFile::load(&self.stages)?;
+        let name = self.stage.as_deref().unwrap_or(&file.serve);
+        Ok(file.entry(name)?.clone())
+    }
+
+    /// The pipeline of the stage that answers, with the taxonomy in the database and the merchant
+    /// directory filled.
+    ///
+    /// # Errors
+    /// When the encoder can't be had, or the stage can't be built.
+    pub async fn pipeline(&self, settings: &Settings, store: &Store) -> anyhow::Result<(Pipeline, Arc<Taxonomy>)> {
+        let taxonomy = Arc::new(self.taxonomy()?);
+        store.sync_taxonomy(&taxonomy, clock::now()).await?;
+        let base = models::pull(settings, None).await?;
+        let encoder = Encoder::load(base.clone())?;
+        let entry = self.entry()?;
+        let adapter = match entry.engine {
+            crate::categorize::Engine::Adapter => Some(Arc::new(AdapterModel::load(&self.adapter, &base)?)),
+            _ => None,
+        };
+        let sources = Sources {
+            taxonomy: &taxonomy,
+            encoder,
+            adapter,
+            prompts: &self.prompts,
+            labelled: &[],
+            calibrations: &HashMap::new(),
+        };
+        let mut stage = Stage::build(&entry, &sources).await?;
+        if !stage.is_calibrated()
+            && let Some(stored) = store.calibration(stage.engine(), taxonomy.version()).await?
+        {
+            let fitted: Calibration = serde_json::from_value(stored.parameters)
+                .context("the stored calibration can't be read: run `txcat eval` on dev again")?;
+            stage.calibrate(fitted);
+        }
+        let enricher = Enricher::open(store.clone()).await?;
+        Ok((Pipeline::new(store.clone(), enricher, Arc::new(stage)), taxonomy))
+    }
+}
