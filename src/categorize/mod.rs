@@ -4,12 +4,14 @@
 //! engine may look at, and a target. An engine answers a slice with as many predictions in the
 //! same order, or with an error; it never drops a row.
 
+mod adapter;
 mod calibration;
 mod nearest;
 mod stages;
 
 use futures::future::BoxFuture;
 
+pub use adapter::AdapterCategorizer;
 pub use calibration::Calibration;
 pub use nearest::{LabelledExample, NearestExample};
 pub use stages::{Engine, Sources, Stage, StageEntry, StageFile};

@@ -1,16 +1,16 @@
 //! `eval/stages.toml`: which stages there are, and how each becomes a running engine.
 
-use std::{collections::HashMap, fs, path::Path};
+use std::{collections::HashMap, fs, path::Path, sync::Arc};
 
 use serde::Deserialize;
 
-use super::{Calibration, Categorizer, Error, LabelledExample, NearestExample};
+use super::{AdapterCategorizer, Calibration, Categorizer, Error, LabelledExample, NearestExample};
 use crate::{
     domain::{
         AccountId, Descriptor, EnrichedTransaction, Enrichment, Money, Prediction, Taxonomy, Transaction,
         TransactionId, UserHistory,
     },
-    model::Encoder,
+    model::{AdapterModel, Encoder},
     prompt::{Example, PromptSet},
 };
 
@@ -86,6 +86,8 @@ pub struct Sources<'a> {
     pub taxonomy: &'a Taxonomy,
     /// The base encoder.
     pub encoder: Encoder,
+    /// The adapter, where one is named.
+    pub adapter: Option<Arc<AdapterModel>>,
     /// The folder of prompt versions, `prompts/categorize`.
     pub prompts: &'a Path,
     /// Labelled transactions that may be retrieved; for a data set with categories of its own, a
@@ -119,6 +121,7 @@ impl Stage {
     /// When the prompt can't be loaded, the adapter is missing or bound to another taxonomy, or the
     /// encoder fails.
     pub async fn build(entry: &StageEntry, sources: &Sources<'_>) -> Result<Self, Error> {
+        let mut accept_at = None;
         let categorizer: Box<dyn Categorizer> = match entry.engine {
             Engine::NearestExample | Engine::NearestRetrieved => {
                 let mut examples = prompt_examples(entry, sources)?;
@@ -131,10 +134,14 @@ impl Stage {
                 )
             }
             Engine::Adapter => {
-                return Err(Error::NoAdapter { stage: entry.name.clone() });
+                let no_adapter = || Error::NoAdapter { stage: entry.name.clone() };
+                let adapter = sources.adapter.clone().ok_or_else(no_adapter)?;
+                accept_at = adapter.facts().accept_at;
+                Box::new(AdapterCategorizer::new(&entry.name, entry.enrichment, sources.taxonomy, adapter)?)
             }
         };
         let mut stage = Self::new(&entry.name, entry.target, entry.enrichment, categorizer);
+        stage.accept_at = accept_at;
         if let Some(calibration) = sources.calibrations.get(stage.engine()) {
             stage.calibrate(calibration.clone());
         }
