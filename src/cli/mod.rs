@@ -5,7 +5,9 @@ use clap::{Parser, Subcommand};
 use crate::config;
 
 pub mod demo_data;
+pub mod descriptors;
 pub mod models;
+pub mod taxonomy;
 pub mod train;
 
 /// Categorizes bank transactions, and says which lever to pull next to categorize them better.
@@ -36,8 +38,12 @@ pub struct Settings {
 pub enum Command {
     /// Make the demo data set again from its seed.
     DemoData(demo_data::Options),
+    /// Report how well descriptor keys hold on a file.
+    Descriptors(descriptors::Options),
     /// Fetch, check or find the base encoder.
     Models(models::Options),
+    /// Check a set of categories.
+    Taxonomy(taxonomy::Options),
     /// Train an adapter on a data set's labels.
     Train(Box<train::Options>),
 }
@@ -49,7 +55,9 @@ pub enum Command {
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::DemoData(options) => demo_data::run(&options),
+        Command::Descriptors(options) => descriptors::run(&options),
         Command::Models(options) => models::run(options, &cli.settings).await,
+        Command::Taxonomy(options) => taxonomy::run(&options),
         Command::Train(options) => train::run(*options, &cli.settings).await,
     }
 }

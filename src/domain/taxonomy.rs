@@ -119,7 +119,7 @@ impl Taxonomy {
         Self::new(name.as_str(), category)
     }
 
-    /// Reads a data set's `categories.csv` (columns `slug` and `description`): primaries without details.
+    /// Reads a data set's `categories.csv` (columns `category` or `slug`, and `description`): primaries without details.
     ///
     /// # Errors
     /// When it is not of that shape, or breaks a rule of [`Error`].
@@ -211,6 +211,12 @@ impl Taxonomy {
     pub fn by_mcc(&self, mcc: &Mcc) -> Option<&Category> {
         let code = mcc.as_str().parse().ok()?;
         self.by_mcc.get(&code).map(|&index| &self.assignable[index])
+    }
+
+    /// How many merchant category codes a category claims.
+    #[must_use]
+    pub fn mcc_count(&self) -> usize {
+        self.by_mcc.len()
     }
 }
 
