@@ -52,7 +52,7 @@ pub enum Error {
     InvalidKey,
     /// Reachable from elsewhere, and nothing to check callers with.
     #[error(
-        "{bind} can be reached from other machines and no API key exists: \
+        "{bind} can be reached from other machines and no usable API key exists: \
          make one with `txcat keys create`, or listen on 127.0.0.1"
     )]
     Exposed {
@@ -87,12 +87,13 @@ impl Access {
     /// For a service that listens on `bind`.
     ///
     /// # Errors
-    /// [`Error::Exposed`] when no key exists and other machines can reach the address.
+    /// [`Error::Exposed`] when no usable key exists and other machines can reach the address.
     pub async fn new(store: Store, bind: SocketAddr, now: DateTime<Utc>) -> Result<Self, Error> {
-        let open = !store.any_keys(now).await?;
-        if open && !bind.ip().is_loopback() {
+        if !bind.ip().is_loopback() && !store.any_usable_keys(now).await? {
             return Err(Error::Exposed { bind });
         }
+        // Revoking the last key must lock, not unlock: a key that ever existed ends the openness.
+        let open = bind.ip().is_loopback() && !store.any_keys().await?;
         Ok(Self { store, open })
     }
 
@@ -108,7 +109,7 @@ impl Access {
     /// When a key is needed and none came, the key is not valid, or the database fails.
     pub async fn authenticate(&self, header: Option<&str>, now: DateTime<Utc>) -> Result<Caller, Error> {
         let Some(header) = header else {
-            let open = self.open && !self.store.any_keys(now).await?;
+            let open = self.open && !self.store.any_keys().await?;
             return if open { Ok(Caller::local()) } else { Err(Error::NoKey) };
         };
         let (prefix, secret) = key::from_header(header).ok_or(Error::InvalidKey)?;

@@ -4,8 +4,10 @@ use clap::{Parser, Subcommand};
 
 use crate::config;
 
+pub mod database;
 pub mod demo_data;
 pub mod descriptors;
+pub mod keys;
 pub mod models;
 pub mod taxonomy;
 pub mod train;
@@ -40,6 +42,10 @@ pub enum Command {
     DemoData(demo_data::Options),
     /// Report how well descriptor keys hold on a file.
     Descriptors(descriptors::Options),
+    /// Hold the private Postgres for other programs.
+    Database(database::Options),
+    /// Make, list and revoke API keys.
+    Keys(keys::Options),
     /// Fetch, check or find the base encoder.
     Models(models::Options),
     /// Check a set of categories.
@@ -56,6 +62,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::DemoData(options) => demo_data::run(&options),
         Command::Descriptors(options) => descriptors::run(&options),
+        Command::Database(options) => database::run(options, &cli.settings).await,
+        Command::Keys(options) => keys::run(options, &cli.settings).await,
         Command::Models(options) => models::run(options, &cli.settings).await,
         Command::Taxonomy(options) => taxonomy::run(&options),
         Command::Train(options) => train::run(*options, &cli.settings).await,

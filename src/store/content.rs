@@ -3,7 +3,10 @@
 use chrono::SubsecRound;
 use sha2::{Digest, Sha256};
 
-use crate::domain::Transaction;
+use crate::domain::{
+    Transaction, TransactionId,
+    transaction::{Channel, Counterparty, Country, Mcc},
+};
 
 /// SHA-256 over every field the caller told, in a fixed order, each with its length, so that no two
 /// contents run together. Times count to the microsecond and amounts by value, as they are stored.
@@ -30,12 +33,12 @@ pub(super) fn content_hash(transaction: &Transaction) -> [u8; 32] {
         Some(amount.currency().code()),
         Some(direction.as_str()),
         Some(descriptor.raw()),
-        mcc.as_ref().map(|mcc| mcc.as_str()),
-        country.as_ref().map(|country| country.as_str()),
-        channel.map(|channel| channel.as_str()),
-        counterparty.as_ref().map(|counterparty| counterparty.as_str()),
+        mcc.as_ref().map(Mcc::as_str),
+        country.as_ref().map(Country::as_str),
+        channel.map(Channel::as_str),
+        counterparty.as_ref().map(Counterparty::as_str),
         Some(status.as_str()),
-        replaces.as_ref().map(|replaces| replaces.as_str()),
+        replaces.as_ref().map(TransactionId::as_str),
     ];
     let mut hash = Sha256::new_with_prefix(b"txcat transaction 1");
     for field in fields {

@@ -6,7 +6,10 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::{Error, Store, content::content_hash};
-use crate::domain::Transaction;
+use crate::domain::{
+    Transaction, TransactionId,
+    transaction::{Channel, Counterparty, Country, Mcc},
+};
 
 /// What became of one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,7 +186,7 @@ impl<'a> Call<'a> {
         let mut able = Vec::new();
         for row in self.compare(tx, rows).await? {
             let id = row.transaction.id.as_str();
-            let Some(replaces) = row.transaction.replaces.as_ref().map(|replaces| replaces.as_str()) else { continue };
+            let Some(replaces) = row.transaction.replaces.as_ref().map(TransactionId::as_str) else { continue };
             let refusal = match predecessors.get(replaces) {
                 Some(old) if old.replaced_by.is_some() => Some(Ingested::AlreadyReplaced),
                 Some(old) if !old.pending || old.account_id != row.transaction.account_id.as_str() => {
@@ -269,12 +272,12 @@ async fn insert(tx: &mut PgConnection, rows: &[Row<'_>], now: DateTime<Utc>) -> 
         &of(|row| row.direction.as_str()) as &[&str],
         &of(|row| row.descriptor.raw()) as &[&str],
         &of(|row| row.descriptor.key().as_str()) as &[&str],
-        &of_some(|row| row.mcc.as_ref().map(|mcc| mcc.as_str())) as &[Option<&str>],
-        &of_some(|row| row.country.as_ref().map(|country| country.as_str())) as &[Option<&str>],
-        &of_some(|row| row.channel.map(|channel| channel.as_str())) as &[Option<&str>],
-        &of_some(|row| row.counterparty.as_ref().map(|name| name.as_str())) as &[Option<&str>],
+        &of_some(|row| row.mcc.as_ref().map(Mcc::as_str)) as &[Option<&str>],
+        &of_some(|row| row.country.as_ref().map(Country::as_str)) as &[Option<&str>],
+        &of_some(|row| row.channel.map(Channel::as_str)) as &[Option<&str>],
+        &of_some(|row| row.counterparty.as_ref().map(Counterparty::as_str)) as &[Option<&str>],
         &of(|row| row.status.as_str()) as &[&str],
-        &of_some(|row| row.replaces.as_ref().map(|replaces| replaces.as_str())) as &[Option<&str>],
+        &of_some(|row| row.replaces.as_ref().map(TransactionId::as_str)) as &[Option<&str>],
         &hashes as &[&[u8]],
         now,
     )

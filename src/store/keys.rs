@@ -92,11 +92,21 @@ impl Store {
         Ok(key)
     }
 
-    /// Whether a key that opens something exists. An expired or revoked one doesn't count.
+    /// Whether there ever was a key, usable or not.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn any_keys(&self, now: DateTime<Utc>) -> Result<bool, Error> {
+    pub async fn any_keys(&self) -> Result<bool, Error> {
+        let any =
+            sqlx::query_scalar!(r#"select exists (select from api_keys) as "any!""#).fetch_one(&self.pool).await?;
+        Ok(any)
+    }
+
+    /// Whether a key exists that is neither revoked nor expired.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn any_usable_keys(&self, now: DateTime<Utc>) -> Result<bool, Error> {
         let any = sqlx::query_scalar!(
             r#"select exists (
                 select

@@ -1,7 +1,7 @@
 //! The merchant directory's table; matching is in memory, in `enrich`.
 
 use super::{Error, Store, read, read_some};
-use crate::domain::Merchant;
+use crate::domain::{Merchant, Slug};
 
 impl Store {
     /// The whole directory, by identifier.
@@ -68,7 +68,7 @@ impl Store {
         let aliases: Vec<_> = sorted.iter().map(|merchant| serde_json::json!(merchant.aliases)).collect();
         let kinds: Vec<&str> = sorted.iter().map(|merchant| merchant.kind.as_str()).collect();
         let categories: Vec<Option<&str>> =
-            sorted.iter().map(|merchant| merchant.category.as_ref().map(|category| category.as_str())).collect();
+            sorted.iter().map(|merchant| merchant.category.as_ref().map(Slug::as_str)).collect();
         let countries: Vec<_> = sorted.iter().map(|merchant| serde_json::json!(merchant.countries)).collect();
         let wikidata: Vec<Option<&str>> = sorted.iter().map(|merchant| merchant.wikidata.as_deref()).collect();
         let done = sqlx::query!(

@@ -21,6 +21,7 @@ use std::{str::FromStr, time::Duration};
 
 use sqlx::{
     PgPool,
+    migrate::MigrateDatabase,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -33,6 +34,9 @@ pub use reviews::{ReviewFilter, ReviewItem};
 pub use rules::{AccountRule, RuleKey};
 pub use taxonomies::StoredTaxonomy;
 pub use transactions::{Cursor, StoredPrediction, TransactionFilter, TransactionView, ViewedMerchant};
+
+/// The code with which Postgres says that a database doesn't exist.
+const NO_SUCH_DATABASE: &str = "3D000";
 
 /// The database. Cheap to clone: clones share one pool.
 #[derive(Debug, Clone)]
@@ -85,7 +89,8 @@ impl From<sqlx::Error> for Error {
 }
 
 impl Store {
-    /// Connects and brings the schema up to date; several processes may do so at once.
+    /// Connects and brings the schema up to date; several processes may do so at once. Creates the
+    /// database if the server has none of that name.
     ///
     /// # Errors
     /// When the database can't be reached, or holds a schema that is newer than this program.
@@ -95,11 +100,15 @@ impl Store {
         let options = PgConnectOptions::from_str(url)?
             .application_name("txcat")
             .options([("plan_cache_mode", "force_custom_plan")]);
-        let pool = PgPoolOptions::new()
-            .max_connections(max_connections)
-            .acquire_timeout(Duration::from_secs(10))
-            .connect_with(options)
-            .await?;
+        let pool = PgPoolOptions::new().max_connections(max_connections).acquire_timeout(Duration::from_secs(10));
+        let pool = match pool.clone().connect_with(options.clone()).await {
+            Err(sqlx::Error::Database(refusal)) if refusal.code().as_deref() == Some(NO_SUCH_DATABASE) => {
+                // Another process may create it at the same moment: what counts is that it is there.
+                let created = sqlx::Postgres::create_database(url).await;
+                pool.connect_with(options).await.map_err(|error| created.err().unwrap_or(error))?
+            }
+            outcome => outcome?,
+        };
         sqlx::migrate!().run(&pool).await.map_err(Error::Migrate)?;
         Ok(Self { pool })
     }

@@ -1,0 +1,49 @@
+//! `txcat database`: holds the private Postgres for other programs, such as psql or the tests.
+
+use std::io::Write as _;
+
+use clap::Args;
+use tokio::io::AsyncReadExt as _;
+
+use super::Settings;
+use crate::embedded::{Durability, Postgres};
+
+/// Prints the URL of the private Postgres and keeps it running until Ctrl-C or the end of the input.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Which of its databases the URL names.
+    #[arg(long, default_value = "txcat")]
+    name: String,
+
+    /// Trade safety for speed when this starts the server: what was committed may be lost with the power.
+    #[arg(long, hide = true, requires = "data_dir")]
+    forgetful: bool,
+}
+
+/// Starts it, prints one line, waits, and stops it if nobody else is using it.
+///
+/// # Errors
+/// When there is no server to start, or it does not stop.
+pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
+    let server = match (options.forgetful, &settings.database.data_dir) {
+        (true, Some(folder)) => Postgres::start_in(&std::path::absolute(folder)?, Durability::Forgetful).await?,
+        _ => Postgres::start(&settings.database).await?,
+    };
+    writeln!(std::io::stdout(), "{}", server.url(&options.name))?;
+    std::io::stdout().flush()?;
+    let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        _ = end_of_input() => {}
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = terminated.recv() => {}
+    }
+    server.stop().await?;
+    Ok(())
+}
+
+async fn end_of_input() -> std::io::Result<()> {
+    let mut input = tokio::io::stdin();
+    let mut ignored = [0; 256];
+    while input.read(&mut ignored).await? > 0 {}
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! `txcat keys`: makes, lists and revokes API keys.
+
+use anyhow::Context as _;
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use clap::{Args, Subcommand};
+use comfy_table::{Table, presets::UTF8_HORIZONTAL_ONLY};
+use rand::{SeedableRng as _, rngs::StdRng};
+
+use super::Settings;
+use crate::{
+    access::{FreshKey, KeyRequest, Scope},
+    clock,
+    embedded::Database,
+    store::{Store, StoredKey},
+};
+
+/// Make, list and revoke API keys.
+#[derive(Debug, Args)]
+pub struct Options {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Make a key and print it, this once.
+    Create {
+        /// What to call it; no two keys share a name.
+        #[arg(long, value_parser = name)]
+        name: String,
+
+        /// What its holder may do: ingest, read, review, batch or admin. Several: repeat, or separate with commas.
+        #[arg(long = "scope", value_name = "SCOPE", value_delimiter = ',', required = true)]
+        scopes: Vec<Scope>,
+
+        /// When it ends: a date such as 2027-01-31 (the end of that day, UTC) or a number of days such as 90d.
+        #[arg(long, value_name = "WHEN")]
+        expires: Option<Expiry>,
+    },
+    /// List every key there ever was, without the secrets.
+    List,
+    /// Close a key at once, and for ever.
+    Revoke {
+        /// Its name, or the part of it that lists show.
+        key: String,
+    },
+}
+
+/// When a key ends, as typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expiry {
+    /// So long from now.
+    After(TimeDelta),
+    /// At the end of this day.
+    Through(NaiveDate),
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("must be a date such as 2027-01-31, or a number of days such as 90d")]
+struct InvalidExpiry;
+
+impl std::str::FromStr for Expiry {
+    type Err = InvalidExpiry;
+
+    fn from_str(text: &str) -> Result<Self, InvalidExpiry> {
+        if let Some(days) = text.strip_suffix('d') {
+            let days = days.parse().ok().filter(|days| (1..=36_500).contains(days)).ok_or(InvalidExpiry)?;
+            return Ok(Self::After(TimeDelta::days(days)));
+        }
+        text.parse().map(Self::Through).map_err(|_| InvalidExpiry)
+    }
+}
+
+impl Expiry {
+    fn at(self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match self {
+            Self::After(span) => now.checked_add_signed(span),
+            Self::Through(day) => day.succ_opt()?.and_hms_opt(0, 0, 0).map(|end| end.and_utc()),
+        }
+    }
+}
+
+fn name(text: &str) -> Result<String, &'static str> {
+    let shown = !text.trim().is_empty() && text.chars().count() <= 64 && !text.chars().any(char::is_control);
+    if shown { Ok(text.to_owned()) } else { Err("must have 1 to 64 characters, none of them a control character") }
+}
+
+/// Does it.
+///
+/// # Errors
+/// When the database can't be used, the name is taken, or there is no such key to revoke.
+pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
+    let database = Database::open(&settings.database).await?;
+    let store = Store::connect(database.url(), 1).await?;
+    let done = act(options.action, &store).await;
+    store.close().await;
+    database.close().await?;
+    done
+}
+
+async fn act(action: Action, store: &Store) -> anyhow::Result<()> {
+    let now = clock::now();
+    match action {
+        Action::Create { name, scopes, expires } => {
+            let expires_at = match expires {
+                Some(expiry) => Some(expiry.at(now).context("the key would end too far in the future")?),
+                None => None,
+            };
+            anyhow::ensure!(expires_at.is_none_or(|end| end > now), "the key would have ended already");
+            let request = KeyRequest { name, scopes, expires_at };
+            let mut random = StdRng::try_from_os_rng().context("the operating system gave no random bytes")?;
+            let key = FreshKey::create(store, request, &mut random, now).await?;
+            println!("{}", key.reveal());
+            eprintln!("This key is shown once and can't be shown again. Send it as `Authorization: Bearer …`.");
+        }
+        Action::List => println!("{}", table(&store.list_keys().await?, now)),
+        Action::Revoke { key } => {
+            anyhow::ensure!(store.revoke_key(&key, now).await?, "there is no open key `{key}`");
+            println!("Revoked {key}.");
+        }
+    }
+    Ok(())
+}
+
+fn table(keys: &[StoredKey], now: DateTime<Utc>) -> Table {
+    let day = |time: DateTime<Utc>| time.format("%Y-%m-%d").to_string();
+    let mut table = Table::new();
+    table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(["key", "name", "scopes", "made", "ends", "state"]);
+    for key in keys {
+        let state = match (key.revoked_at, key.expires_at) {
+            (Some(at), _) => format!("revoked {}", day(at)),
+            (None, Some(end)) if end <= now => "expired".to_owned(),
+            (None, _) => "open".to_owned(),
+        };
+        table.add_row([
+            format!("txcat_{}_…", key.prefix),
+            key.name.clone(),
+            key.scopes.join(", "),
+            day(key.created_at),
+            key.expires_at.map_or_else(|| "never".to_owned(), day),
+            state,
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_ends_after_days_or_with_a_day() {
+        let now: DateTime<Utc> = "2026-11-24T10:00:00Z".parse().unwrap();
+        let at = |text: &str| text.parse::<Expiry>().unwrap().at(now).unwrap().to_rfc3339();
+        assert_eq!(at("90d"), "2027-02-22T10:00:00+00:00");
+        assert_eq!(at("2027-01-31"), "2027-02-01T00:00:00+00:00");
+        for text in ["", "d", "0d", "-3d", "soon", "2027-02-30"] {
+            assert!(text.parse::<Expiry>().is_err(), "{text}");
+        }
+    }
+}

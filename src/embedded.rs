@@ -1,1 +1,0 @@
-//! Finds or starts the Postgres that a laptop or a test uses.
