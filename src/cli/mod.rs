@@ -9,6 +9,8 @@ pub mod demo_data;
 pub mod descriptors;
 pub mod keys;
 pub mod models;
+pub mod serve;
+pub mod service;
 pub mod taxonomy;
 pub mod train;
 
@@ -48,6 +50,8 @@ pub enum Command {
     Keys(keys::Options),
     /// Fetch, check or find the base encoder.
     Models(models::Options),
+    /// Serve the JSON API.
+    Serve(serve::Options),
     /// Check a set of categories.
     Taxonomy(taxonomy::Options),
     /// Train an adapter on a data set's labels.
@@ -65,6 +69,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Database(options) => database::run(options, &cli.settings).await,
         Command::Keys(options) => keys::run(options, &cli.settings).await,
         Command::Models(options) => models::run(options, &cli.settings).await,
+        Command::Serve(options) => serve::run(options, &cli.settings).await,
         Command::Taxonomy(options) => taxonomy::run(&options),
         Command::Train(options) => train::run(*options, &cli.settings).await,
     }

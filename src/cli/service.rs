@@ -75,7 +75,7 @@ impl Serving {
     /// # Errors
     /// When the file can't be read or is no taxonomy.
     pub fn taxonomy(&self) -> anyhow::Result<Taxonomy> {
-        let Some(path) = &self.taxonomy else { return Ok(Taxonomy::consumer()) };
+        let Some(path) = &self.taxonomy else { return Ok(Taxonomy::consumer()?) };
         let text = fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
         let taxonomy = if path.extension().is_some_and(|ending| ending == "csv") {
             let folder = path.parent().and_then(|folder| folder.file_name()).unwrap_or(path.as_os_str());
@@ -127,7 +127,7 @@ impl Serving {
                 .context("the stored calibration can't be read: run `txcat eval` on dev again")?;
             stage.calibrate(fitted);
         }
-        let enricher = Enricher::open(store.clone()).await?;
+        let enricher = Enricher::new(store.clone());
         Ok((Pipeline::new(store.clone(), enricher, Arc::new(stage)), taxonomy))
     }
 }
