@@ -7,6 +7,8 @@ use crate::config;
 pub mod database;
 pub mod demo_data;
 pub mod descriptors;
+pub mod eval;
+pub mod import;
 pub mod keys;
 pub mod models;
 pub mod serve;
@@ -56,6 +58,10 @@ pub enum Command {
     Taxonomy(taxonomy::Options),
     /// Train an adapter on a data set's labels.
     Train(Box<train::Options>),
+    /// Measure every stage on labelled rows.
+    Eval(Box<eval::Options>),
+    /// Read transactions from a file.
+    Import(Box<import::Options>),
 }
 
 /// Runs one command.
@@ -72,5 +78,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Serve(options) => serve::run(options, &cli.settings).await,
         Command::Taxonomy(options) => taxonomy::run(&options),
         Command::Train(options) => train::run(*options, &cli.settings).await,
+        Command::Eval(options) => eval::run(*options, &cli.settings).await,
+        Command::Import(options) => import::run(*options, &cli.settings).await,
     }
 }

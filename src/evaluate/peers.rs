@@ -1,6 +1,6 @@
 //! Answers that somebody else's program wrote down, scored beside ours.
 //!
-//! A folder of `PEER-FILE.csv` with columns `id` and `category`, optionally `confidence`.
+//! A folder of `PEER-FILE.csv` with columns `id` and `category`; others are passed over.
 
 use std::{
     collections::HashMap,
@@ -12,8 +12,8 @@ use std::{
 use crate::domain::{Slug, Taxonomy};
 
 use super::{
-    metrics::{self, Scored},
-    scored::{Answerer, COVERAGE_TARGET, Figures, FileScore, Item},
+    metrics::Scored,
+    scored::{Answerer, Figures, FileScore, Item},
 };
 
 /// Why a peer's answers can't be used.
@@ -89,16 +89,14 @@ pub fn find(dir: &Path, file: &str) -> Result<Vec<Peer>, Error> {
 struct Answer {
     id: String,
     category: String,
-    #[serde(default)]
-    confidence: Option<f32>,
 }
 
-/// Scores a peer on the rows that one of our stages was scored on. Coverage of a peer with
-/// confidences uses the threshold fitted on its own dev answers, `None` where there are none.
+/// Scores a peer on the rows that one of our stages was scored on. Its confidences, where it tells
+/// any, are not fitted on dev, so neither calibration nor coverage is judged.
 ///
 /// # Errors
 /// When a row has no answer, or one that is no category.
-pub fn score(peer: &Peer, ours: &FileScore, taxonomy: &Taxonomy, dev: Option<&FileScore>) -> Result<FileScore, Error> {
+pub fn score(peer: &Peer, ours: &FileScore, taxonomy: &Taxonomy) -> Result<FileScore, Error> {
     let mut answers = HashMap::new();
     let failed = |line: usize, source: csv::Error| Error::Row { path: peer.path.clone(), line, source: source.into() };
     let reader = csv::Reader::from_path(&peer.path).map_err(|source| failed(1, source))?;
@@ -119,16 +117,12 @@ pub fn score(peer: &Peer, ours: &FileScore, taxonomy: &Taxonomy, dev: Option<&Fi
                 id: id.to_owned(),
                 category: answer.category.clone(),
             })?;
-            let scored = Scored { answer: index, confidence: answer.confidence.unwrap_or(0.0), ..item.scored };
+            let scored = Scored { answer: index, confidence: 0.0, ..item.scored };
             Ok(Item { scored, ..item.clone() })
         })
         .collect::<Result<Vec<_>, Error>>()?;
-    let has_confidence = answers.values().all(|answer| answer.confidence.is_some());
-    let threshold = dev.and_then(|dev| {
-        metrics::threshold(&dev.items.iter().map(|item| item.scored).collect::<Vec<_>>(), COVERAGE_TARGET)
-    });
-    let figures = Figures::of(&items, has_confidence && dev.is_some(), threshold)
+    let figures = Figures::of(&items, false, None)
         .ok_or_else(|| Error::Unanswered { path: peer.path.clone(), id: String::new() })?;
-    let answerer = Answerer { name: peer.name.clone(), engine: String::new(), target: None, has_confidence };
+    let answerer = Answerer { name: peer.name.clone(), engine: String::new(), target: None };
     Ok(FileScore { answerer, file: ours.file.clone(), items, rows_per_s: None, figures })
 }

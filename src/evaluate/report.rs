@@ -26,12 +26,12 @@ pub struct Report<'a> {
 /// The bought labels.
 #[derive(Debug, Serialize)]
 pub struct LabelFacts {
-    /// How many were allowed; absent for a list from elsewhere.
-    pub budget: Option<usize>,
+    /// How many were allowed.
+    pub budget: usize,
     /// How many were bought.
     pub bought: usize,
-    /// The seed of the choice.
-    pub seed: Option<u64>,
+    /// Whether a list from elsewhere named them.
+    pub listed: bool,
     /// SHA-256 of the sorted ids, one a line.
     pub digest: String,
 }
@@ -57,7 +57,7 @@ pub struct Run<'a> {
     coverage_target: f64,
     coverage_threshold: Option<f32>,
     coverage_accuracy: Option<f64>,
-    times_scored: Option<u64>,
+    times_scored: Option<u32>,
 }
 
 /// A difference, and between whom.
@@ -75,9 +75,9 @@ pub struct Compared<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// `times_scored`: how often this stage was scored on this file so far, this time included.
+    /// `times_scored`: how many commands have scored this file so far, this one included.
     #[must_use]
-    pub fn new(score: &'a FileScore, times_scored: Option<u64>) -> Self {
+    pub fn new(score: &'a FileScore, times_scored: Option<u32>) -> Self {
         let figures = &score.figures;
         Self {
             stage: &score.answerer.name,
@@ -133,7 +133,7 @@ fn right(text: String) -> Cell {
 
 /// Stages and peers, one line for each file. Shares are per cent.
 #[must_use]
-pub fn scores(runs: &[Run<'_>]) -> Table {
+pub fn scores<'r, 'a: 'r>(runs: impl IntoIterator<Item = &'r Run<'a>>) -> Table {
     let accepted = format!("accepted at {:.0}", 100.0 * COVERAGE_TARGET);
     let mut table = table(&[
         "stage",
@@ -169,7 +169,6 @@ pub fn scores(runs: &[Run<'_>]) -> Table {
             right(or_nothing(run.coverage_accuracy, percent)),
             right(or_nothing(run.rows_per_s, |rows| format!("{rows:.0}"))),
             Cell::new(run.engine),
-            right(or_nothing(run.times_scored, |times| format!("{times}×"))),
         ]);
     }
     table

@@ -137,7 +137,6 @@ pub async fn answer(
         name: stage.name.clone(),
         engine: stage.engine().to_owned(),
         target: Some(stage.target),
-        has_confidence: true,
     };
     Ok(Answers {
         answerer,

@@ -32,8 +32,6 @@ pub struct Answerer {
     pub engine: String,
     /// The accuracy the stage is meant to have; a peer has none.
     pub target: Option<f64>,
-    /// Whether its answers come with a confidence.
-    pub has_confidence: bool,
 }
 
 /// One engine's answers on one file.

@@ -1,0 +1,272 @@
+//! Reads, builds the stages, asks them, stores what they said.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    path::Path,
+    sync::Arc,
+};
+
+use anyhow::Context;
+use chrono::{DateTime, Utc};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::Options;
+use crate::{
+    categorize::{self, Engine, LabelledExample, Sources, Stage, StageEntry, StageFile},
+    cli::{Settings, models},
+    clock,
+    domain::Transaction,
+    enrich::MerchantIndex,
+    evaluate::{
+        corpus::Corpus,
+        dataset::{DataFile, Dataset},
+        peers,
+        run::{self, Prepared},
+        scored::FileScore,
+    },
+    model::{AdapterModel, BaseEncoder, Encoder},
+    store::{self, EvalItem, NewEvalRun, Store},
+};
+
+/// The adapter that is used where none is named and its categories are the data set's.
+const DEMO_ADAPTER: &str = "models/adapters/demo";
+
+/// What was measured.
+pub(super) struct Evaluation {
+    /// What could be known.
+    pub(super) corpus: Corpus,
+    /// Ours, stage by stage, file by file.
+    pub(super) scores: Vec<FileScore>,
+    /// Others'.
+    pub(super) peers: Vec<FileScore>,
+    /// How many commands have scored each file.
+    pub(super) times: BTreeMap<String, u32>,
+}
+
+impl Evaluation {
+    pub(super) async fn run(
+        options: &Options,
+        settings: &Settings,
+        dataset: &Dataset,
+        files: &[DataFile],
+        store: &Store,
+    ) -> anyhow::Result<Self> {
+        let started_at = clock::now();
+        let choice = options.choice()?;
+        let base = models::pull(settings, None).await?;
+        let adapter = adapter_for(options, dataset, &base)?;
+        let entries = entries(options, adapter.is_some())?;
+        let taxonomy = dataset.taxonomy();
+        store.sync_taxonomy(taxonomy, started_at).await?;
+
+        let bar = rows_bar(None, "reading");
+        let corpus = tokio::task::block_in_place(|| Corpus::read(dataset, choice, || bar.inc(1)))?;
+        bar.finish_and_clear();
+        if let Some(path) = &options.labels_out {
+            let ids: String = corpus.labels.sorted().into_iter().flat_map(|id| [id.as_str(), "\n"]).collect();
+            fs::write(path, ids).with_context(|| format!("can't write {}", path.display()))?;
+        }
+        let merchants = MerchantIndex::build(store.merchants().await?);
+        let merchant = |row: &Transaction| merchants.find(&row.descriptor, row.country.as_ref());
+        let labelled: Vec<LabelledExample> = corpus
+            .rows
+            .iter()
+            .map(|row| LabelledExample {
+                transaction: corpus.timelines.enriched(&row.transaction, merchant),
+                category: row.category.clone(),
+            })
+            .collect();
+        let dev = Prepared::read(dataset, dataset.file("dev")?, &corpus, merchant)?;
+        let tests = files
+            .iter()
+            .filter(|file| file.name != "dev")
+            .map(|file| Prepared::read(dataset, file, &corpus, merchant))
+            .collect::<Result<Vec<_>, _>>()?;
+        let wants_dev = files.iter().any(|file| file.name == "dev");
+
+        let encoder = Encoder::load(base)?;
+        let mut scores = Vec::new();
+        for entry in &entries {
+            let stage = Stage::build(
+                entry,
+                &Sources {
+                    taxonomy,
+                    encoder: encoder.clone(),
+                    adapter: adapter.clone(),
+                    prompts: &options.prompts,
+                    labelled: &labelled,
+                    calibrations: &HashMap::new(),
+                },
+            )
+            .await?;
+            let rows = dev.rows.len() + tests.iter().map(|test| test.rows.len()).sum::<usize>();
+            let bar = rows_bar(Some(rows), &stage.name);
+            let mut dev_answers = run::answer(&stage, &dev, &corpus, taxonomy, |rows| bar.inc(rows as u64)).await?;
+            let mut dev_report = dev_answers.clone();
+            // An engine that brings no threshold of its own is calibrated here, on dev.
+            let calibration = (stage.accept_at.is_none() && !stage.is_calibrated()).then(|| dev_answers.calibration());
+            if let Some(calibration) = &calibration {
+                dev_report.calibrate_across();
+                dev_answers.calibrate(calibration);
+                keep(store, &stage, dataset, calibration, dev_answers.len(), started_at).await?;
+            }
+            if wants_dev {
+                scores.extend(dev_report.score(&dev_report, options.without_side_parts));
+            }
+            for test in &tests {
+                let mut answers = run::answer(&stage, test, &corpus, taxonomy, |rows| bar.inc(rows as u64)).await?;
+                if let Some(calibration) = &calibration {
+                    answers.calibrate(calibration);
+                }
+                scores.extend(answers.score(&dev_answers, options.without_side_parts));
+            }
+            bar.finish_and_clear();
+        }
+
+        let mut times = BTreeMap::new();
+        let digests = files
+            .iter()
+            .map(|file| Ok((file.name.as_str(), file.sha256()?)))
+            .collect::<anyhow::Result<HashMap<_, _>>>()?;
+        for score in &scores {
+            let digest = digests[score.file.as_str()];
+            let (run, items) = to_store(score, dataset, options.label_budget, digest, started_at)?;
+            store.insert_run(&run, &items).await?;
+        }
+        for file in files {
+            times.insert(file.name.clone(), store.times_scored(&digests[file.name.as_str()]).await?);
+        }
+        let peers = match &options.peers {
+            Some(dir) => score_peers(dir, &scores, dataset)?,
+            None => Vec::new(),
+        };
+        Ok(Self { corpus, scores, peers, times })
+    }
+}
+
+/// The stages to run. Without `--adapter`, the adapter stage runs only where the demo adapter fits.
+fn entries(options: &Options, adapter: bool) -> anyhow::Result<Vec<StageEntry>> {
+    let file = StageFile::load(&options.stage_file)?;
+    if !options.stages.is_empty() {
+        return Ok(options.stages.iter().map(|name| file.entry(name).cloned()).collect::<Result<_, _>>()?);
+    }
+    let (run, left): (Vec<_>, Vec<_>) =
+        file.stages.into_iter().partition(|entry| adapter || entry.engine != Engine::Adapter);
+    for entry in left {
+        eprintln!("stage `{}` is left out: name an adapter of this data set with --adapter", entry.name);
+    }
+    Ok(run)
+}
+
+/// The adapter that was named, or the demo's where it fits.
+fn adapter_for(options: &Options, dataset: &Dataset, base: &BaseEncoder) -> anyhow::Result<Option<Arc<AdapterModel>>> {
+    if let Some(dir) = &options.adapter {
+        return Ok(Some(Arc::new(AdapterModel::load(dir, base)?)));
+    }
+    let demo = Path::new(DEMO_ADAPTER);
+    if !demo.exists() {
+        return Ok(None);
+    }
+    let adapter = AdapterModel::load(demo, base)?;
+    let fits = adapter.facts().taxonomy == dataset.taxonomy().version();
+    Ok(fits.then(|| Arc::new(adapter)))
+}
+
+fn data_set(dataset: &Dataset) -> String {
+    let dir = dataset.dir().canonicalize().unwrap_or_else(|_| dataset.dir().to_owned());
+    dir.file_name().map_or_else(|| "dataset".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+/// Keeps what was fitted on dev for the stage's engine, so that serving uses the same.
+async fn keep(
+    store: &Store,
+    stage: &Stage,
+    dataset: &Dataset,
+    fitted: &categorize::Calibration,
+    rows: usize,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let calibration = store::Calibration {
+        engine: stage.engine().to_owned(),
+        taxonomy: dataset.taxonomy().version().to_owned(),
+        accept_at: fitted.accept_at,
+        target: stage.target,
+        parameters: serde_json::to_value(fitted)?,
+        rows: i32::try_from(rows)?,
+        fitted_on: format!("{}/dev", data_set(dataset)),
+        fitted_at: now,
+    };
+    Ok(store.put_calibration(&calibration).await?)
+}
+
+/// A score as the tracker keeps it.
+fn to_store(
+    score: &FileScore,
+    dataset: &Dataset,
+    label_budget: usize,
+    file_sha256: [u8; 32],
+    started_at: DateTime<Utc>,
+) -> anyhow::Result<(NewEvalRun, Vec<EvalItem>)> {
+    let slug = |index: usize| dataset.taxonomy().assignable()[index].slug.to_string();
+    let count = |keep: &dyn Fn(&crate::evaluate::scored::Item) -> bool| {
+        i32::try_from(score.items.iter().filter(|item| keep(item)).count())
+    };
+    let run = NewEvalRun {
+        started_at,
+        data_set: data_set(dataset),
+        file: score.file.clone(),
+        file_sha256,
+        stage: score.answerer.name.clone(),
+        engine: score.answerer.engine.clone(),
+        taxonomy: dataset.taxonomy().version().to_owned(),
+        label_budget: Some(i32::try_from(label_budget)?),
+        target: score.answerer.target.unwrap_or(0.0),
+        rows: count(&|_| true)?,
+        correct: count(&|item| item.scored.correct())?,
+        known_rows: count(&|item| item.scored.known)?,
+        known_correct: count(&|item| item.scored.known && item.scored.correct())?,
+        macro_f1: score.figures.macro_f1,
+        ece: score.figures.ece.unwrap_or(0.0),
+        coverage_at_target: score.figures.coverage.map_or(0.0, |coverage| coverage.share),
+        rows_per_s: score.rows_per_s.unwrap_or(0.0),
+    };
+    let items = score
+        .items
+        .iter()
+        .map(|item| EvalItem {
+            item_id: item.id.to_string(),
+            expected: slug(item.scored.gold),
+            predicted: slug(item.scored.answer),
+            confidence: item.scored.confidence,
+            known_key: item.scored.known,
+        })
+        .collect();
+    Ok((run, items))
+}
+
+/// The peers' answers on the files that our stages were scored on.
+fn score_peers(dir: &Path, scores: &[FileScore], dataset: &Dataset) -> anyhow::Result<Vec<FileScore>> {
+    let mut seen = Vec::new();
+    let mut scored = Vec::new();
+    for ours in scores {
+        if seen.contains(&&ours.file) {
+            continue;
+        }
+        seen.push(&ours.file);
+        for peer in peers::find(dir, &ours.file)? {
+            scored.push(peers::score(&peer, ours, dataset.taxonomy())?);
+        }
+    }
+    Ok(scored)
+}
+
+fn rows_bar(rows: Option<usize>, what: &str) -> ProgressBar {
+    let (bar, template) = match rows {
+        Some(rows) => (ProgressBar::new(rows as u64), "{msg} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}"),
+        None => (ProgressBar::no_length(), "{msg} {spinner} {human_pos} rows {per_sec}"),
+    };
+    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_message(what.to_owned());
+    bar
+}

@@ -1,0 +1,268 @@
+//! `txcat import`: a file of transactions into the database, and on their way.
+
+mod reader;
+mod rejects;
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
+
+use anyhow::{Context, bail, ensure};
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use super::{
+    Settings,
+    service::{Opened, Serving},
+};
+use crate::{
+    clock,
+    domain::{Currency, Slug, Taxonomy, Transaction},
+    pipeline::Pipeline,
+    store::{ImportedLabel, Ingested, Store},
+};
+use reader::{DirectionDefault, FIELDS, Format, Line, Mapping, Rows};
+use rejects::Rejects;
+
+/// Rows in one database transaction and one call of the pipeline.
+const BATCH: usize = 1_000;
+
+/// Reads transactions from a CSV or JSON-lines file, plain or gzip, and takes them on their way.
+///
+/// Columns (or members) are named after the fields: id, account_id, posted_at (or posted_on), amount,
+/// currency, direction, descriptor, and optionally mcc, country, channel, counterparty, status, replaces.
+/// Others are passed over.
+///
+/// The file is streamed. A row that can't be taken goes to FILE.rejects.jsonl with its line and the reason,
+/// and the others go on: that is a success, exit code 0, with the count of rejected rows printed. A file or
+/// database that fails ends the command with exit code 1, wrong options with 2. Rows that are there already
+/// are not stored again, so an import that was interrupted is run again as it was.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// The file: .csv, .jsonl or .ndjson, with or without .gz.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Take a field from a column of another name, such as `descriptor=merchant`. May be repeated.
+    #[arg(long, value_name = "FIELD=COLUMN", value_parser = mapped)]
+    pub map: Vec<(&'static str, String)>,
+
+    /// A column with categories known to be right: they are kept as labels, known since the row was posted.
+    #[arg(long, value_name = "COLUMN")]
+    pub labels: Option<String>,
+
+    /// The currency of rows that don't name one (ISO 4217).
+    #[arg(long, value_name = "CODE")]
+    pub currency: Option<Currency>,
+
+    /// The direction of rows that don't name one.
+    #[arg(long, value_enum)]
+    direction: Option<DirectionDefault>,
+
+    /// Give rows without an id one made of their line and content.
+    #[arg(long)]
+    pub id_from_row: bool,
+
+    /// Store the rows only; they are categorized when they come again.
+    #[arg(long)]
+    pub no_categorize: bool,
+
+    /// Print the counts as one JSON object.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Which stage answers.
+    #[command(flatten)]
+    pub serving: Serving,
+}
+
+fn mapped(text: &str) -> Result<(&'static str, String), String> {
+    let (field, column) = text.split_once('=').ok_or("must be FIELD=COLUMN")?;
+    let field = FIELDS.into_iter().find(|known| *known == field);
+    Ok((field.ok_or_else(|| format!("the fields are {}", FIELDS.join(", ")))?, column.to_owned()))
+}
+
+/// What became of a file's rows.
+#[derive(Debug, Default, Serialize)]
+struct Counts {
+    /// Rows in the file.
+    rows: u64,
+    /// Stored now.
+    new: u64,
+    /// There already, with the same content.
+    known: u64,
+    /// Refused: the id is taken by other content.
+    conflicting: u64,
+    /// Refused for another reason.
+    rejected: u64,
+    /// Labels that were not known before.
+    labels: u64,
+    /// Rows in a second.
+    rows_per_s: f64,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the file can't be read to its end, or the database or the stage fails.
+pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
+    let taxonomy = Arc::new(options.serving.taxonomy()?);
+    let size = options.file.metadata().with_context(|| format!("can't read {}", options.file.display()))?.len();
+    let bar = ProgressBar::new(size);
+    let style = "{bytes}/{total_bytes} {wide_bar} {msg} {elapsed} {eta}";
+    bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let rows = options.open(&bar, &taxonomy)?;
+
+    let opened = Opened::new(settings).await?;
+    let imported = import(&options, settings, &opened.store, rows, &bar).await;
+    opened.close().await?;
+    bar.finish_and_clear();
+    let (counts, rejects) = imported?;
+    if options.json {
+        println!("{}", serde_json::to_string(&counts)?);
+        return Ok(());
+    }
+    let Counts { rows, new, known, conflicting, rejected, labels, rows_per_s } = counts;
+    println!("{} rows, {rows_per_s:.0} a second", HumanCount(rows));
+    println!("{} new, {} known", HumanCount(new), HumanCount(known));
+    println!("{} conflicting, {} rejected{rejects}", HumanCount(conflicting), HumanCount(rejected));
+    if options.labels.is_some() {
+        println!("{} new labels", HumanCount(labels));
+    }
+    Ok(())
+}
+
+impl Options {
+    fn open(&self, bar: &ProgressBar, taxonomy: &Arc<Taxonomy>) -> anyhow::Result<Rows> {
+        let shown = self.file.display();
+        let file = File::open(&self.file).with_context(|| format!("can't read {shown}"))?;
+        let mapping = Mapping {
+            columns: self.map.iter().cloned().collect(),
+            labels: self.labels.clone(),
+            currency: self.currency,
+            direction: self.direction,
+            id_from_row: self.id_from_row,
+        };
+        let format = Format::of(&self.file.to_string_lossy());
+        let rows = Rows::open(bar.wrap_read(file), format, mapping, Arc::clone(taxonomy))
+            .with_context(|| format!("can't read {shown}"))?;
+        let missing = rows.missing_columns();
+        ensure!(
+            missing.is_empty(),
+            "{shown} has no column for {}: name one with --map, or see --id-from-row, --currency and --direction",
+            missing.join(", ")
+        );
+        Ok(rows)
+    }
+}
+
+async fn import(
+    options: &Options,
+    settings: &Settings,
+    store: &Store,
+    rows: Rows,
+    bar: &ProgressBar,
+) -> anyhow::Result<(Counts, String)> {
+    let pipeline = match options.no_categorize {
+        true => None,
+        false => Some(options.serving.pipeline(settings, store).await?.0),
+    };
+    let mut rejects = Rejects::new(&options.file)?;
+    let mut counts = Counts::default();
+    let start = Instant::now();
+    let (sender, mut batches) = mpsc::channel(2);
+    let reading = tokio::task::spawn_blocking(move || read(rows, &sender));
+    while let Some(batch) = batches.recv().await {
+        take(batch, store, pipeline.as_ref(), &mut counts, &mut rejects).await?;
+        counts.rows_per_s = counts.rows as f64 / start.elapsed().as_secs_f64().max(1e-9);
+        bar.set_message(format!("{} rows, {:.0}/s", HumanCount(counts.rows), counts.rows_per_s));
+    }
+    if let Err(error) = reading.await? {
+        bail!("{} can't be read on after row {}: {error}", options.file.display(), counts.rows);
+    }
+    Ok((counts, rejects.finish()?))
+}
+
+/// Reads on another thread while the database works; two batches at most wait in between.
+fn read(rows: Rows, batches: &mpsc::Sender<Vec<Line>>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut read = Ok(());
+    for line in rows {
+        match line {
+            Ok(line) => batch.push(line),
+            Err(error) => {
+                read = Err(error);
+                break;
+            }
+        }
+        if batch.len() == BATCH {
+            let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
+            if batches.blocking_send(full).is_err() {
+                return Ok(());
+            }
+        }
+    }
+    // Fails only when nobody listens any more.
+    _ = batches.blocking_send(batch);
+    read
+}
+
+/// Takes one batch on its way. Rows are stored first, so that whatever stops the command after that is
+/// made good when the same rows come again.
+async fn take(
+    batch: Vec<Line>,
+    store: &Store,
+    pipeline: Option<&Pipeline>,
+    counts: &mut Counts,
+    rejects: &mut Rejects,
+) -> anyhow::Result<()> {
+    counts.rows += batch.len() as u64;
+    let mut places = Vec::with_capacity(batch.len());
+    let mut transactions: Vec<Transaction> = Vec::with_capacity(batch.len());
+    let mut labels: Vec<Option<Slug>> = Vec::with_capacity(batch.len());
+    for Line { number, row } in batch {
+        match row {
+            Ok((transaction, label)) => {
+                places.push(number);
+                transactions.push(transaction);
+                labels.push(label);
+            }
+            Err(reject) => {
+                counts.rejected += 1;
+                rejects.write(number, reject.field(), &reject.to_string())?;
+            }
+        }
+    }
+    let now = clock::now();
+    let ingested = store.ingest(&transactions, now).await?;
+    let mut taken = Vec::with_capacity(transactions.len());
+    let mut known = Vec::new();
+    for (((transaction, label), number), ingested) in transactions.into_iter().zip(labels).zip(places).zip(ingested) {
+        let (count, field, reason) = match ingested {
+            Ingested::New | Ingested::Known => {
+                *(if ingested == Ingested::New { &mut counts.new } else { &mut counts.known }) += 1;
+                known.extend(label.map(|category| ImportedLabel {
+                    transaction_id: transaction.id.clone(),
+                    category,
+                    known_at: transaction.posted_at,
+                }));
+                taken.push(transaction);
+                continue;
+            }
+            Ingested::Conflict => (&mut counts.conflicting, "id", "is taken by a row with other content"),
+            Ingested::ReplacesUnknown => (&mut counts.rejected, "replaces", "names no pending row of this account"),
+            Ingested::AlreadyReplaced => (&mut counts.rejected, "replaces", "names a row that another has replaced"),
+        };
+        *count += 1;
+        rejects.write(number, Some(field), reason)?;
+    }
+    counts.labels += store.import_labels(&known, "import", now).await?;
+    if let Some(pipeline) = pipeline {
+        pipeline.process(&taken, now).await?;
+    }
+    Ok(())
+}
