@@ -180,7 +180,9 @@ impl Options {
             };
             ensure!(!found.is_empty(), "{} has no test files", dataset.dir().display());
             ensure!(found.iter().all(|file| file.name != "pool"), "the pool is not scored: labels come from it");
-            files.extend(found.into_iter().filter(|file| files.iter().all(|one| one.name != file.name)).collect::<Vec<_>>());
+            files.extend(
+                found.into_iter().filter(|file| files.iter().all(|one| one.name != file.name)).collect::<Vec<_>>(),
+            );
         }
         Ok(files)
     }

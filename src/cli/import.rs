@@ -3,12 +3,7 @@
 mod reader;
 mod rejects;
 
-use std::{
-    fs::File,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Instant,
-};
+use std::{fs::File, path::PathBuf, sync::Arc, time::Instant};
 
 use anyhow::{Context, bail, ensure};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
@@ -25,7 +20,8 @@ use crate::{
     pipeline::Pipeline,
     store::{ImportedLabel, Ingested, Store},
 };
-use reader::{DirectionDefault, FIELDS, Format, Line, Mapping, Rows};
+pub use reader::DirectionDefault;
+use reader::{FIELDS, Format, Line, Mapping, Rows};
 use rejects::Rejects;
 
 /// Rows in one database transaction and one call of the pipeline.
@@ -61,7 +57,7 @@ pub struct Options {
 
     /// The direction of rows that don't name one.
     #[arg(long, value_enum)]
-    direction: Option<DirectionDefault>,
+    pub direction: Option<DirectionDefault>,
 
     /// Give rows without an id one made of their line and content.
     #[arg(long)]

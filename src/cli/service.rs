@@ -12,6 +12,7 @@ use crate::{
     domain::Taxonomy,
     embedded,
     enrich::Enricher,
+    evaluate::dataset,
     model::{AdapterModel, Encoder},
     pipeline::Pipeline,
     store::Store,
@@ -76,14 +77,11 @@ impl Serving {
     /// When the file can't be read or is no taxonomy.
     pub fn taxonomy(&self) -> anyhow::Result<Taxonomy> {
         let Some(path) = &self.taxonomy else { return Ok(Taxonomy::consumer()?) };
+        if path.extension().is_some_and(|ending| ending == "csv") {
+            return Ok(dataset::taxonomy(path)?);
+        }
         let text = fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
-        let taxonomy = if path.extension().is_some_and(|ending| ending == "csv") {
-            let folder = path.parent().and_then(|folder| folder.file_name()).unwrap_or(path.as_os_str());
-            Taxonomy::from_categories_csv(text.as_bytes(), &folder.to_string_lossy())
-        } else {
-            Taxonomy::from_toml(&text)
-        };
-        taxonomy.with_context(|| format!("{} is no taxonomy", path.display()))
+        Taxonomy::from_toml(&text).with_context(|| format!("{} is no taxonomy", path.display()))
     }
 
     /// The entry of the stage that answers.

@@ -151,11 +151,7 @@ impl Dataset {
                 }
             }
         }
-        let path = dir.join("categories.csv");
-        let text = File::open(&path).map_err(failed(&path))?;
-        // The name is no folder's: the same categories in another folder are the same taxonomy.
-        let taxonomy =
-            Taxonomy::from_categories_csv(text, "categories").map_err(|source| Error::Taxonomy { path, source })?;
+        let taxonomy = taxonomy(&dir.join("categories.csv"))?;
         let dataset = Self { dir: dir.to_owned(), taxonomy: Arc::new(taxonomy), files };
         dataset.file("pool")?;
         dataset.file("dev")?;
@@ -370,6 +366,22 @@ impl Records {
             replaces: None,
         })
     }
+}
+
+/// The categories of a data set. Where they are those of the consumer taxonomy, they *are* the consumer
+/// taxonomy, so that an adapter trained on the set serves it. Else the name is no folder's: the same
+/// categories in another folder are the same taxonomy.
+///
+/// # Errors
+/// When the file can't be read, or is no taxonomy.
+pub fn taxonomy(path: &Path) -> Result<Taxonomy, Error> {
+    let failed = |source| Error::Taxonomy { path: path.to_owned(), source };
+    let file = File::open(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+    let own = Taxonomy::from_categories_csv(file, "categories").map_err(failed)?;
+    let consumer = Taxonomy::consumer().map_err(failed)?;
+    let same = own.assignable().len() == consumer.assignable().len()
+        && own.assignable().iter().all(|category| consumer.contains(&category.slug));
+    Ok(if same { consumer } else { own })
 }
 
 /// A date (midnight UTC) or an RFC 3339 time.

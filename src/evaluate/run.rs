@@ -133,11 +133,7 @@ pub async fn answer(
         }
         on_rows(rows.len());
     }
-    let answerer = Answerer {
-        name: stage.name.clone(),
-        engine: stage.engine().to_owned(),
-        target: Some(stage.target),
-    };
+    let answerer = Answerer { name: stage.name.clone(), engine: stage.engine().to_owned(), target: Some(stage.target) };
     Ok(Answers {
         answerer,
         file: prepared.file.clone(),

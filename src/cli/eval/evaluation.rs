@@ -17,7 +17,7 @@ use crate::{
     cli::{Settings, models},
     clock,
     domain::Transaction,
-    enrich::MerchantIndex,
+    enrich::merchants::MerchantIndex,
     evaluate::{
         corpus::Corpus,
         dataset::{DataFile, Dataset},

@@ -74,7 +74,7 @@ impl Reject {
 
 /// Which way the money went, where no column says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum DirectionDefault {
+pub enum DirectionDefault {
     /// Every row is out of the account.
     Debit,
     /// Every row is into the account.
@@ -193,9 +193,10 @@ impl Iterator for Rows {
                             let values = header.iter().cloned().zip(record.iter().map(str::to_owned)).collect();
                             Some(Ok(self.line(number, &values)))
                         }
-                        Err(error) => {
-                            Some(Ok(Line { number, row: Err(Reject::Record { source: error.utf8_error().clone().into() }) }))
-                        }
+                        Err(error) => Some(Ok(Line {
+                            number,
+                            row: Err(Reject::Record { source: error.utf8_error().clone().into() }),
+                        })),
                     }
                 }
             },
