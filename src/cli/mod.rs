@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::config;
 
 pub mod database;
+pub mod demo;
 pub mod demo_data;
 pub mod descriptors;
 pub mod eval;
@@ -42,6 +43,8 @@ pub struct Settings {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run the whole product on the generated demo set, and serve it.
+    Demo(demo::Options),
     /// Make the demo data set again from its seed.
     DemoData(demo_data::Options),
     /// Report how well descriptor keys hold on a file.
@@ -70,6 +73,7 @@ pub enum Command {
 /// Whatever the command could not do, in one sentence with its causes.
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
+        Command::Demo(options) => demo::run(options, &cli.settings).await,
         Command::DemoData(options) => demo_data::run(&options),
         Command::Descriptors(options) => descriptors::run(&options),
         Command::Database(options) => database::run(options, &cli.settings).await,
