@@ -6,7 +6,9 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{kinds::kind, near::Near, score, squash::Squashed};
+use xxhash_rust::xxh3::Xxh3DefaultBuilder;
+
+use super::{near::Near, score, squash::Squashed};
 use crate::domain::{Descriptor, Merchant, MerchantMatch, merchant::MatchKind, transaction::Country};
 
 /// The score from which a candidate is believed.
@@ -26,7 +28,7 @@ const CUT_AT: std::ops::RangeInclusive<usize> = 18..=25;
 pub struct MerchantIndex {
     merchants: Vec<Arc<Merchant>>,
     names: Vec<Name>,
-    by_text: HashMap<Box<str>, u32>,
+    by_text: HashMap<Box<str>, u32, Xxh3DefaultBuilder>,
     sorted: Vec<u32>,
     near: Near,
 }
@@ -40,8 +42,8 @@ pub(super) struct Name {
     pub(super) squashed: Box<str>,
     /// How much the name tells on its own.
     pub(super) strength: score::Strength,
-    /// Whose it is: indexes of merchants.
-    owners: Vec<u32>,
+    /// Whose it is: indexes of merchants, and whether it is the merchant's own name.
+    owners: Vec<(u32, bool)>,
 }
 
 /// A merchant that was weighed for a text.
@@ -81,14 +83,15 @@ impl MerchantIndex {
         let mut index = Self {
             merchants: merchants.into_iter().map(Arc::new).collect(),
             names: Vec::new(),
-            by_text: HashMap::new(),
+            by_text: HashMap::default(),
             sorted: Vec::new(),
             near: Near::default(),
         };
         for at in 0..index.merchants.len() {
             let merchant = Arc::clone(&index.merchants[at]);
-            for name in std::iter::once(&merchant.name).chain(&merchant.aliases) {
-                index.add(name, at as u32);
+            index.add(&merchant.name, at as u32, true);
+            for alias in &merchant.aliases {
+                index.add(alias, at as u32, false);
             }
         }
         index.sorted = (0..index.names.len() as u32).collect();
@@ -97,7 +100,7 @@ impl MerchantIndex {
         index
     }
 
-    fn add(&mut self, written: &str, owner: u32) {
+    fn add(&mut self, written: &str, owner: u32, own: bool) {
         let squashed = Squashed::of(written);
         let strength = score::Strength::of(&squashed, written);
         for text in spellings(&squashed) {
@@ -110,8 +113,8 @@ impl MerchantIndex {
                 self.names.push(Name { written: written.into(), squashed: text.into(), strength, owners: Vec::new() });
             }
             let owners = &mut self.names[at as usize].owners;
-            if !owners.contains(&owner) {
-                owners.push(owner);
+            if !owners.iter().any(|(other, _)| *other == owner) {
+                owners.push((owner, own));
             }
         }
     }
@@ -149,12 +152,12 @@ impl MerchantIndex {
 
     pub(super) fn candidates(&self, text: &Squashed, cut: bool, country: Option<&Country>) -> Vec<Candidate> {
         let mut candidates = Vec::new();
-        self.whole_names(text, country, &mut candidates);
+        self.whole_names(text, cut, country, &mut candidates);
         if cut {
             self.cut_names(text, country, &mut candidates);
         }
         if !candidates.iter().any(Candidate::accepted) {
-            self.misspelt_names(text, country, &mut candidates);
+            self.misspelt_names(text, cut, country, &mut candidates);
         }
         // The longest believable match wins, then the best score.
         candidates.sort_by(|a, b| {
@@ -163,7 +166,7 @@ impl MerchantIndex {
         candidates
     }
 
-    fn whole_names(&self, text: &Squashed, country: Option<&Country>, out: &mut Vec<Candidate>) {
+    fn whole_names(&self, text: &Squashed, cut: bool, country: Option<&Country>, out: &mut Vec<Candidate>) {
         for first in 0..text.words.len() {
             for last in first..text.words.len() {
                 let (start, end) = (text.words[first].start, text.words[last].end);
@@ -171,7 +174,7 @@ impl MerchantIndex {
                     break;
                 }
                 if let Some(name) = self.by_text.get(&text.text[start..end]) {
-                    out.extend(self.weigh(text, *name, Span { first, last, kind: MatchKind::Exact }, country));
+                    out.extend(self.weigh(text, *name, Span { first, last, kind: MatchKind::Exact }, cut, country));
                 }
             }
         }
@@ -182,7 +185,14 @@ impl MerchantIndex {
         const FEW: usize = 12;
         for (first, word) in text.words.iter().enumerate() {
             let rest = &text.text[word.start..];
-            if rest.len() < SHORTEST_CUT || rest.bytes().any(|b| b.is_ascii_digit()) {
+            if rest.len() < SHORTEST_CUT {
+                break;
+            }
+            // Later in the text a beginning is more likely another name's part.
+            if first > 0 && score::tells(text.word(text.words[first - 1])) {
+                break;
+            }
+            if rest.bytes().any(|b| b.is_ascii_digit()) {
                 continue;
             }
             let from = self.sorted.partition_point(|at| &*self.names[*at as usize].squashed <= rest);
@@ -196,41 +206,40 @@ impl MerchantIndex {
             if longer.len() > FEW {
                 continue;
             }
-            let span = Span { first, last: text.words.len() - 1, kind: MatchKind::Truncated };
+            let (cut, span) = (true, Span { first, last: text.words.len() - 1, kind: MatchKind::Truncated });
             for at in longer {
                 if self.names[at as usize].squashed.len() <= rest.len() * 2 {
-                    out.extend(self.weigh(text, at, span, country));
+                    out.extend(self.weigh(text, at, span, cut, country));
                 }
             }
         }
     }
 
-    fn misspelt_names(&self, text: &Squashed, country: Option<&Country>, out: &mut Vec<Candidate>) {
-        for first in 0..text.words.len().min(2) {
+    fn misspelt_names(&self, text: &Squashed, cut: bool, country: Option<&Country>, out: &mut Vec<Candidate>) {
+        for first in 0..text.words.len().min(1) {
             for last in first..text.words.len().min(first + 4) {
                 let (start, end) = (text.words[first].start, text.words[last].end);
                 let span = Span { first, last, kind: MatchKind::Fuzzy };
                 for at in self.near.to(&text.text[start..end], |at| &self.names[at as usize].squashed) {
-                    out.extend(self.weigh(text, at, span, country));
+                    out.extend(self.weigh(text, at, span, cut, country));
                 }
             }
         }
     }
 
-    fn weigh(&self, text: &Squashed, name: u32, span: Span, country: Option<&Country>) -> Option<Candidate> {
+    fn weigh(&self, text: &Squashed, name: u32, span: Span, cut: bool, country: Option<&Country>) -> Option<Candidate> {
         let name = &self.names[name as usize];
-        let owners: Vec<&Arc<Merchant>> = name.owners.iter().map(|at| &self.merchants[*at as usize]).collect();
-        let merchant = *owners
+        let owners: Vec<&Arc<Merchant>> = name.owners.iter().map(|(at, _)| &self.merchants[*at as usize]).collect();
+        let merchant = *name
+            .owners
             .iter()
-            .enumerate()
-            .min_by_key(|(at, merchant)| {
-                let rank =
-                    if merchant.category.is_some() && kind(&merchant.kind).is_none() { 1 } else { rank(merchant) };
+            .zip(&owners)
+            .min_by_key(|((at, own), merchant)| {
                 let curated = merchant.id.starts_with(CURATED);
-                (score::fit(merchant, country), !curated, rank, std::cmp::Reverse(*at))
+                (score::fit(merchant, country), !curated, !own, score::rank(merchant), std::cmp::Reverse(*at))
             })?
             .1;
-        let (score, notes) = score::score(score::Case { text, span, name, merchant, owners: &owners, country });
+        let (score, notes) = score::score(score::Case { text, cut, span, name, merchant, owners: &owners, country });
         let covered = text.words[span.last].end - text.words[span.first].start;
         let found =
             MerchantMatch { merchant: Arc::clone(merchant), matched: name.written.to_string(), kind: span.kind, score };
@@ -239,11 +248,7 @@ impl MerchantIndex {
 }
 
 /// Our own additions, which settle what the compiled table leaves open.
-const CURATED: &str = "txcat-";
-
-fn rank(merchant: &Merchant) -> u8 {
-    kind(&merchant.kind).map_or(2, |kind| kind.rank)
-}
+pub(super) const CURATED: &str = "txcat-";
 
 /// A name as statements spell it: without a leading article, `&` as it stands, spelled out or dropped.
 fn spellings(name: &Squashed) -> Vec<String> {

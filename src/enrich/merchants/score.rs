@@ -4,7 +4,7 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    index::{Name, Span},
+    index::{CURATED, Name, Span},
     kinds::kind,
     squash::{Squashed, Word},
     words::{self, Class},
@@ -27,12 +27,29 @@ impl Strength {
         let words = written.split_whitespace().count();
         if name.text.chars().count() <= 3 || words::is_common(name) && name.words.len() < 3 {
             Self::Weak
-        } else if (words > 1 && name.text.len() >= 8) || name.text.len() >= 10 {
+        } else if (words > 1 && name.text.len() >= 8) || name.text.len() >= 12 {
             Self::Strong
         } else {
             Self::Plain
         }
     }
+
+    /// Acronyms of transit authorities and power companies stand for much else.
+    fn of_kind(self, merchant: &Merchant, name: &str) -> Self {
+        match rank(merchant) {
+            3 if self == Self::Plain => Self::Weak,
+            2 if self == Self::Plain && name.len() <= 5 && merchant.kind.starts_with("route=") => Self::Weak,
+            _ => self,
+        }
+    }
+}
+
+/// Letters from which a misspelt name is believed beside other words.
+const SURE: usize = 10;
+
+/// Whether the name's main business is this merchant's: 1 it is, 2 and 3 it is not.
+pub(super) fn rank(merchant: &Merchant) -> u8 {
+    kind(&merchant.kind).map_or(1, |kind| kind.rank)
 }
 
 /// How a merchant's countries fit the transaction's; better first.
@@ -96,6 +113,8 @@ impl fmt::Display for Note {
 /// What is weighed.
 pub(super) struct Case<'a> {
     pub(super) text: &'a Squashed,
+    /// The text may be cut off at its end.
+    pub(super) cut: bool,
     pub(super) span: Span,
     pub(super) name: &'a Name,
     pub(super) merchant: &'a Merchant,
@@ -105,9 +124,9 @@ pub(super) struct Case<'a> {
 
 /// The score in `[0, 1]` and what made it.
 pub(super) fn score(case: Case<'_>) -> (f32, Vec<Note>) {
-    let Case { text, span, name, merchant, owners, country } = case;
+    let Case { text, cut, span, name, merchant, owners, country } = case;
     let mut notes = Vec::new();
-    let strength = name.strength;
+    let strength = name.strength.of_kind(merchant, &name.squashed);
     let mut score: f32 = match span.kind {
         MatchKind::Exact => 1.0,
         // How much of the name is there.
@@ -131,17 +150,25 @@ pub(super) fn score(case: Case<'_>) -> (f32, Vec<Note>) {
     }
 
     let (before, after) = (&text.words[..span.first], &text.words[span.last + 1..]);
-    if let Some(word) = before.iter().chain(after).find(|word| words::contradicts(text.word(**word), &merchant.kind)) {
+    let contradicts = |word: &&Word| {
+        let last = cut && word.end == text.text.len();
+        words::contradicts(text.word(**word), last, &merchant.kind)
+    };
+    if let Some(word) = before.iter().chain(after).find(contradicts) {
         notes.push(Note::OtherTrade(text.word(*word).to_owned()));
         score *= if strength == Strength::Strong && span.kind == MatchKind::Exact { 0.6 } else { 0.3 };
     }
     let telling = |words: &[Word]| words.iter().filter(|word| tells(text.word(**word))).count();
     let (before, after) = (telling(before), telling(after));
     let (per_before, per_after): (f32, f32) = match strength {
-        Strength::Weak => (0.3, 0.72),
+        Strength::Weak => (0.3, 0.6),
         Strength::Plain => (0.5, 0.88),
         Strength::Strong => (0.8, 0.97),
     };
+    let alone = text.words.len() == span.last - span.first + 1;
+    if span.kind == MatchKind::Fuzzy && !alone && (before + after > 0 || name.squashed.len() < SURE) {
+        score *= 0.5;
+    }
     if before > 0 {
         notes.push(Note::Before(before));
         score *= per_before.powi(before as i32);
@@ -161,7 +188,8 @@ pub(super) fn score(case: Case<'_>) -> (f32, Vec<Note>) {
         }
         Fit::Elsewhere => {
             notes.push(Note::Elsewhere);
-            score *= if strength == Strength::Strong && span.kind == MatchKind::Exact { 0.55 } else { 0.3 };
+            let sure = strength == Strength::Strong && span.kind == MatchKind::Exact && before + after == 0;
+            score *= if sure { 0.55 } else { 0.3 };
         }
     }
 
@@ -179,7 +207,7 @@ pub(super) fn score(case: Case<'_>) -> (f32, Vec<Note>) {
 }
 
 /// Whether a word outside the match says something: not a number, a code, or a generic word.
-fn tells(word: &str) -> bool {
+pub(super) fn tells(word: &str) -> bool {
     word.len() >= 3 && word.bytes().all(|b| !b.is_ascii_digit()) && words::class(word) != Some(&Class::Generic)
 }
 
@@ -189,5 +217,5 @@ fn category(merchant: &Merchant) -> Option<&Slug> {
 
 /// Side businesses of one brand share its Wikidata item, and our additions settle the kind.
 fn same(a: &Merchant, b: &Merchant) -> bool {
-    b.id.starts_with("txcat-") || a.wikidata.is_some() && a.wikidata == b.wikidata
+    b.id.starts_with(CURATED) || a.wikidata.is_some() && a.wikidata == b.wikidata
 }

@@ -31,7 +31,16 @@ impl Squashed {
     pub(super) fn of(raw: &str) -> Self {
         let mut squashed = Self { text: String::with_capacity(raw.len()), words: Vec::new() };
         let mut before = Before { spaced: true, class: Class::Gap };
-        for c in raw.nfkd().filter(|c| !is_combining_mark(*c)).flat_map(char::to_lowercase) {
+        if raw.is_ascii() {
+            squashed.read(raw.chars().map(|c| c.to_ascii_lowercase()), &mut before);
+        } else {
+            squashed.read(raw.nfkd().filter(|c| !is_combining_mark(*c)).flat_map(char::to_lowercase), &mut before);
+        }
+        squashed
+    }
+
+    fn read(&mut self, text: impl Iterator<Item = char>, before: &mut Before) {
+        for c in text {
             // An apostrophe or a trade mark joins: MCDONALD'S is one word.
             if matches!(c, '\'' | '’' | '‘' | '`' | '´' | '®' | '™') {
                 continue;
@@ -43,19 +52,18 @@ impl Squashed {
                 continue;
             }
             if class != before.class {
-                let start = squashed.text.len();
-                squashed.words.push(Word { start, end: start, spaced: before.spaced });
+                let start = self.text.len();
+                self.words.push(Word { start, end: start, spaced: before.spaced });
             }
             match spelled(c) {
-                Some(letters) => squashed.text.push_str(letters),
-                None => squashed.text.push(c),
+                Some(letters) => self.text.push_str(letters),
+                None => self.text.push(c),
             }
-            if let Some(word) = squashed.words.last_mut() {
-                word.end = squashed.text.len();
+            if let Some(word) = self.words.last_mut() {
+                word.end = self.text.len();
             }
-            before = Before { spaced: false, class };
+            *before = Before { spaced: false, class };
         }
-        squashed
     }
 
     /// The text of one word.

@@ -4,7 +4,7 @@
 //! are brands too (Target, Next, Shell), so alone they are weak; *trade* words (plumbing, florist)
 //! name a business, and a brand of another kind beside one is most likely someone else's name.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{collections::BTreeMap, ops::Bound, sync::LazyLock};
 
 use super::squash::Squashed;
 
@@ -19,7 +19,7 @@ pub(super) enum Class {
     Trade(Vec<String>),
 }
 
-static WORDS: LazyLock<HashMap<String, Class>> = LazyLock::new(|| {
+static WORDS: LazyLock<BTreeMap<String, Class>> = LazyLock::new(|| {
     csv::Reader::from_reader(include_str!("data/words.csv").as_bytes())
         .deserialize::<(String, String, String)>()
         .filter_map(Result::ok)
@@ -57,9 +57,18 @@ pub(super) fn is_common(name: &Squashed) -> bool {
     })
 }
 
-/// Whether a word stands for a business of another kind than `kind`.
-pub(super) fn contradicts(word: &str, kind: &str) -> bool {
-    matches!(class(word), Some(Class::Trade(kinds)) if !kinds.iter().any(|prefix| kind.starts_with(prefix.as_str())))
+/// Whether a word stands for a business of another kind than `kind`. A `cut` word counts as what it begins.
+pub(super) fn contradicts(word: &str, cut: bool, kind: &str) -> bool {
+    const ENOUGH: usize = 5;
+    let whole = if cut && word.len() >= ENOUGH {
+        WORDS
+            .range::<str, _>((Bound::Included(word), Bound::Unbounded))
+            .take_while(|(longer, _)| longer.starts_with(word))
+            .find_map(|(_, class)| matches!(class, Class::Trade(_)).then_some(class))
+    } else {
+        class(word)
+    };
+    matches!(whole, Some(Class::Trade(kinds)) if !kinds.iter().any(|prefix| kind.starts_with(prefix.as_str())))
 }
 
 #[cfg(test)]
@@ -73,9 +82,10 @@ mod tests {
 
     #[test]
     fn a_trade_word_contradicts_a_brand_of_another_kind() {
-        assert!(contradicts("plumbing", "shop=supermarket"));
-        assert!(!contradicts("plumbing", "shop=doityourself"));
-        assert!(!contradicts("anything", "shop=doityourself"));
+        assert!(contradicts("plumbing", false, "shop=supermarket"));
+        assert!(!contradicts("plumbing", false, "shop=doityourself"));
+        assert!(!contradicts("anything", false, "shop=doityourself"));
+        assert!(contradicts("plumbi", true, "shop=supermarket") && !contradicts("plumbi", false, "shop=supermarket"));
         assert!(is_generic("The Supermarket 24") && !is_generic("Metro"));
         assert!(is_common(&Squashed::of("Best Buy")) && !is_common(&Squashed::of("Rexall")));
     }
