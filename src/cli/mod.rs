@@ -11,6 +11,7 @@ pub mod descriptors;
 pub mod eval;
 pub mod import;
 pub mod keys;
+pub mod merchants;
 pub mod models;
 pub mod serve;
 pub mod service;
@@ -53,6 +54,8 @@ pub enum Command {
     Database(database::Options),
     /// Make, list and revoke API keys.
     Keys(keys::Options),
+    /// Search, explain and fill the merchant directory.
+    Merchants(merchants::Options),
     /// Fetch, check or find the base encoder.
     Models(models::Options),
     /// Serve the JSON API.
@@ -78,6 +81,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Descriptors(options) => descriptors::run(&options),
         Command::Database(options) => database::run(options, &cli.settings).await,
         Command::Keys(options) => keys::run(options, &cli.settings).await,
+        Command::Merchants(options) => merchants::run(options, &cli.settings).await,
         Command::Models(options) => models::run(options, &cli.settings).await,
         Command::Serve(options) => serve::run(options, &cli.settings).await,
         Command::Taxonomy(options) => taxonomy::run(&options),

@@ -1,45 +1,102 @@
 //! What is known around a transaction: merchant directory, user history.
+//!
+//! [`Enricher`] serves it from the store; a data set's reader puts the same together from files. Both
+//! go through [`UserHistory::fold`] and [`MerchantIndex::of`], so that training, evaluation and serving
+//! see the same thing. Not a judgement: what it means is the stages' matter.
 
 pub mod merchants;
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+pub use merchants::MerchantIndex;
 
 use crate::{
     domain::{EnrichedTransaction, Transaction, UserHistory},
     store::{self, Store},
 };
 
-/// Puts what is known around transactions.
+/// The source of the directory's rows that ship with txcat.
+pub const SHIPPED: &str = "shipped";
+
+/// Puts what is known around transactions. Cheap to clone: clones share one merchant index.
 #[derive(Debug, Clone)]
 pub struct Enricher {
     store: Store,
+    merchants: Arc<RwLock<Loaded>>,
+}
+
+/// An index, and the version of the table that it was built from.
+#[derive(Debug, Clone)]
+struct Loaded {
+    version: i64,
+    index: Arc<MerchantIndex>,
 }
 
 /// Why transactions could not be enriched.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The history could not be read.
-    #[error("the account's history could not be read")]
+    /// The history or the merchant directory could not be read.
+    #[error("the account's history or the merchant directory could not be read")]
     Store(#[from] store::Error),
+    /// The index could not be built.
+    #[error("the merchant index could not be built")]
+    Build(#[from] tokio::task::JoinError),
 }
 
 impl Enricher {
-    /// An enricher over the store's history.
+    /// An enricher over the store's history, with the shipped merchants until the directory's table has some.
     #[must_use]
     pub fn new(store: Store) -> Self {
-        Self { store }
+        let loaded = Loaded { version: 0, index: MerchantIndex::shipped() };
+        Self { store, merchants: Arc::new(RwLock::new(loaded)) }
     }
 
-    /// Every transaction with its account's history, in the same order.
+    /// As [`Self::new`], and fills a directory that was never filled with the shipped merchants.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn open(store: Store) -> Result<Self, Error> {
+        if store.merchants_version().await? == 0 {
+            let added = store.upsert_merchants(&merchants::table::shipped(), SHIPPED).await?;
+            tracing::info!(merchants.added = added, "Filled the merchant directory with the shipped brands");
+        }
+        let enricher = Self::new(store);
+        enricher.merchants().await?;
+        Ok(enricher)
+    }
+
+    /// The merchant index of the table as it is now: built again when the table's version changed.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn merchants(&self) -> Result<Arc<MerchantIndex>, Error> {
+        let version = self.store.merchants_version().await?;
+        let loaded = self.merchants.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if loaded.version == version {
+            return Ok(loaded.index);
+        }
+        let merchants = self.store.merchants().await?;
+        let count = merchants.len();
+        let index = Arc::new(tokio::task::spawn_blocking(|| MerchantIndex::build(merchants)).await?);
+        let fresh = Loaded { version, index: Arc::clone(&index) };
+        *self.merchants.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        tracing::info!(merchants.count = count, merchants.version = version, "Loaded the merchant directory");
+        Ok(index)
+    }
+
+    /// Every transaction with its merchant and its account's history, in the same order.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn enrich(&self, transactions: Vec<Transaction>) -> Result<Vec<EnrichedTransaction>, Error> {
+        let merchants = self.merchants().await?;
         let histories = self.store.history(&transactions).await?;
         Ok(transactions
             .into_iter()
             .zip(histories)
             .map(|(transaction, earlier)| {
                 let history = UserHistory::fold(&earlier, &transaction);
-                EnrichedTransaction { transaction, merchant: None, history }
+                EnrichedTransaction { merchant: merchants.of(&transaction), transaction, history }
             })
             .collect())
     }

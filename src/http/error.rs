@@ -237,7 +237,9 @@ impl Error {
                 pipeline::Error::Store(error) | pipeline::Error::Enrich(enrich::Error::Store(error)) => {
                     store_problem(error)
                 }
-                pipeline::Error::Categorize(_) | pipeline::Error::Vanished => internal(),
+                pipeline::Error::Categorize(_)
+                | pipeline::Error::Vanished
+                | pipeline::Error::Enrich(enrich::Error::Build(_)) => internal(),
             },
         }
     }

@@ -4,12 +4,17 @@
 //! trade word beside the name, other words before it, or a brand of another country each lower the
 //! score, and below [`ACCEPT_AT`] nothing is said. [`MerchantIndex::explain`] shows the weighing.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
 
 use xxhash_rust::xxh3::Xxh3DefaultBuilder;
 
-use super::{near::Near, score, squash::Squashed};
-use crate::domain::{Descriptor, Merchant, MerchantMatch, merchant::MatchKind, transaction::Country};
+use super::{near::Near, score, squash::Squashed, table};
+use crate::domain::{
+    Currency, Descriptor, Merchant, MerchantMatch, Transaction, merchant::MatchKind, transaction::Country,
+};
 
 /// The score from which a candidate is believed.
 pub const ACCEPT_AT: f32 = 0.5;
@@ -119,6 +124,13 @@ impl MerchantIndex {
         }
     }
 
+    /// The merchants that ship with txcat; built once and shared.
+    #[must_use]
+    pub fn shipped() -> Arc<Self> {
+        static SHIPPED: OnceLock<Arc<MerchantIndex>> = OnceLock::new();
+        Arc::clone(SHIPPED.get_or_init(|| Arc::new(Self::build(table::shipped()))))
+    }
+
     /// How many merchants it holds.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -134,6 +146,13 @@ impl MerchantIndex {
     /// All merchants, in the order they were given.
     pub fn merchants(&self) -> impl Iterator<Item = &Arc<Merchant>> {
         self.merchants.iter()
+    }
+
+    /// The merchant of a transaction, if one can be believed: [`Self::find`] in the country that
+    /// [`country_of`] tells.
+    #[must_use]
+    pub fn of(&self, transaction: &Transaction) -> Option<MerchantMatch> {
+        self.find(&transaction.descriptor, country_of(transaction).as_ref())
     }
 
     /// The merchant that a descriptor names, if one can be believed. `country` is where the
@@ -236,7 +255,10 @@ impl MerchantIndex {
             .zip(&owners)
             .min_by_key(|((at, own), merchant)| {
                 let curated = merchant.id.starts_with(CURATED);
-                (score::fit(merchant, country), !curated, !own, score::rank(merchant), std::cmp::Reverse(*at))
+                let fit = score::fit(merchant, country);
+                // Here and anywhere are as good: a chain's main business may be listed for the world, its side business for one country.
+                let far = fit.max(score::Fit::Anywhere);
+                (far, !curated, !own, score::rank(merchant), fit, std::cmp::Reverse(*at))
             })?
             .1;
         let (score, notes) = score::score(score::Case { text, cut, span, name, merchant, owners: &owners, country });
@@ -250,6 +272,24 @@ impl MerchantIndex {
 /// Our own additions, which settle what the compiled table leaves open.
 pub(super) const CURATED: &str = "txcat-";
 
+/// Where a transaction happened, as far as it tells: its own country, the text's, or that of a
+/// currency which only one country uses.
+#[must_use]
+pub fn country_of(transaction: &Transaction) -> Option<Country> {
+    let told = || transaction.descriptor.place()?.country.as_deref()?.parse().ok();
+    transaction.country.clone().or_else(told).or_else(|| country_of_currency(transaction.amount.currency()))
+}
+
+fn country_of_currency(currency: Currency) -> Option<Country> {
+    // Euro, CFA franc and the like: no one country. Elsewhere a code begins with its country's.
+    const SHARED: &[&str] = &["ANG", "EUR", "XAF", "XCD", "XOF", "XPF"];
+    let code = currency.code();
+    if SHARED.contains(&code) || code.starts_with('X') {
+        return None;
+    }
+    code[..2].parse().ok()
+}
+
 /// A name as statements spell it: without a leading article, `&` as it stands, spelled out or dropped.
 fn spellings(name: &Squashed) -> Vec<String> {
     let mut spellings = vec![name.text.clone()];
@@ -262,4 +302,118 @@ fn spellings(name: &Squashed) -> Vec<String> {
         }
     }
     spellings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn merchant(id: &str, name: &str, aliases: &[&str], kind: &str, countries: &[&str]) -> Merchant {
+        Merchant {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            aliases: aliases.iter().map(|alias| (*alias).to_owned()).collect(),
+            kind: kind.to_owned(),
+            category: None,
+            countries: countries.iter().map(|country| country.parse().unwrap()).collect(),
+            wikidata: None,
+        }
+    }
+
+    fn few() -> MerchantIndex {
+        MerchantIndex::build(vec![
+            merchant("metro-ca", "Metro", &[], "shop=supermarket", &["CA"]),
+            merchant("metro-de", "Metro", &[], "shop=wholesale", &["DE"]),
+            merchant("target", "Target", &[], "shop=department_store", &["US"]),
+            merchant("next", "Next", &[], "shop=clothes", &[]),
+            merchant("shoppers", "Shoppers Drug Mart", &[], "amenity=pharmacy", &["CA"]),
+            merchant("tire", "Canadian Tire", &["CDN Tire"], "shop=department_store", &["CA"]),
+            merchant("tire-gas", "Canadian Tire Gas Bar", &[], "amenity=fuel", &["CA"]),
+            merchant("walmart", "Walmart", &[], "shop=department_store", &[]),
+            merchant("ikea", "IKEA", &[], "shop=furniture", &[]),
+            merchant("ikea-play", "IKEA Småland", &["ikea"], "leisure=indoor_play", &[]),
+            merchant("dart", "DART", &[], "route=bus", &["US"]),
+        ])
+    }
+
+    fn found(raw: &str, country: &str) -> Option<(String, MatchKind)> {
+        let descriptor = Descriptor::parse(raw).unwrap();
+        few().find(&descriptor, country.parse().ok().as_ref()).map(|found| (found.merchant.id.clone(), found.kind))
+    }
+
+    fn id(raw: &str, country: &str) -> Option<String> {
+        found(raw, country).map(|(id, _)| id)
+    }
+
+    #[test]
+    fn names_are_found_however_statements_write_them() {
+        for raw in ["WAL-MART #3111", "WALMART SUPERCENTER", "Walmart.ca", "WAL MART 12", "SQ *WALMART"] {
+            assert_eq!(id(raw, "CA").as_deref(), Some("walmart"), "{raw}");
+        }
+    }
+
+    #[test]
+    fn the_longest_name_wins() {
+        assert_eq!(id("CANADIAN TIRE GAS BAR #1", "CA").as_deref(), Some("tire-gas"));
+        assert_eq!(id("CANADIAN TIRE #1", "CA").as_deref(), Some("tire"));
+    }
+
+    #[test]
+    fn a_name_that_several_merchants_have_goes_to_the_one_of_the_country() {
+        assert_eq!(id("METRO #748", "CA").as_deref(), Some("metro-ca"));
+        assert_eq!(id("METRO FIL. 12", "DE").as_deref(), Some("metro-de"));
+        assert_eq!(id("METRO 12", "JP"), None);
+    }
+
+    #[test]
+    fn a_merchants_own_name_comes_before_anothers_alias() {
+        assert_eq!(id("IKEA ETOBICOKE", "CA").as_deref(), Some("ikea"));
+    }
+
+    #[test]
+    fn ordinary_words_are_believed_only_where_nothing_speaks_against_them() {
+        assert_eq!(id("TARGET 00012345", "US").as_deref(), Some("target"));
+        assert_eq!(id("TARGET BUILDING SUPPLIES", "US"), None);
+        assert_eq!(id("NEXT PLUMBING", "GB"), None);
+        assert_eq!(id("WHAT NEXT", "GB"), None);
+        assert_eq!(id("METRO PLUMBING LTD", "CA"), None);
+        assert_eq!(id("DART GLASS 1989 CORP", "US"), None);
+    }
+
+    #[test]
+    fn a_name_cut_off_at_the_end_of_the_text_is_found() {
+        assert_eq!(found("SQ *SHOPPERS DRUG MAR", "CA"), Some(("shoppers".to_owned(), MatchKind::Truncated)));
+        // Not cut: 12 characters are no one's limit.
+        assert_eq!(id("SHOPPERS DRU", "CA"), None);
+    }
+
+    #[test]
+    fn one_typing_error_is_forgiven_in_a_long_name() {
+        assert_eq!(found("SHOPERS DRUG MART 12", "CA"), Some(("shoppers".to_owned(), MatchKind::Fuzzy)));
+        assert_eq!(id("WALMRAT", "CA"), None);
+    }
+
+    #[test]
+    fn the_shipped_directory_finds_well_known_brands_and_leaves_local_shops_alone() {
+        let index = MerchantIndex::shipped();
+        let kind = |raw: &str, country: &str| {
+            let country = country.parse().ok();
+            index.find(&Descriptor::parse(raw).unwrap(), country.as_ref()).map(|found| found.merchant.kind.clone())
+        };
+        for (raw, country, expected) in [
+            ("TIM HORTONS #2341", "CA", "amenity=cafe"),
+            ("CDN TIRE STORE #00654", "CA", "shop=department_store"),
+            ("NETFLIX.COM", "US", "online=video_streaming"),
+            ("AMZN MKTP US*2K4AB12C3", "US", "online=marketplace"),
+            ("SAINSBURYS S/MKTS", "GB", "shop=supermarket"),
+            ("REWE SAGT DANKE", "DE", "shop=supermarket"),
+            ("ROSSMANN 3412", "DE", "shop=chemist"),
+            ("CARREFOUR CITY", "FR", "shop=convenience"),
+        ] {
+            assert_eq!(kind(raw, country).as_deref(), Some(expected), "{raw}");
+        }
+        for raw in ["JOE'S PLUMBING", "ST MARY'S PARISH HALL", "A1 LANDSCAPING", "2032 83577132", "KESTREL & DOYLE"] {
+            assert_eq!(kind(raw, "CA"), None, "{raw}");
+        }
+    }
 }

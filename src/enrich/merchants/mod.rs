@@ -14,5 +14,5 @@ mod squash;
 pub mod table;
 mod words;
 
-pub use index::{ACCEPT_AT, Candidate, MerchantIndex};
+pub use index::{ACCEPT_AT, Candidate, MerchantIndex, country_of};
 pub use score::Note;

@@ -191,3 +191,59 @@ pub fn write(seed: u64, folder: &Path) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, io::Read};
+
+    use flate2::read::GzDecoder;
+
+    use super::*;
+    use crate::domain::Slug;
+
+    fn shipped(name: &str) -> Vec<u8> {
+        let bytes = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("eval/datasets/demo").join(name)).unwrap();
+        if !name.ends_with(".gz") {
+            return bytes;
+        }
+        let mut text = Vec::new();
+        GzDecoder::new(bytes.as_slice()).read_to_end(&mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn the_seed_makes_the_shipped_files() {
+        for (name, text) in generate(SEED).unwrap() {
+            assert!(text == shipped(name), "{name} differs: run `txcat demo-data` and train the demo adapter again");
+        }
+    }
+
+    #[test]
+    fn another_seed_makes_another_set() {
+        let files = |seed| generate(seed).unwrap();
+        assert_ne!(files(1)[1].1, files(2)[1].1);
+    }
+
+    #[test]
+    fn every_category_of_the_consumer_taxonomy_can_be_learned() {
+        let taxonomy = Taxonomy::from_categories_csv(shipped("categories.csv").as_slice(), "demo").unwrap();
+        let consumer = Taxonomy::consumer().unwrap();
+        let slugs = |taxonomy: &Taxonomy| taxonomy.assignable().iter().map(|c| c.slug.clone()).collect::<Vec<Slug>>();
+        assert_eq!(slugs(&taxonomy), slugs(&consumer));
+        let pool = shipped("pool.csv.gz");
+        let seen: BTreeSet<String> =
+            csv::Reader::from_reader(pool.as_slice()).records().map(|row| row.unwrap()[7].to_owned()).collect();
+        assert_eq!(seen.len(), taxonomy.assignable().len());
+    }
+
+    #[test]
+    fn every_row_of_a_test_file_has_a_text_and_an_amount() {
+        let text = shipped("test_new_merchants.csv.gz");
+        let rows: Vec<_> = csv::Reader::from_reader(text.as_slice()).records().map(Result::unwrap).collect();
+        assert_eq!(rows.len(), SAMPLE);
+        for row in rows {
+            assert!(crate::domain::Descriptor::parse(&row[3]).is_ok());
+            assert!(row[4].parse::<rust_decimal::Decimal>().unwrap() > rust_decimal::Decimal::ZERO);
+        }
+    }
+}
