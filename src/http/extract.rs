@@ -6,7 +6,10 @@ use axum::{
     http::{header, request::Parts},
 };
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 
 use super::{error::Error, rows};
 use crate::{access::Caller, domain::TransactionId, store::Cursor};
@@ -42,15 +45,20 @@ impl<S: Send + Sync> FromRequest<S> for JsonText {
 }
 
 impl JsonText {
-    /// Parses the whole text.
+    /// Parses the whole text, an object. (Serde would take an array for a struct too.)
     pub(super) fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Error> {
+        let syntax = |error: &serde_json::Error| Error::Syntax { line: error.line(), column: error.column().max(1) };
+        if !self.0.trim_start().starts_with('{') {
+            serde_json::from_str::<IgnoredAny>(&self.0).map_err(|error| syntax(&error))?;
+            return Err(Error::Shape { pointer: Some(String::new()), detail: "must be an object".to_owned() });
+        }
         let mut deserializer = serde_json::Deserializer::from_str(&self.0);
         let mut track = serde_path_to_error::Track::new();
         let tracked = serde_path_to_error::Deserializer::new(&mut deserializer, &mut track);
         let parsed = T::deserialize(tracked).and_then(|value| deserializer.end().map(|()| value));
         parsed.map_err(|error| {
             if !error.is_data() {
-                return Error::Syntax { line: error.line(), column: error.column() };
+                return syntax(&error);
             }
             let text = error.to_string();
             let detail = text.rsplit_once(" at line ").map_or(text.as_str(), |(detail, _)| detail).to_owned();

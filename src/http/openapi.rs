@@ -1,6 +1,11 @@
 //! The OpenAPI document, made of what the handlers declare, and the page that shows it.
 
-use axum::{Router, http::Method};
+use axum::{
+    Router,
+    http::{HeaderValue, Method, header},
+    middleware::map_response,
+    response::Response,
+};
 use utoipa::{
     OpenApi,
     openapi::{
@@ -9,10 +14,9 @@ use utoipa::{
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
-use utoipa_swagger_ui::SwaggerUi;
+use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::error::Problem;
-use super::state::AppState;
+use super::{error::Problem, state::AppState};
 
 /// The name of the security scheme in the document.
 pub(super) const SCHEME: &str = "api_key";
@@ -51,9 +55,16 @@ pub(super) fn document() -> openapi::OpenApi {
     document
 }
 
-/// The page and the document, served from this process alone.
+/// The page and the document, served from this process alone: the policy keeps a browser from
+/// fetching or telling anything elsewhere, and the page's own online validator is off.
 pub(super) fn pages(document: openapi::OpenApi) -> Router<AppState> {
-    SwaggerUi::new("/docs").url("/openapi.json", document).into()
+    let config = Config::default().validator_url("none");
+    let pages: Router<AppState> = SwaggerUi::new("/docs").config(config).url("/openapi.json", document).into();
+    pages.layer(map_response(async |mut page: Response| {
+        let policy = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'";
+        page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+        page
+    }))
 }
 
 /// The operations of a path, with their methods.

@@ -21,7 +21,7 @@ use crate::{
         AccountId, Correction, CorrectionScope, DescriptorKey, ReviewStatus, Slug, Transaction, TransactionId,
         transaction::InvalidText,
     },
-    pipeline::Outcome,
+    pipeline::{self, Outcome},
     store::TransactionFilter,
 };
 
@@ -92,7 +92,9 @@ pub(super) async fn send(State(state): State<AppState>, body: JsonText) -> Resul
     let mut results = Vec::with_capacity(parsed.len());
     for (index, row) in parsed.into_iter().enumerate() {
         results.push(match row {
-            Ok(row) => outcomes.next().map(|outcome| result(index, &row.id, outcome)).ok_or(Error::Panicked)?,
+            Ok(row) => {
+                outcomes.next().map(|outcome| result(index, &row.id, outcome)).ok_or(pipeline::Error::Vanished)?
+            }
             Err(refused) => RowResult::Refused(refused),
         });
     }

@@ -1,8 +1,10 @@
 //! One integration binary: real Postgres, real HTTP.
 
+mod api;
 mod database;
 mod datasets;
 mod directions;
 mod embedded;
+mod harness;
 mod house;
 mod source;

@@ -1,0 +1,10 @@
+//! The JSON API over real HTTP, each test on a database of its own.
+
+mod access;
+mod corrections;
+mod document;
+mod ingest;
+mod lists;
+mod logs;
+mod problems;
+mod schema;

@@ -1,0 +1,167 @@
+//! A real server on a free loopback port, with a database of its own and an engine by script.
+
+mod scripted;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, sync::oneshot};
+use txcat::{
+    access::{Access, FreshKey, KeyRequest, Scope},
+    categorize::Stage,
+    clock,
+    domain::{Enrichment, Taxonomy},
+    enrich::Enricher,
+    http::{self, AppState},
+    pipeline::Pipeline,
+    store::Store,
+};
+
+pub(crate) use scripted::Scripted;
+
+use crate::database::{TestDatabase, fresh_store};
+
+/// A running service. It stops when dropped.
+pub(crate) struct App {
+    pub(crate) address: SocketAddr,
+    pub(crate) store: Store,
+    client: reqwest::Client,
+    key: Option<String>,
+    _stop: oneshot::Sender<()>,
+    /// Last, so that it is dropped when nothing uses it any more.
+    pub(crate) database: TestDatabase,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    /// The body of an answer with this status.
+    #[track_caller]
+    pub(crate) fn with(self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.body);
+        self.body
+    }
+}
+
+impl App {
+    /// Without keys, so that the caller is the local admin.
+    pub(crate) async fn start() -> Self {
+        let app = Self::start_without_taxonomy().await;
+        app.store.sync_taxonomy(&Taxonomy::consumer().unwrap(), clock::now()).await.unwrap();
+        app
+    }
+
+    /// [`App::start`] on a database that has never seen the taxonomy.
+    pub(crate) async fn start_without_taxonomy() -> Self {
+        let (store, database) = fresh_store().await;
+        Self::serve(store, database, Arc::new(Taxonomy::consumer().unwrap())).await
+    }
+
+    /// With one key of these scopes, which every request of this client carries.
+    pub(crate) async fn start_with_key(scopes: &[Scope]) -> Self {
+        let mut app = Self::start().await;
+        let key = app.make_key("test", scopes, None).await;
+        app.key = Some(key);
+        app
+    }
+
+    async fn serve(store: Store, database: TestDatabase, taxonomy: Arc<Taxonomy>) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut stage = Stage::new("scripted", 0.92, Enrichment::Full, Box::new(Scripted::new(taxonomy.version())));
+        stage.accept_at = Some(0.9);
+        let enricher = Enricher::new(store.clone());
+        let pipeline = Arc::new(Pipeline::new(store.clone(), enricher, Arc::new(stage)));
+        let access = Arc::new(Access::new(store.clone(), address, clock::now()).await.unwrap());
+        let state = AppState::new(store.clone(), pipeline, taxonomy, access);
+        let (stop, stopped) = oneshot::channel::<()>();
+        tokio::spawn(http::serve(listener, state, async {
+            let _ = stopped.await;
+        }));
+        // A provider that is there already is as good as ours.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { address, database, store, client, key: None, _stop: stop }
+    }
+
+    pub(crate) async fn make_key(
+        &self,
+        name: &str,
+        scopes: &[Scope],
+        expires_at: Option<chrono::DateTime<chrono::Utc>>,
+    ) -> String {
+        let request = KeyRequest { name: name.to_owned(), scopes: scopes.to_vec(), expires_at };
+        let random = &mut <rand_chacha::ChaCha20Rng as rand::SeedableRng>::from_os_rng();
+        FreshKey::create(&self.store, request, random, clock::now()).await.unwrap().reveal()
+    }
+
+    pub(crate) fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        let url = format!("http://{}{path}", self.address);
+        let request = self.client.request(method.parse().unwrap(), url);
+        match &self.key {
+            Some(key) => request.bearer_auth(key),
+            None => request,
+        }
+    }
+
+    pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let bytes = response.bytes().await.unwrap();
+        let body = serde_json::from_slice(&bytes)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
+        Answer { status, headers, body }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(self.request("GET", path)).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send(self.request("POST", path).json(body)).await
+    }
+
+    /// Sends rows, and returns the results.
+    pub(crate) async fn ingest(&self, rows: &[Value]) -> Vec<Value> {
+        let body = self.post("/v1/transactions", &json!({ "transactions": rows })).await.with(200);
+        body["results"].as_array().unwrap().clone()
+    }
+
+    /// How many rows the list holds.
+    pub(crate) async fn count(&self) -> usize {
+        let (mut count, mut after) = (0, String::new());
+        loop {
+            let page = self.get(&format!("/v1/transactions?limit=500{after}")).await.with(200);
+            count += page["transactions"].as_array().unwrap().len();
+            match page["next"].as_str() {
+                Some(next) => after = format!("&after={next}"),
+                None => return count,
+            }
+        }
+    }
+}
+
+/// A row as a caller sends it.
+pub(crate) fn row(id: &str, descriptor: &str) -> Value {
+    json!({
+        "id": id,
+        "account_id": "acc-1",
+        "posted_at": "2026-03-14T09:26:53Z",
+        "amount": "6.50",
+        "currency": "USD",
+        "direction": "debit",
+        "descriptor": descriptor,
+    })
+}
+
+/// The row with members put in place.
+pub(crate) fn with(mut row: Value, members: Value) -> Value {
+    row.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+    row
+}
