@@ -26,6 +26,13 @@ pub(crate) struct TestDatabase {
     admin_url: String,
 }
 
+impl TestDatabase {
+    /// Its name, which stands in the URL once.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
 struct Cluster {
     /// With `DATABASE` where a database's name belongs.
     url: String,

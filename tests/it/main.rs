@@ -8,3 +8,4 @@ mod embedded;
 mod harness;
 mod house;
 mod source;
+mod store;

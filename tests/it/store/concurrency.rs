@@ -1,0 +1,113 @@
+use std::sync::Arc;
+
+use txcat::{
+    domain::{CorrectionScope, Transaction},
+    store::{Ingested, Store, TransactionFilter},
+};
+
+use super::{correction, hour, id, in_force, pending, replacing, row, said, view};
+use crate::database::{empty_database, fresh_store};
+
+async fn at_once(store: &Store, calls: Vec<Vec<Transaction>>) -> Vec<Vec<Ingested>> {
+    let start = Arc::new(tokio::sync::Barrier::new(calls.len()));
+    let tasks: Vec<_> = calls
+        .into_iter()
+        .map(|rows| {
+            let (store, start) = (store.clone(), start.clone());
+            tokio::spawn(async move {
+                start.wait().await;
+                store.ingest(&rows, hour(9)).await.unwrap()
+            })
+        })
+        .collect();
+    futures::future::try_join_all(tasks).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_same_rows_posted_by_several_at_once_are_stored_once() {
+    let (store, _database) = fresh_store().await;
+    for round in 0..5 {
+        let rows: Vec<_> = (0..200).map(|n| row(&format!("{round}-{n}"), "acc", n, "SHOP")).collect();
+        let calls = (0..6)
+            .map(|call| {
+                let mut rows = rows.clone();
+                rows.rotate_left(call * 31);
+                rows
+            })
+            .collect();
+        let outcomes = at_once(&store, calls).await;
+        let new = outcomes.iter().flatten().filter(|outcome| **outcome == Ingested::New).count();
+        let known = outcomes.iter().flatten().filter(|outcome| **outcome == Ingested::Known).count();
+        assert_eq!((new, known), (200, 1000));
+    }
+    assert_eq!(store.list(&TransactionFilter::default(), None, 5000).await.unwrap().len(), 1000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_two_contents_under_one_id_posted_at_once_one_wins() {
+    let (store, _database) = fresh_store().await;
+    for n in 0..20 {
+        let name = format!("r{n}");
+        let calls = vec![vec![row(&name, "acc", 1, "ONE")], vec![row(&name, "acc", 1, "TWO")]];
+        let mut outcomes: Vec<_> = at_once(&store, calls).await.concat();
+        outcomes.sort_by_key(|outcome| *outcome == Ingested::Conflict);
+        assert_eq!(outcomes, [Ingested::New, Ingested::Conflict]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_pending_row_gets_one_successor_however_many_come_at_once() {
+    let (store, _database) = fresh_store().await;
+    for n in 0..20 {
+        let old = format!("p{n}");
+        store.ingest(&[pending(&old, "acc", 1, "SHOP")], hour(1)).await.unwrap();
+        let successor = |name: &str| vec![replacing(&old, row(&format!("{name}{n}"), "acc", 2, "SHOP"))];
+        let outcomes =
+            at_once(&store, vec![successor("a"), successor("a"), successor("b"), successor("b")]).await.concat();
+        let times = |what| outcomes.iter().filter(|outcome| **outcome == what).count();
+        let counts = (times(Ingested::New), times(Ingested::Known), times(Ingested::AlreadyReplaced));
+        assert_eq!(counts, (1, 1, 2), "{outcomes:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_correction_survives_a_replacement_and_a_prediction_at_the_same_moment() {
+    let (store, _database) = fresh_store().await;
+    for n in 0..20 {
+        let (old, new) = (format!("p{n}"), format!("q{n}"));
+        store.ingest(&[pending(&old, "acc", 1, "SHOP")], hour(1)).await.unwrap();
+        let corrected = {
+            let (store, old) = (store.clone(), old.clone());
+            tokio::spawn(async move { store.correct(&correction(&old, "fuel", CorrectionScope::Transaction, 9)).await })
+        };
+        let replaced = {
+            let (store, old, new) = (store.clone(), old.clone(), new.clone());
+            tokio::spawn(async move { store.ingest(&[replacing(&old, row(&new, "acc", 2, "SHOP"))], hour(9)).await })
+        };
+        let predicted = {
+            let (store, old) = (store.clone(), old.clone());
+            tokio::spawn(async move { store.record(&[said(&old, "groceries", 0.9)], hour(9)).await })
+        };
+        corrected.await.unwrap().unwrap().unwrap();
+        assert_eq!(replaced.await.unwrap().unwrap(), [Ingested::New]);
+        predicted.await.unwrap().unwrap();
+        store.record(&[said(&new, "groceries", 0.9)], hour(9)).await.unwrap();
+        assert_eq!(in_force(&store, &new).await, "fuel by correction, reviewed");
+        assert_eq!(view(&store, &old).await.replaced_by, Some(id(&new)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn several_processes_may_bring_up_the_schema_at_once_and_create_the_database() {
+    let database = empty_database().await;
+    let stores = futures::future::join_all((0..4).map(|_| Store::connect(&database.url, 1))).await;
+    for store in stores {
+        store.unwrap().ready().await.unwrap();
+    }
+    let missing = format!("{}_more", database.name());
+    let url = database.url.replace(database.name(), &missing);
+    let stores = futures::future::join_all((0..4).map(|_| Store::connect(&url, 1))).await;
+    for store in stores {
+        store.unwrap().ready().await.unwrap();
+    }
+}
