@@ -7,5 +7,7 @@ mod directions;
 mod embedded;
 mod harness;
 mod house;
+mod import;
 mod source;
+mod stages;
 mod store;

@@ -1,0 +1,150 @@
+//! `txcat import` as its own process: counts, rejects, and what a kill in the middle leaves.
+
+use std::{
+    fmt::Write as _,
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use sqlx::{Connection as _, PgConnection};
+
+use crate::database::{TestDatabase, fresh_database};
+
+fn import(database: &TestDatabase, file: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_txcat"));
+    command.arg("import").arg(file).args(["--no-categorize", "--json"]).args(arguments);
+    command.env("DATABASE_URL", &database.url).stderr(Stdio::piped()).stdout(Stdio::piped());
+    command
+}
+
+/// Runs it to its end: exit code, and the counts it prints.
+fn counts(mut command: Command) -> (i32, serde_json::Value) {
+    let output = command.output().unwrap();
+    let counts = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    (output.status.code().unwrap(), counts)
+}
+
+async fn stored(database: &TestDatabase) -> (i64, i64) {
+    let mut connection = PgConnection::connect(&database.url).await.unwrap();
+    let counted = sqlx::query_as("select (select count(*) from transactions), (select count(*) from corrections)")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+    counted
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_killed_in_the_middle_and_run_again_stores_every_row_once() {
+    const ROWS: i64 = 60_000;
+    let database = fresh_database().await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("rows.csv");
+    let mut text = "id,posted_on,account_id,descriptor,amount,direction,currency,category\n".to_owned();
+    for row in 0..ROWS {
+        let label = if row % 3 == 0 { "salary" } else { "" };
+        writeln!(
+            text,
+            "r{row},2024-01-{:02},a{},SHOP {},{row}.25,debit,EUR,{label}",
+            1 + row % 28,
+            row % 50,
+            row % 700
+        )
+        .unwrap();
+    }
+    std::fs::write(&file, text).unwrap();
+
+    let mut killed = import(&database, &file, &["--labels", "category"]).spawn().unwrap();
+    let start = Instant::now();
+    while stored(&database).await.0 < 3_000 {
+        assert!(start.elapsed() < Duration::from_secs(60), "nothing was imported");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    killed.kill().unwrap();
+    assert!(!killed.wait().unwrap().success(), "it was killed before its end");
+    let (before, _) = stored(&database).await;
+    assert!((3_000..ROWS).contains(&before), "{before}");
+
+    let (code, again) = counts(import(&database, &file, &["--labels", "category"]));
+    // What the killed process had begun may have been committed after the count above.
+    let (new, known) = (again["new"].as_i64().unwrap(), again["known"].as_i64().unwrap());
+    assert_eq!((code, new + known), (0, ROWS));
+    assert!(known >= before && new > 0, "{again}");
+    assert_eq!(stored(&database).await, (ROWS, ROWS / 3));
+
+    let (_, third) = counts(import(&database, &file, &["--labels", "category"]));
+    assert_eq!(
+        (third["new"].as_i64(), third["known"].as_i64(), third["labels"].as_i64()),
+        (Some(0), Some(ROWS), Some(0))
+    );
+    assert_eq!(stored(&database).await, (ROWS, ROWS / 3));
+    assert!(!dir.path().join("rows.csv.rejects.jsonl").exists(), "nothing was refused");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_fail_are_listed_with_line_and_reason_and_the_others_are_stored() {
+    let database = fresh_database().await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("bank.csv");
+    let header = "Booked,Card,Merchant,Value,Kind\n";
+    let rows = "2024-03-01,c1,Corner Bakery,-4.20,groceries\n\
+                2024-03-02,c1,Corner Bakery,12.00,\n\
+                2024-13-02,c1,Corner Bakery,12.00,\n\
+                2024-03-02,c1,,12.00,\n\
+                2024-03-02,c1,Corner Bakery,twelve,\n\
+                2024-03-02,c1,Corner Bakery,1.00,no_such_category\n";
+    std::fs::write(&file, format!("{header}{rows}")).unwrap();
+    let map = ["--map", "posted_at=Booked", "--map", "account_id=Card", "--map", "descriptor=Merchant", "--map"];
+    let missing = [&map[..], &["amount=Value"]].concat();
+    let output = import(&database, &file, &missing).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("no column for currency, direction, id"), "{said}");
+
+    let rest = ["amount=Value", "--currency", "EUR", "--direction", "by-sign", "--id-from-row", "--labels", "Kind"];
+    let all = [&map[..], &rest].concat();
+    let (code, first) = counts(import(&database, &file, &all));
+    assert_eq!((code, first["new"].as_i64(), first["rejected"].as_i64()), (0, Some(2), Some(4)), "{first}");
+    let rejects = std::fs::read_to_string(dir.path().join("bank.csv.rejects.jsonl")).unwrap();
+    let fields: Vec<(u64, String)> = rejects
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .map(|reject| (reject["line"].as_u64().unwrap(), reject["field"].as_str().unwrap().to_owned()))
+        .collect();
+    let expected = [(4, "posted_at"), (5, "descriptor"), (6, "amount"), (7, "label")];
+    assert_eq!(fields, expected.map(|(line, field)| (line, field.to_owned())));
+    let (_, second) = counts(import(&database, &file, &all));
+    assert_eq!((second["new"].as_i64(), second["known"].as_i64()), (Some(0), Some(2)), "an id is made of the row");
+    assert_eq!(import(&database, &file, &["--map", "colour=Card"]).output().unwrap().status.code(), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_lines_are_read_like_csv_gzip_or_not() {
+    let database = fresh_database().await;
+    let dir = tempfile::tempdir().unwrap();
+    let lines = r#"{"id":"j1","posted_at":"2024-03-01T10:00:00+01:00","account_id":"a","descriptor":"SHOP","amount":"1.10","currency":"EUR","direction":"debit","extra":[1]}
+
+{"id":"j2","posted_at":"2024-03-01","account_id":"a","descriptor":"SHOP","amount":1.1,"currency":"EUR","direction":"credit"}
+not json
+{"id":"j1","posted_at":"2024-03-01","account_id":"a","descriptor":"SHOP","amount":9,"currency":"EUR","direction":"debit"}
+"#;
+    let plain = dir.path().join("rows.jsonl");
+    std::fs::write(&plain, lines).unwrap();
+    let (code, first) = counts(import(&database, &plain, &[]));
+    let count = |counts: &serde_json::Value, name: &str| counts[name].as_u64().unwrap();
+    assert_eq!(code, 0);
+    assert_eq!((count(&first, "new"), count(&first, "conflicting"), count(&first, "rejected")), (2, 1, 1));
+    let zipped = dir.path().join("rows.jsonl.gz");
+    let mut gz = flate2::write::GzEncoder::new(std::fs::File::create(&zipped).unwrap(), flate2::Compression::fast());
+    std::io::copy(&mut lines.as_bytes(), &mut gz).unwrap();
+    gz.finish().unwrap();
+    let (_, second) = counts(import(&database, &zipped, &[]));
+    assert_eq!((count(&second, "new"), count(&second, "known"), count(&second, "conflicting")), (0, 2, 1));
+
+    // A gzip file that ends too early is an error, not a short file.
+    let whole = std::fs::read(&zipped).unwrap();
+    std::fs::write(&zipped, &whole[..whole.len() - 20]).unwrap();
+    let (code, _) = counts(import(&database, &zipped, &[]));
+    assert_eq!(code, 1);
+}
