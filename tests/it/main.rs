@@ -3,11 +3,14 @@
 mod api;
 mod database;
 mod datasets;
+mod descriptors;
 mod directions;
 mod embedded;
 mod harness;
+mod history;
 mod house;
 mod import;
 mod source;
 mod stages;
 mod store;
+mod taxonomies;

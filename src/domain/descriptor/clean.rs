@@ -64,5 +64,6 @@ pub(super) fn fold(text: &str) -> String {
             c => folded.extend(c.to_lowercase()),
         }
     }
-    folded
+    // Composed again (Hangul syllables): cleaning a folded text then changes nothing.
+    folded.nfkc().collect()
 }

@@ -16,10 +16,10 @@ const CUT: std::ops::RangeInclusive<usize> = 19..=25;
 /// The key of a merchant text. Parsing a key gives that key again: what was taken off may uncover more of the
 /// same, such as a city behind a legal form, so it is repeated until nothing changes.
 pub(super) fn stable(raw: &str, merchant: &str, parts: &Parts) -> DescriptorKey {
-    let mut key = reduce(merchant, parts.processor, was_cut(raw));
+    let mut key = reduce(raw, merchant, parts.processor);
     for _ in 0..ROUNDS {
         let (merchant, parts) = parts::read(&key);
-        let again = reduce(&merchant, parts.processor, was_cut(&key));
+        let again = reduce(&key, &merchant, parts.processor);
         if again == key {
             break;
         }
@@ -28,18 +28,23 @@ pub(super) fn stable(raw: &str, merchant: &str, parts: &Parts) -> DescriptorKey 
     DescriptorKey(key.into())
 }
 
-fn was_cut(text: &str) -> bool {
-    CUT.contains(&text.chars().count())
+/// Whether the text's last word may have been cut by the field's end.
+fn was_cut(raw: &str, merchant: &str) -> bool {
+    let last = merchant.rsplit(' ').next().unwrap_or(merchant);
+    CUT.contains(&raw.chars().count()) && raw.ends_with(last) && last.chars().all(char::is_alphabetic)
 }
 
-fn reduce(merchant: &str, processor: Option<&'static str>, cut: bool) -> String {
+fn reduce(raw: &str, merchant: &str, processor: Option<&'static str>) -> String {
     let folded = fold(merchant).replace('\'', "");
     let text = without_open_parenthesis(&folded);
     let mut key = joined(text);
     if key.is_empty() {
         key.extend(letters_of_codes(text));
     }
-    legal_form(&mut key, cut);
+    legal_form(&mut key, was_cut(raw, merchant));
+    while key.len() > 1 && key.last().is_some_and(|last| matches!(last.as_str(), "of" | "the" | "for" | "and")) {
+        key.pop();
+    }
     if key.len() > 1 && matches!(key[0].as_str(), "the" | "www") {
         key.remove(0);
     }
@@ -100,9 +105,10 @@ fn pieces(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
 }
 
-/// Where every word has digits, the letters in them: `impark00090389u` → `impark`.
+/// Where every word has digits, the letters in them: `impark00090389u` → `impark`; not those that mask a card.
 fn letters_of_codes(text: &str) -> impl Iterator<Item = String> {
-    text.split(|c: char| !c.is_alphabetic()).filter(|letters| letters.chars().count() >= 3).map(str::to_owned)
+    let letters = text.split(|c: char| !c.is_alphabetic()).filter(|letters| letters.chars().count() >= 3);
+    letters.filter(|letters| letters.chars().any(|c| c != 'x')).map(str::to_owned)
 }
 
 /// Platforms whose texts carry codes made of letters, or their customer's name: reduced to the platform
@@ -113,17 +119,18 @@ fn platform(key: &mut Vec<String>, processor: Option<&'static str>) {
     {
         key.insert(0, processor.unwrap_or_default().to_owned());
     }
+    if key.len() > 1 && key[0] == "dd" && key[1] == "doordash" {
+        key.remove(0);
+    }
     let (name, products): (&str, &[&str]) = match key.first().map_or("", String::as_str) {
         "facebk" | "facebook" | "fb" => ("facebook", &[]),
         "uber" => ("uber", &["eats", "one", "freight", "bv"]),
         "lyft" => ("lyft", &[]),
+        "airbnb" => ("airbnb", &[]),
         "amazon" | "amzn" => ("amazon", &["prime", "web", "aws", "music", "video", "digital", "kindle", "fresh"]),
         "eventbrite" => ("eventbrite", &[]),
         "doordash" => ("doordash", &[]),
-        "google" if key.get(1).is_some_and(|next| next == "adws" || next == "adwords") => {
-            *key = vec!["google".to_owned(), "ads".to_owned()];
-            return;
-        }
+        "google" => return google(key),
         "" => {
             key.extend(processor.map(str::to_owned));
             return;
@@ -133,6 +140,17 @@ fn platform(key: &mut Vec<String>, processor: Option<&'static str>) {
     let product = key.drain(..).skip(1).find(|word| products.contains(&word.as_str()));
     key.push(name.to_owned());
     key.extend(product);
+}
+
+/// Google's own products go without the customer's name; what was bought in its store keeps its own.
+fn google(key: &mut Vec<String>) {
+    let Some(product) = key.get_mut(1) else { return };
+    if product == "adws" || product == "adwords" {
+        "ads".clone_into(product);
+    }
+    if matches!(product.as_str(), "ads" | "gsuite" | "workspace" | "cloud" | "storage" | "play" | "services") {
+        key.truncate(2);
+    }
 }
 
 /// Without `(KENNED`: a branch in brackets that the field's end cut.

@@ -72,9 +72,10 @@ fn split(text: &str, mut starred: bool) -> Vec<Word<'_>> {
         }
         for (index, text) in text.split('*').enumerate() {
             starred |= index > 0;
-            if !text.is_empty() {
-                words.push(Word { text, starred });
-            }
+            // `RAIL//DGV131/25JUL`, `SCP_CJ046641819US`: a name and codes in one.
+            let mixed = text.bytes().any(|b| b.is_ascii_digit()) && token::date(text, "").is_none();
+            let separators: &[char] = if mixed { &['/', '_'] } else { &[] };
+            words.extend(text.split(separators).filter(|text| !text.is_empty()).map(|text| Word { text, starred }));
         }
     }
     words
@@ -134,15 +135,16 @@ fn take_one(words: &mut [Word<'_>], index: usize, parts: &mut Parts) -> usize {
     if token::leads_a_name(text, next) && index == 0 {
         return 0;
     }
-    if let Some(number) = token::store_number(text, index + 1 == words.len()) {
+    if let Some(number) = token::store_number(text, index > 0) {
         parts.store_number.get_or_insert(number.to_owned());
         return 1 + usize::from(token::loyalty_mark(next));
     }
-    if token::order_code(text, starred) {
-        parts.order_code.get_or_insert(text.to_owned());
+    let glued = token::glued_number(text);
+    if (starred || glued.is_none()) && token::order_code(text, starred) {
+        parts.order_code.get_or_insert(text.trim_matches(['-', '(', ')', ',', '.', ':']).to_owned());
         return 1;
     }
-    if let Some((name, number)) = token::glued_number(text) {
+    if let Some((name, number)) = glued {
         let part = if number.len() <= 6 { &mut parts.store_number } else { &mut parts.order_code };
         part.get_or_insert(number.to_owned());
         words[index].text = name;
@@ -173,7 +175,7 @@ fn take_announced(words: &mut [Word<'_>], index: usize, parts: &mut Parts) -> us
             parts.masked_card.get_or_insert(number.to_owned());
             2
         }
-        Some(token::Announced::Reference) if index > 0 && digits >= 3 => {
+        Some(token::Announced::Reference) if digits >= 3 => {
             parts.order_code.get_or_insert(number.to_owned());
             2
         }

@@ -10,7 +10,8 @@ const CUT_AT_MOST: usize = 25;
 
 /// Takes the place off the end of the words; at least one word is left.
 pub(super) fn take_place(words: &mut Vec<&str>, raw: &str) -> Option<Place> {
-    let uncut = raw.chars().count() > CUT_AT_MOST;
+    let at_end = words.last().is_some_and(|word| raw.ends_with(word));
+    let uncut = at_end && raw.chars().count() > CUT_AT_MOST;
     let mut place = Place::default();
     let mut end = words.len();
     if let Some(country) = last(words, end).and_then(words::country) {
@@ -26,8 +27,11 @@ pub(super) fn take_place(words: &mut Vec<&str>, raw: &str) -> Option<Place> {
     }
     if let Some((region, country)) = last(words, end).and_then(words::region) {
         if end >= 2 && (place.country.is_some() || uncut || city_words(words, end - 1) > 0) {
-            place.region = Some(region.to_owned());
-            place.country.get_or_insert(country.to_owned());
+            // `CA` and `DE` at the end of a text: a state or a country. A place, but which can't be told.
+            if place.country.is_some() || words::country(region).is_none() {
+                place.region = Some(region.to_owned());
+                place.country.get_or_insert(country.to_owned());
+            }
             end -= 1;
         }
     }
@@ -36,11 +40,11 @@ pub(super) fn take_place(words: &mut Vec<&str>, raw: &str) -> Option<Place> {
         place.city = Some(words[end - city..end].join(" "));
         end -= city;
     }
-    if end == 0 || place == Place::default() {
+    if end == 0 {
         return None;
     }
     words.truncate(end);
-    Some(place)
+    (place != Place::default()).then_some(place)
 }
 
 fn last<'a>(words: &[&'a str], end: usize) -> Option<&'a str> {

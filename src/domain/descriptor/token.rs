@@ -43,11 +43,8 @@ pub(super) fn masked_card(word: &str) -> Option<String> {
 /// A telephone number in up to four words: its digits, and how many words it took.
 pub(super) fn phone(ahead: &[&str]) -> Option<(String, usize)> {
     let first = *ahead.first()?;
-    if let Some(cut) = first.strip_suffix(|c: char| c == '-').or(Some(first)).filter(|text| toll_free_cut(text)) {
-        // Cut off in the middle by the field's end.
-        if ahead.len() == 1 {
-            return Some((digits_of(cut), 1));
-        }
+    if ahead.len() == 1 && toll_free_cut(first) {
+        return Some((digits_of(first), 1));
     }
     let separated =
         |text: &str| text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'-' | b'.' | b'(' | b')' | b'+'));
@@ -72,8 +69,10 @@ pub(super) fn phone(ahead: &[&str]) -> Option<(String, usize)> {
     None
 }
 
-/// `800-2`, `888-555`: a North American toll-free prefix and not yet a whole number; or ten digits of one.
+/// `800-2`, `(1-888-555`: a North American toll-free prefix and not yet a whole number; or ten digits of one.
 fn toll_free_cut(text: &str) -> bool {
+    let text = text.trim_start_matches('(');
+    let text = text.strip_prefix("1-").unwrap_or(text);
     let code = ["800", "822", "833", "844", "855", "866", "877", "888"].iter().find_map(|code| text.strip_prefix(code));
     code.is_some_and(|rest| match rest.strip_prefix('-') {
         Some(cut) => cut.len() <= 7 && cut.bytes().all(|b| b.is_ascii_digit() || b == b'-'),
@@ -176,8 +175,8 @@ fn numbered_company(next: &str) -> bool {
         .any(|place| place.eq_ignore_ascii_case(next))
 }
 
-/// `00654`, `T3749`, `-034`, `(08)`: the branch.
-pub(super) fn store_number(word: &str, last: bool) -> Option<&str> {
+/// `00654`, `-034`, `(08)`, and behind a name `T3749` and `T-1234`: the branch.
+pub(super) fn store_number(word: &str, behind: bool) -> Option<&str> {
     let bare = word.trim_matches(['-', '(', ')', ',', '.', ':', '/']);
     let bare = bare
         .split_at_checked(bare.len().saturating_sub(3))
@@ -187,7 +186,8 @@ pub(super) fn store_number(word: &str, last: bool) -> Option<&str> {
         return Some(bare);
     }
     let (letter, digits) = bare.split_at_checked(1)?;
-    (last && letter.bytes().all(|b| b.is_ascii_uppercase()) && (3..=5).contains(&digits.len()) && all_digits(digits))
+    let digits = digits.strip_prefix('-').unwrap_or(digits);
+    (behind && letter.bytes().all(|b| b.is_ascii_uppercase()) && (3..=5).contains(&digits.len()) && all_digits(digits))
         .then_some(bare)
 }
 
@@ -209,7 +209,7 @@ pub(super) fn order_code(word: &str, starred: bool) -> bool {
     }
     let longest_word = bare.split(|c: char| !c.is_ascii_alphabetic()).map(str::len).max().unwrap_or(0);
     digits >= 2 && digits + letters >= 6 && longest_word <= if starred { 5 } else { 4 }
-        || starred && digits >= 1 && digits + letters >= 7 && longest_word <= 5
+        || starred && digits + letters >= 7 && (digits >= 1 && longest_word <= 5 || digits >= 3 && longest_word <= 6)
 }
 
 /// A name with digits glued on: `MART0776`, `SERVICEONTARIO-034`, `PORTRAITS23031`.
