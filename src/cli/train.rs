@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 use super::{Settings, models};
 use crate::{
     domain::{Descriptor, EnrichedTransaction, Enrichment, Slug, Taxonomy, Transaction, TransactionId},
+    enrich::MerchantIndex,
     evaluate::{
         corpus::Corpus,
         dataset::{Dataset, Row},
@@ -255,7 +256,10 @@ fn prepare(options: &Options) -> anyhow::Result<Prepared> {
     let terms = options.lexicon.as_deref().map(|path| lexicon(path, &taxonomy)).transpose()?.unwrap_or_default();
     bar.finish_and_clear();
 
-    let enrich = |row: &Transaction| -> EnrichedTransaction { corpus.timelines.enriched(row, |_| None) };
+    // The merchants that serving and evaluation start from.
+    let merchants = MerchantIndex::shipped();
+    let enrich =
+        |row: &Transaction| -> EnrichedTransaction { corpus.timelines.enriched(row, |row| merchants.of(row)) };
     let labelled = |row: &Row, weight: f32| Labelled {
         input: AdapterInput::of(&enrich(&row.transaction), options.enrichment()),
         class: taxonomy.index_of(&row.category).unwrap_or_default(),

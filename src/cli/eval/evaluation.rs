@@ -17,7 +17,7 @@ use crate::{
     cli::{Settings, models},
     clock,
     domain::Transaction,
-    enrich::merchants::MerchantIndex,
+    enrich::Enricher,
     evaluate::{
         corpus::Corpus,
         dataset::{DataFile, Dataset},
@@ -67,8 +67,8 @@ impl Evaluation {
             let ids: String = corpus.labels.sorted().into_iter().flat_map(|id| [id.as_str(), "\n"]).collect();
             fs::write(path, ids).with_context(|| format!("can't write {}", path.display()))?;
         }
-        let merchants = MerchantIndex::build(store.merchants().await?);
-        let merchant = |row: &Transaction| merchants.find(&row.descriptor, row.country.as_ref());
+        let merchants = Enricher::open(store.clone()).await?.merchants().await?;
+        let merchant = |row: &Transaction| merchants.of(row);
         let labelled: Vec<LabelledExample> = corpus
             .rows
             .iter()
