@@ -125,7 +125,7 @@ impl Serving {
                 .context("the stored calibration can't be read: run `txcat eval` on dev again")?;
             stage.calibrate(fitted);
         }
-        let enricher = Enricher::new(store.clone());
+        let enricher = Enricher::open(store.clone()).await?;
         Ok((Pipeline::new(store.clone(), enricher, Arc::new(stage)), taxonomy))
     }
 }
