@@ -88,7 +88,7 @@ async fn rows_that_fail_are_listed_with_line_and_reason_and_the_others_are_store
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("bank.csv");
     let header = "Booked,Card,Merchant,Value,Kind\n";
-    let rows = "2024-03-01,c1,Corner Bakery,-4.20,groceries\n\
+    let rows = "2024-03-01,c1,Corner Bakery,-4.20,salary\n\
                 2024-03-02,c1,Corner Bakery,12.00,\n\
                 2024-13-02,c1,Corner Bakery,12.00,\n\
                 2024-03-02,c1,,12.00,\n\
