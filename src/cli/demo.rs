@@ -54,11 +54,8 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
 
 async fn show(options: &Options, settings: &Settings, opened: &Opened) -> anyhow::Result<()> {
     eprintln!("1/3 history: the pool with its labels, not categorized");
-    let history = import::Options {
-        labels: Some("category".to_owned()),
-        no_categorize: true,
-        ..file(options, "pool.csv.gz")
-    };
+    let history =
+        import::Options { labels: Some("category".to_owned()), no_categorize: true, ..file(options, "pool.csv.gz") };
     import::run(history, settings).await.context("the demo set's pool could not be loaded")?;
     eprintln!("2/3 three stages over the same rows");
     eval::run(comparison(options), settings).await.context("the stages could not be compared")?;

@@ -154,8 +154,14 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
                 .unwrap_or_else(|_| ProgressStyle::default_bar()),
         );
         let mut encoder_took = None;
+        let mut told = 0;
         let mut show = |step: Progress| match step {
             Progress::Rows { done, total, loss } => {
+                // Where no bar is drawn, a line for every tenth.
+                if bar.is_hidden() && done * 10 / total.max(1) > told {
+                    told = done * 10 / total.max(1);
+                    println!("{done} of {total} rows, loss {loss:.3}");
+                }
                 bar.set_length(total as u64);
                 bar.set_position(done as u64);
                 bar.set_message(format!("loss {loss:.3}"));

@@ -7,16 +7,13 @@
 
 use std::{collections::HashMap, ops::Range, path::Path, sync::Arc};
 
-use candle_core::{Device, Tensor};
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-
 use super::{
     Error,
     bert::Config,
     kernel::{self, Into, Mat, product},
     lora::{Layout, Pair, TARGETS, Target},
 };
+use candle_core::{Device, Tensor};
 
 #[derive(Clone)]
 struct Norm {
@@ -457,14 +454,18 @@ impl Linear {
 }
 
 /// Sets a share of the values to zero and scales the others up; the same seed picks the same values.
+/// A counter through the mixer of `splitmix64`: a stream cipher's quality would cost more than the matrix products.
 fn drop_out(xs: &mut [f32], share: f32, seed: u64) {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let below = (share * 65_536.0) as u32;
+    let below = (share * 65_536.0) as u64;
     let keep = 1.0 / (1.0 - share);
-    for pair in xs.chunks_mut(2) {
-        let bits: u32 = rng.random();
-        for (x, bits) in pair.iter_mut().zip([bits & 0xffff, bits >> 16]) {
-            *x = if bits < below { 0.0 } else { *x * keep };
+    let mut counter = seed.wrapping_mul(0xd134_2543_de82_ef95);
+    for four in xs.chunks_mut(4) {
+        counter = counter.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = (counter ^ (counter >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bits ^= bits >> 31;
+        for (x, shift) in four.iter_mut().zip([0, 16, 32, 48]) {
+            *x = if (bits >> shift) & 0xffff < below { 0.0 } else { *x * keep };
         }
     }
 }
@@ -477,6 +478,8 @@ fn length(span: &Range<usize>) -> f32 {
 mod tests {
     use candle_core::{DType, Device, Tensor};
     use candle_nn::VarBuilder;
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
 
     use super::*;
     use crate::model::{lora::LoraOptions, reference};

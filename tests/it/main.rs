@@ -10,6 +10,7 @@ mod harness;
 mod history;
 mod house;
 mod import;
+mod model;
 mod source;
 mod stages;
 mod store;
