@@ -121,7 +121,7 @@ impl Stage {
     /// When the prompt can't be loaded, the adapter is missing or bound to another taxonomy, or the
     /// encoder fails.
     pub async fn build(entry: &StageEntry, sources: &Sources<'_>) -> Result<Self, Error> {
-        let mut accept_at = None;
+        let (mut accept_at, mut enrichment) = (None, entry.enrichment);
         let categorizer: Box<dyn Categorizer> = match entry.engine {
             Engine::NearestExample | Engine::NearestRetrieved => {
                 let mut examples = prompt_examples(entry, sources)?;
@@ -137,10 +137,12 @@ impl Stage {
                 let no_adapter = || Error::NoAdapter { stage: entry.name.clone() };
                 let adapter = sources.adapter.clone().ok_or_else(no_adapter)?;
                 accept_at = adapter.facts().accept_at;
-                Box::new(AdapterCategorizer::new(&entry.name, entry.enrichment, sources.taxonomy, adapter)?)
+                // What an adapter reads is decided when it is trained.
+                enrichment = adapter.facts().enrichment;
+                Box::new(AdapterCategorizer::new(&entry.name, enrichment, sources.taxonomy, adapter)?)
             }
         };
-        let mut stage = Self::new(&entry.name, entry.target, entry.enrichment, categorizer);
+        let mut stage = Self::new(&entry.name, entry.target, enrichment, categorizer);
         stage.accept_at = accept_at;
         if let Some(calibration) = sources.calibrations.get(stage.engine()) {
             stage.calibrate(calibration.clone());

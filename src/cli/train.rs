@@ -294,6 +294,7 @@ fn prepare(options: &Options) -> anyhow::Result<Prepared> {
             folder.file_name().unwrap_or_default().to_string_lossy()
         ),
         taxonomy: taxonomy.version().to_owned(),
+        enrichment: options.enrichment(),
         categories: taxonomy.assignable().iter().map(|category| category.slug.to_string()).collect(),
         sources,
     };

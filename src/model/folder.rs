@@ -11,6 +11,8 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::domain::Enrichment;
+
 use super::{
     Error,
     bert::Config,
@@ -43,6 +45,9 @@ pub struct AdapterFacts {
     pub taxonomy: String,
     /// Slugs of that taxonomy's assignable categories, in its order.
     pub categories: Vec<String>,
+    /// How much of a transaction the encoder reads.
+    #[serde(default = "plain")]
+    pub enrichment: Enrichment,
     /// How the parts become one probability.
     pub fusion: Fusion,
     /// Lowest confidence from which answers on dev were right at least as often as `training.target`.
@@ -63,6 +68,11 @@ pub struct AdapterFacts {
     pub(super) probes: Vec<Probe>,
 }
 
+/// Folders that don't say were trained on the descriptor, amount and direction.
+fn plain() -> Enrichment {
+    Enrichment::None
+}
+
 /// Which weights an adapter is a difference to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Base {
@@ -81,7 +91,7 @@ pub(super) struct Probe {
 }
 
 /// What else is known of an adapter when it is saved.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Naming {
     /// What it was trained on, in words.
     pub data: String,
@@ -89,6 +99,8 @@ pub struct Naming {
     pub taxonomy: String,
     /// Slugs of its assignable categories, in order.
     pub categories: Vec<String>,
+    /// How much of a transaction the rows' texts tell.
+    pub enrichment: Enrichment,
     /// SHA-256 of files the training read, by what they are.
     pub sources: BTreeMap<String, String>,
 }
@@ -178,6 +190,7 @@ impl Trained {
             base: Base { name: self.base.name.clone(), sha256: self.base.sha256.clone() },
             taxonomy: naming.taxonomy,
             categories: naming.categories,
+            enrichment: naming.enrichment,
             fusion: self.fusion,
             accept_at: self.accept_at,
             training: self.options.clone(),

@@ -1,13 +1,18 @@
 //! Adapters from training to serving, on a tiny encoder of random weights, so that it takes no download.
 
-use std::{collections::HashMap, fs, path::Path, sync::atomic::AtomicBool};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    path::Path,
+    sync::atomic::AtomicBool,
+};
 
 use candle_core::{Device, Tensor};
 use rand::{Rng, SeedableRng};
 use tempfile::TempDir;
 use txcat::{
     config,
-    domain::Descriptor,
+    domain::{Descriptor, Enrichment},
     model::{
         AdapterInput, AdapterModel, BaseEncoder, Encoder, Error, Labelled, Naming, Payment,
         lora::LoraOptions,
@@ -114,7 +119,8 @@ fn naming() -> Naming {
         data: "generated rows".to_owned(),
         taxonomy: "test@00000000".to_owned(),
         categories: vec!["cafes".to_owned(), "fuel".to_owned()],
-        ..Naming::default()
+        enrichment: Enrichment::None,
+        sources: BTreeMap::new(),
     }
 }
 
