@@ -264,8 +264,7 @@ fn prepare(options: &Options) -> anyhow::Result<Prepared> {
 
     // The merchants that serving and evaluation start from.
     let merchants = MerchantIndex::shipped();
-    let enrich =
-        |row: &Transaction| -> EnrichedTransaction { corpus.timelines.enriched(row, |row| merchants.of(row)) };
+    let enrich = |row: &Transaction| -> EnrichedTransaction { corpus.timelines.enriched(row, |row| merchants.of(row)) };
     let labelled = |row: &Row, weight: f32| Labelled {
         input: AdapterInput::of(&enrich(&row.transaction), options.enrichment()),
         class: taxonomy.index_of(&row.category).unwrap_or_default(),
