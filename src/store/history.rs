@@ -53,7 +53,7 @@ impl Store {
         let times: Vec<DateTime<Utc>> = transactions.iter().map(|at| at.posted_at).collect();
         let ids: Vec<&str> = transactions.iter().map(|at| at.id.as_str()).collect();
         let window = i64::try_from(HISTORY_WINDOW).unwrap_or(i64::MAX);
-        let rows = sqlx::query!(
+        let mut rows = sqlx::query!(
             r#"with asked as (
                 select
                     account_id collate "C" as account_id,
@@ -73,7 +73,8 @@ impl Store {
                 earlier.currency,
                 earlier.direction,
                 corrections.category as "label?",
-                corrections.made_at as "known_at?"
+                corrections.made_at as "known_at?",
+                corrections.id as "said?"
             from asked
             cross join lateral (
                 select
@@ -93,13 +94,7 @@ impl Store {
                     transactions.id desc
                 limit $4
             ) as earlier
-            left join corrections on corrections.transaction_id = earlier.id
-            order by
-                asked.account_id,
-                earlier.posted_at,
-                earlier.id,
-                corrections.made_at,
-                corrections.id"#,
+            left join corrections on corrections.transaction_id = earlier.id"#,
             &accounts as &[&str],
             &times,
             &ids as &[&str],
@@ -107,6 +102,16 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
+        // Sorted here: they come almost so, which the server's sort would make nothing of.
+        rows.sort_by(|a, b| {
+            (&a.account_id, a.posted_at, &a.id, a.known_at, a.said).cmp(&(
+                &b.account_id,
+                b.posted_at,
+                &b.id,
+                b.known_at,
+                b.said,
+            ))
+        });
         let mut by_account: HashMap<String, Vec<Earlier>> = HashMap::new();
         for row in rows {
             let earlier = by_account.entry(row.account_id).or_default();
