@@ -60,7 +60,7 @@ pub enum Command {
     Models(models::Options),
     /// Serve the JSON API.
     Serve(serve::Options),
-    /// Check a set of categories.
+    /// Check a set of categories, or put it into the database.
     Taxonomy(taxonomy::Options),
     /// Train an adapter on a data set's labels.
     Train(Box<train::Options>),
@@ -84,7 +84,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Merchants(options) => merchants::run(options, &cli.settings).await,
         Command::Models(options) => models::run(options, &cli.settings).await,
         Command::Serve(options) => serve::run(options, &cli.settings).await,
-        Command::Taxonomy(options) => taxonomy::run(&options),
+        Command::Taxonomy(options) => taxonomy::run(options, &cli.settings).await,
         Command::Train(options) => train::run(*options, &cli.settings).await,
         Command::Eval(options) => eval::run(*options, &cli.settings).await,
         Command::Import(options) => import::run(*options, &cli.settings).await,

@@ -1,11 +1,12 @@
-//! `txcat taxonomy check`: whether a set of categories keeps the rules, and what is in it.
+//! `txcat taxonomy check|sync`: whether a set of categories keeps the rules, what is in it, and into the database.
 
 use std::{fs, path::PathBuf};
 
 use anyhow::Context;
 use serde::Serialize;
 
-use crate::domain::Taxonomy;
+use super::Settings;
+use crate::{clock, domain::Taxonomy, embedded::Database, store::Store};
 
 /// The set of categories that answers come from.
 #[derive(Debug, clap::Args)]
@@ -20,6 +21,8 @@ pub struct Options {
 pub enum Action {
     /// Read a taxonomy, check its rules and say what is in it. Without FILE and --data: the consumer taxonomy.
     Check(Check),
+    /// Put this version into the database, where predictions made with it stay readable.
+    Sync(Source),
 }
 
 /// Which taxonomy to check.
@@ -77,26 +80,38 @@ struct Summary<'a> {
 /// Runs `txcat taxonomy`.
 ///
 /// # Errors
-/// When the taxonomy can't be read or breaks a rule.
-pub fn run(options: &Options) -> anyhow::Result<()> {
-    match &options.action {
-        Action::Check(check) => {
-            let taxonomy = check.source.read()?;
-            let summary = summarize(&taxonomy);
-            if check.json {
-                println!("{}", serde_json::to_string(&summary)?);
-                return Ok(());
-            }
-            let Summary { version, primary, assignable, merchant_category_codes, with_direction, with_pfc } = summary;
-            println!("{version} keeps the rules");
-            println!("{primary} primary categories, {assignable} that an answer may name");
-            println!(
-                "{merchant_category_codes} merchant category codes, {with_pfc} personal finance category identifiers, \
-                 {with_direction} categories of one direction"
-            );
-            Ok(())
-        }
+/// When the taxonomy can't be read or breaks a rule, or the database fails.
+pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
+    match options.action {
+        Action::Check(check) => describe(&check.source.read()?, check.json),
+        Action::Sync(source) => sync(&source.read()?, settings).await,
     }
+}
+
+async fn sync(taxonomy: &Taxonomy, settings: &Settings) -> anyhow::Result<()> {
+    let database = Database::open(&settings.database).await?;
+    let store = Store::connect(database.url(), settings.database.max_connections).await?;
+    let new = store.sync_taxonomy(taxonomy, clock::now()).await?;
+    store.close().await;
+    database.close().await?;
+    println!("{} {}", taxonomy.version(), if new { "is in the database now" } else { "was in the database already" });
+    Ok(())
+}
+
+fn describe(taxonomy: &Taxonomy, json: bool) -> anyhow::Result<()> {
+    let summary = summarize(taxonomy);
+    if json {
+        println!("{}", serde_json::to_string(&summary)?);
+        return Ok(());
+    }
+    let Summary { version, primary, assignable, merchant_category_codes, with_direction, with_pfc } = summary;
+    println!("{version} keeps the rules");
+    println!("{primary} primary categories, {assignable} that an answer may name");
+    println!(
+        "{merchant_category_codes} merchant category codes, {with_pfc} personal finance category identifiers, \
+         {with_direction} categories of one direction"
+    );
+    Ok(())
 }
 
 fn summarize(taxonomy: &Taxonomy) -> Summary<'_> {

@@ -53,7 +53,7 @@ fn last<'a>(words: &[&'a str], end: usize) -> Option<&'a str> {
 
 /// How many words before `end` are a city that stands on its own: not the city that something is *of*.
 fn city_words(words: &[&str], end: usize) -> usize {
-    let city = (1..=3.min(end)).rev().find(|&n| words::is_city(&words[end - n..end].join(" "))).unwrap_or(0);
+    let city = words::city_at_end(&words[..end]);
     let before = end.checked_sub(city + 1).map_or("", |i| words[i]);
     let owned =
         ["OF", "DE", "IN", "AT", "THE", "NEW", "VILLE", "UNIVERSITY", "UNIV", "CITY", "CITYOF", "GREATER", "DOWNTOWN"];

@@ -1,6 +1,8 @@
 //! Small closed lists that parsing needs. Places are only those that are safe to take for a place at
 //! the end of a statement text.
 
+use std::{collections::HashSet, sync::LazyLock};
+
 /// Two-letter states and provinces of the United States, Canada and Australia, with their country.
 const REGIONS: &[(&str, &str)] = &[
     ("AB", "CA"),
@@ -343,9 +345,18 @@ pub(super) fn country(word: &str) -> Option<&'static str> {
     lookup(COUNTRIES, word).map(|(_, alpha2)| alpha2)
 }
 
-/// Whether the words, joined, are a city of the list.
-pub(super) fn is_city(words: &str) -> bool {
-    CITIES.iter().any(|city| city.eq_ignore_ascii_case(words))
+/// How many of the last words are a city of the list: the longest that fits.
+pub(super) fn city_at_end(words: &[&str]) -> usize {
+    static KNOWN: LazyLock<HashSet<&str>> = LazyLock::new(|| CITIES.iter().copied().collect());
+    let mut joined = String::new();
+    let mut longest = 0;
+    for (count, word) in words.iter().rev().take(3).enumerate() {
+        joined = if count == 0 { word.to_ascii_uppercase() } else { format!("{} {joined}", word.to_ascii_uppercase()) };
+        if KNOWN.contains(joined.as_str()) {
+            longest = count + 1;
+        }
+    }
+    longest
 }
 
 /// The short spelling of a legal form that is written out.
