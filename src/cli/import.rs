@@ -29,7 +29,7 @@ const BATCH: usize = 1_000;
 
 /// Reads transactions from a CSV or JSON-lines file, plain or gzip, and takes them on their way.
 ///
-/// Columns (or members) are named after the fields: id, account_id, posted_at (or posted_on), amount,
+/// Columns (or members) are named after the fields: id, `account_id`, `posted_at` (or `posted_on`), amount,
 /// currency, direction, descriptor, and optionally mcc, country, channel, counterparty, status, replaces.
 /// Others are passed over.
 ///

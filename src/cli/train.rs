@@ -168,7 +168,7 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
             }
             Progress::Epoch { epoch, dev_accuracy } => {
                 bar.suspend(|| {
-                    println!("epoch {epoch}: the encoder alone is right on {:.2} % of dev", dev_accuracy * 100.0)
+                    println!("epoch {epoch}: the encoder alone is right on {:.2} % of dev", dev_accuracy * 100.0);
                 });
             }
             Progress::Wide => {

@@ -39,7 +39,7 @@ impl<S: Send + Sync> FromRequest<S> for JsonText {
             let good = error.utf8_error().valid_up_to();
             let before = error.as_bytes().get(..good).unwrap_or_default();
             let line = before.split(|&byte| byte == b'\n');
-            Error::Syntax { line: line.clone().count(), column: line.last().map_or(0, <[u8]>::len) + 1 }
+            Error::Syntax { line: line.clone().count(), column: line.clone().next_back().map_or(0, <[u8]>::len) + 1 }
         })
     }
 }

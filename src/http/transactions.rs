@@ -22,7 +22,7 @@ use crate::{
         transaction::InvalidText,
     },
     pipeline::{self, Outcome},
-    store::TransactionFilter,
+    store::{TransactionFilter, TransactionView},
 };
 
 /// The most rows of one call.
@@ -77,13 +77,14 @@ pub(super) async fn send(State(state): State<AppState>, body: JsonText) -> Resul
         let detail = format!("send 1 to {MOST_ROWS} transactions in one call, not {}", batch.transactions.len());
         return Err(Error::Shape { pointer: Some("/transactions".to_owned()), detail });
     }
-    let parsed: Vec<Result<Transaction, RowRefused>> = batch
+    let parsed: Vec<Result<Transaction, Box<RowRefused>>> = batch
         .transactions
         .iter()
         .enumerate()
         .map(|(index, raw)| {
-            rows::parse(raw)
-                .map_err(|row| RowRefused { problem: Problem::refused_row(index, &row), id: row.id.map(String::from) })
+            rows::parse(raw).map_err(|row| {
+                Box::new(RowRefused { problem: Problem::refused_row(index, &row), id: row.id.map(String::from) })
+            })
         })
         .collect();
     let accepted: Vec<Transaction> = parsed.iter().filter_map(|row| row.as_ref().ok()).cloned().collect();
@@ -95,7 +96,7 @@ pub(super) async fn send(State(state): State<AppState>, body: JsonText) -> Resul
             Ok(row) => {
                 outcomes.next().map(|outcome| result(index, &row.id, outcome)).ok_or(pipeline::Error::Vanished)?
             }
-            Err(refused) => RowResult::Refused(refused),
+            Err(refused) => RowResult::Refused(*refused),
         });
     }
     match results.as_slice() {
@@ -198,7 +199,7 @@ pub(super) async fn list(
     };
     let after = query.after.map(|after| after.0);
     let views = state.store.list(&filter, after.as_ref(), query.limit.get() + 1).await?;
-    let (views, next) = page(views, query.limit, |view| view.cursor());
+    let (views, next) = page(views, query.limit, TransactionView::cursor);
     Ok(Json(TransactionPage { transactions: views.into_iter().map(Into::into).collect(), next }))
 }
 

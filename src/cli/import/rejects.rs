@@ -31,7 +31,7 @@ impl Rejects {
         let path = PathBuf::from(path);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("can't remove {}", path.display()));
+                Err(error).with_context(|| format!("can't remove {}", path.display()))
             }
             _ => Ok(Self { path, file: None }),
         }

@@ -25,15 +25,16 @@ pub(super) fn take_place(words: &mut Vec<&str>, raw: &str) -> Option<Place> {
             end -= 1;
         }
     }
-    if let Some((region, country)) = last(words, end).and_then(words::region) {
-        if end >= 2 && (place.country.is_some() || uncut || city_words(words, end - 1) > 0) {
-            // `CA` and `DE` at the end of a text: a state or a country. A place, but which can't be told.
-            if place.country.is_some() || words::country(region).is_none() {
-                place.region = Some(region.to_owned());
-                place.country.get_or_insert(country.to_owned());
-            }
-            end -= 1;
+    if let Some((region, country)) = last(words, end).and_then(words::region)
+        && end >= 2
+        && (place.country.is_some() || uncut || city_words(words, end - 1) > 0)
+    {
+        // `CA` and `DE` at the end of a text: a state or a country. A place, but which can't be told.
+        if place.country.is_some() || words::country(region).is_none() {
+            place.region = Some(region.to_owned());
+            place.country.get_or_insert(country.to_owned());
         }
+        end -= 1;
     }
     let city = city_words(words, end);
     if city > 0 && city < end {

@@ -261,7 +261,7 @@ impl MerchantIndex {
                 (far, !curated, !own, score::rank(merchant), fit, std::cmp::Reverse(*at))
             })?
             .1;
-        let (score, notes) = score::score(score::Case { text, cut, span, name, merchant, owners: &owners, country });
+        let (score, notes) = score::score(&score::Case { text, cut, span, name, merchant, owners: &owners, country });
         let covered = text.words[span.last].end - text.words[span.first].start;
         let found =
             MerchantMatch { merchant: Arc::clone(merchant), matched: name.written.to_string(), kind: span.kind, score };

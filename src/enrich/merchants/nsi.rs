@@ -208,7 +208,7 @@ mod tests {
         assert_eq!(merchants.len(), 1);
         assert_eq!(merchants[0].name, "Co-op");
         assert_eq!(merchants[0].aliases, ["Co-op Food", "co operative"]);
-        let countries: Vec<&str> = merchants[0].countries.iter().map(|country| country.as_str()).collect();
+        let countries: Vec<&str> = merchants[0].countries.iter().map(Country::as_str).collect();
         assert_eq!(countries, ["GB", "IE"]);
     }
 

@@ -123,8 +123,8 @@ pub(super) struct Case<'a> {
 }
 
 /// The score in `[0, 1]` and what made it.
-pub(super) fn score(case: Case<'_>) -> (f32, Vec<Note>) {
-    let Case { text, cut, span, name, merchant, owners, country } = case;
+pub(super) fn score(case: &Case<'_>) -> (f32, Vec<Note>) {
+    let &Case { text, cut, span, name, merchant, owners, country } = case;
     let mut notes = Vec::new();
     let strength = name.strength.of_kind(merchant, &name.squashed);
     let mut score: f32 = match span.kind {

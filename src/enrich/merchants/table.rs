@@ -135,7 +135,7 @@ fn merchant(row: Row) -> Result<Merchant, Problem> {
         .collect::<Result<_, _>>()?;
     let wikidata = Some(row.wikidata).filter(|wikidata| !wikidata.is_empty());
     if let Some(item) = &wikidata
-        && !item.strip_prefix('Q').is_some_and(|digits| digits.parse::<u64>().is_ok())
+        && item.strip_prefix('Q').is_none_or(|digits| digits.parse::<u64>().is_err())
     {
         return Err(Problem::Wikidata { wikidata: item.clone() });
     }

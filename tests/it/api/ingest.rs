@@ -114,16 +114,16 @@ async fn the_same_id_with_other_content_is_a_conflict() {
 async fn a_posted_row_succeeds_the_pending_one_and_keeps_its_correction() {
     let app = App::start().await;
     let pending = with(row("p1", "CORNER PLACE"), json!({ "status": "pending", "amount": "20.00" }));
-    app.ingest(&[pending.clone()]).await;
+    app.ingest(std::slice::from_ref(&pending)).await;
     let correction = json!({ "category": "bar_and_nightlife", "scope": "transaction" });
     app.post("/v1/transactions/p1/correction", &correction).await.with(200);
 
     let posted = with(row("b1", "CORNER PLACE 0412"), json!({ "replaces": "p1", "amount": "23.00" }));
-    let done = app.ingest(&[posted.clone()]).await;
+    let done = app.ingest(std::slice::from_ref(&posted)).await;
     assert_eq!(done[0]["category"], "bar_and_nightlife");
     assert_eq!(done[0]["decided_by"], "correction");
     assert_eq!(done[0]["review_status"], "reviewed");
-    assert_eq!(app.ingest(&[posted.clone()]).await[0], done[0], "the posted row again");
+    assert_eq!(app.ingest(std::slice::from_ref(&posted)).await[0], done[0], "the posted row again");
 
     let listed = app.get("/v1/transactions").await.with(200);
     let ids: Vec<&Value> = listed["transactions"].as_array().unwrap().iter().map(|row| &row["id"]).collect();

@@ -58,10 +58,10 @@ impl Checker<'_> {
                     self.require(count == 1, at, keyword, &Value::from(count));
                 }
                 "minimum" => {
-                    self.require(value.as_f64().is_none_or(|x| x >= rule.as_f64().unwrap()), at, keyword, rule)
+                    self.require(value.as_f64().is_none_or(|x| x >= rule.as_f64().unwrap()), at, keyword, rule);
                 }
                 "maximum" => {
-                    self.require(value.as_f64().is_none_or(|x| x <= rule.as_f64().unwrap()), at, keyword, rule)
+                    self.require(value.as_f64().is_none_or(|x| x <= rule.as_f64().unwrap()), at, keyword, rule);
                 }
                 word if WORDS_ONLY.contains(&word) => {}
                 unknown => panic!("{at}: the checker does not know `{unknown}`"),
