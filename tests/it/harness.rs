@@ -161,6 +161,7 @@ pub(crate) fn row(id: &str, descriptor: &str) -> Value {
 }
 
 /// The row with members put in place.
+#[expect(clippy::needless_pass_by_value, reason = "callers write the members as a literal")]
 pub(crate) fn with(mut row: Value, members: Value) -> Value {
     row.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
     row

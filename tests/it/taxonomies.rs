@@ -86,7 +86,7 @@ fn every_broken_rule_is_named() {
         Taxonomy::from_toml(&format!("name = 't'\n{}", categories.concat())).unwrap_err().to_string()
     };
     let plain = category("a", "");
-    assert!(error(&[plain.clone()]).contains("at least two"));
+    assert!(error(std::slice::from_ref(&plain)).contains("at least two"));
     assert!(error(&[plain.clone(), plain.clone()]).contains("`a` stands twice"));
     assert!(error(&[plain.clone(), category("b", "parent = 'c'")]).contains("parent `c`"));
     let detail = category("b", "parent = 'a'");
