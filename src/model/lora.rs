@@ -1,6 +1,6 @@
 //! What is trained: low-rank differences to the encoder's linear layers, and a head over its mean pooling.
 //!
-//! All trained numbers lie in one vector, with a [`Layout`] that says which tensor is where, so that
+//! All trained numbers lie in one vector, with a `Layout` that says which tensor is where, so that
 //! the optimizer, clipping and summing over shards are loops over one slice.
 
 use rand::Rng;

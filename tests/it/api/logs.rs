@@ -43,7 +43,7 @@ async fn the_log_names_requests_and_causes_but_no_descriptor_amount_or_account()
     // tests write here too; none of them says the words looked for.
     tracing::subscriber::set_global_default(subscriber).unwrap();
     let app = App::start().await;
-    let private = json!({ "amount": "4711.17", "account_id": "acc-private", "counterparty": "Private Person" });
+    let private = json!({ "amount": "90817263.45", "account_id": "acc-private", "counterparty": "Private Person" });
     for (id, text) in [("id-private-1", "PRIVATE SHOP"), ("id-private-2", "PRIVATE ENGINE FAILS")] {
         let rows =
             json!({ "transactions": [with(row(id, text), private.clone()), json!({ "descriptor": "PRIVATE" })] });
@@ -56,7 +56,7 @@ async fn the_log_names_requests_and_causes_but_no_descriptor_amount_or_account()
     let written = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(written.contains("req-1") && written.contains("/v1/transactions/{id}/correction"), "{written}");
     assert!(written.contains("engine `scripted@1` answered 0 of 1 rows"), "the cause is logged: {written}");
-    for private in ["private", "PRIVATE", "Private", "4711"] {
+    for private in ["private", "PRIVATE", "Private", "90817263"] {
         let line = written.lines().find(|line| line.contains(private));
         assert_eq!(line, None, "the log tells `{private}`");
     }
