@@ -8,6 +8,7 @@ mod datasets;
 mod descriptors;
 mod directions;
 mod embedded;
+mod enrichment;
 mod harness;
 mod history;
 mod house;
