@@ -104,14 +104,6 @@ impl Pipeline {
             .collect()
     }
 
-    /// Stores rows without categorizing them; they are categorized when they come again.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn ingest_only(&self, rows: &[Transaction], now: DateTime<Utc>) -> Result<Vec<Ingested>, Error> {
-        Ok(self.store.ingest(rows, now).await?)
-    }
-
     async fn categorize_missing(&self, ids: &[TransactionId], now: DateTime<Utc>) -> Result<(), Error> {
         let mut seen = HashSet::new();
         let distinct: Vec<TransactionId> = ids.iter().filter(|id| seen.insert(*id)).cloned().collect();

@@ -54,7 +54,7 @@ pub async fn serve(options: &Options, settings: &Settings, opened: &Opened) -> a
     let state = http::AppState::new(opened.store.clone(), Arc::new(pipeline), taxonomy, Arc::new(access));
     let listener = TcpListener::bind(bind).await.with_context(|| format!("can't listen on {bind}"))?;
     eprintln!("txcat answers with {stage} on http://{}/docs ({who})", listener.local_addr()?);
-    axum::serve(listener, http::router(state)).with_graceful_shutdown(asked_to_stop()).await?;
+    http::serve(listener, state, asked_to_stop()).await?;
     eprintln!("txcat: stopped");
     Ok(())
 }
