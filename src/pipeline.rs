@@ -119,10 +119,11 @@ impl Pipeline {
             .zip(predictions)
             .map(|(row, prediction)| {
                 let rule = rules.get(&rule_key(row)).map(|rule| rule.id);
-                let doubt = match self.stage.accept_at {
+                let doubt = match self.stage.acceptance {
                     _ if rule.is_some() => None,
                     None => Some(ReviewReason::NotCalibrated),
-                    Some(at) => (prediction.confidence < at).then_some(ReviewReason::LowConfidence),
+                    Some(acceptance) => (!acceptance.accepts(prediction.confidence, prediction.knows_key()))
+                        .then_some(ReviewReason::LowConfidence),
                 };
                 Decision {
                     transaction_id: row.transaction.id.clone(),

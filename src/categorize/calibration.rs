@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::{Acceptance, Judged};
+
 /// Fewest rows that a pooled step may rest on; below that, a step would be noise.
 const SMALLEST_STEP: usize = 20;
 
@@ -14,22 +16,24 @@ const SMALLEST_STEP: usize = 20;
 pub struct Calibration {
     /// `(raw confidence, share right)`, both non-decreasing; linear in between, flat outside.
     knots: Vec<(f32, f32)>,
-    /// Lowest calibrated confidence at which the accepted rows reach the target on the fitting
-    /// rows. `None` when no threshold does: then everything wants a human's eye.
-    pub accept_at: Option<f32>,
+    /// From which calibrated confidence on answers are accepted: the target is kept on the fitting rows.
+    #[serde(default)]
+    pub acceptance: Acceptance,
 }
 
 impl Calibration {
-    /// Fits on `(raw confidence, was right)` pairs. `target` is the accuracy in `[0, 1]` that
-    /// accepted rows must keep. With no pairs the map is the identity and nothing is accepted.
+    /// Fits on answers with raw confidences. `target` is the accuracy in `[0, 1]` that accepted rows
+    /// must keep. With no answers the map is the identity and nothing is accepted.
     #[must_use]
-    pub fn fit(answers: &[(f32, bool)], target: f64) -> Self {
+    pub fn fit(answers: &[Judged], target: f64) -> Self {
         let mut sorted = answers.to_vec();
-        sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
+        sorted.sort_by(|a, b| a.confidence.total_cmp(&b.confidence));
         let knots = pool_adjacent_violators(&sorted);
-        let mut fitted = Self { knots, accept_at: None };
-        let calibrated: Vec<(f32, bool)> = sorted.iter().map(|&(raw, right)| (fitted.apply(raw), right)).collect();
-        fitted.accept_at = lowest_threshold(&calibrated, target);
+        let mut fitted = Self { knots, acceptance: Acceptance::default() };
+        for answer in &mut sorted {
+            answer.confidence = fitted.apply(answer.confidence);
+        }
+        fitted.acceptance = Acceptance::fit(&sorted, target);
         fitted
     }
 
@@ -50,7 +54,7 @@ impl Calibration {
 
 /// Non-decreasing steps of at least [`SMALLEST_STEP`] rows (fewer only where there are fewer in
 /// all), each as one knot at its mean score.
-fn pool_adjacent_violators(sorted: &[(f32, bool)]) -> Vec<(f32, f32)> {
+fn pool_adjacent_violators(sorted: &[Judged]) -> Vec<(f32, f32)> {
     struct Step {
         rows: usize,
         score: f64,
@@ -63,8 +67,8 @@ fn pool_adjacent_violators(sorted: &[(f32, bool)]) -> Vec<(f32, f32)> {
     }
     let mut steps: Vec<Step> = Vec::new();
     for chunk in sorted.chunks(SMALLEST_STEP) {
-        let score: f64 = chunk.iter().map(|&(raw, _)| f64::from(raw)).sum();
-        let right = chunk.iter().filter(|(_, right)| *right).count();
+        let score: f64 = chunk.iter().map(|answer| f64::from(answer.confidence)).sum();
+        let right = chunk.iter().filter(|answer| answer.right).count();
         steps.push(Step { rows: chunk.len(), score, right });
         while let [.., before, last] = steps.as_slice() {
             if before.share() <= last.share() && last.rows >= SMALLEST_STEP.min(sorted.len()) {
@@ -82,49 +86,40 @@ fn pool_adjacent_violators(sorted: &[(f32, bool)]) -> Vec<(f32, f32)> {
     steps.iter().map(|step| ((step.score / step.rows as f64) as f32, step.share() as f32)).collect()
 }
 
-/// The lowest confidence such that all rows at or above it are right often enough.
-fn lowest_threshold(ascending: &[(f32, bool)], target: f64) -> Option<f32> {
-    let mut right = 0_usize;
-    let mut lowest = None;
-    for (accepted, &(confidence, is_right)) in (1_usize..).zip(ascending.iter().rev()) {
-        right += usize::from(is_right);
-        let next = ascending.len().checked_sub(accepted + 1).map(|i| ascending[i].0);
-        let last_of_its_value = next != Some(confidence);
-        if last_of_its_value && right as f64 >= target * accepted as f64 {
-            lowest = Some(confidence);
-        }
-    }
-    lowest
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
+    fn judged(confidence: f32, right: bool) -> Judged {
+        Judged { confidence, right, known: true }
+    }
+
     #[test]
-    fn accepted_rows_reach_the_target_and_no_lower_threshold_does() {
-        let answers: Vec<(f32, bool)> = (0..1000_u16).map(|i| (f32::from(i) / 1000.0, i % 10 >= 9 - i / 110)).collect();
+    fn thresholds_are_of_calibrated_confidences() {
+        let answers: Vec<Judged> =
+            (0..1000_u16).map(|i| judged(f32::from(i) / 1000.0, i % 10 >= 9 - i / 110)).collect();
         let fitted = Calibration::fit(&answers, 0.8);
-        let at = fitted.accept_at.unwrap();
-        let accepted: Vec<bool> = answers.iter().filter(|a| fitted.apply(a.0) >= at).map(|a| a.1).collect();
-        let right = accepted.iter().filter(|right| **right).count();
+        let accepted: Vec<&Judged> =
+            answers.iter().filter(|a| fitted.acceptance.accepts(fitted.apply(a.confidence), true)).collect();
+        let right = accepted.iter().filter(|a| a.right).count();
         assert!(right as f64 >= 0.8 * accepted.len() as f64);
         assert!(accepted.len() > 100 && accepted.len() < 1000, "{}", accepted.len());
     }
 
     #[test]
     fn an_engine_that_is_never_right_is_never_accepted() {
-        let answers: Vec<(f32, bool)> = (0..100_u16).map(|i| (f32::from(i) / 100.0, false)).collect();
+        let answers: Vec<Judged> = (0..100_u16).map(|i| judged(f32::from(i) / 100.0, false)).collect();
         let fitted = Calibration::fit(&answers, 0.8);
-        assert_eq!(fitted.accept_at, None);
+        assert_eq!(fitted.acceptance, Acceptance::default());
         assert!(fitted.apply(0.99) < 0.01);
     }
 
     proptest! {
         #[test]
         fn the_map_is_monotone_and_a_probability(answers in prop::collection::vec((0.0_f32..1.0, any::<bool>()), 0..300), a in 0.0_f32..1.0, b in 0.0_f32..1.0) {
+            let answers: Vec<Judged> = answers.into_iter().map(|(raw, right)| judged(raw, right)).collect();
             let fitted = Calibration::fit(&answers, 0.9);
             let (low, high) = (fitted.apply(a.min(b)), fitted.apply(a.max(b)));
             prop_assert!((0.0..=1.0).contains(&low) && (0.0..=1.0).contains(&high));

@@ -4,13 +4,15 @@
 //! of the category descriptions; a category scores as well as its nearest one. It needs no key and
 //! no training. It is no language model, and every prediction says which engine made it.
 
+use std::collections::{BTreeMap, HashMap};
+
 use futures::{FutureExt, future::BoxFuture};
 use sha2::{Digest, Sha256};
 
 use super::{Categorizer, Error};
 use crate::{
     domain::{
-        EnrichedTransaction, Enrichment, Prediction, Provenance, Slug, Taxonomy,
+        DescriptorKey, EnrichedTransaction, Enrichment, Prediction, Provenance, Slug, Taxonomy,
         prediction::{Evidence, Scored, TextHash},
     },
     model::Encoder,
@@ -51,6 +53,8 @@ pub struct NearestExample {
     witnesses: Vec<Witness>,
     /// One unit vector for each witness, row by row.
     embeddings: Vec<Vec<f32>>,
+    /// How often the examples have each category, by key.
+    known: HashMap<DescriptorKey, BTreeMap<Slug, u32>>,
 }
 
 impl NearestExample {
@@ -71,7 +75,12 @@ impl NearestExample {
             witnesses.push(Witness { category, example: None });
             texts.push(format!("{}: {}", described.name, described.description));
         }
+        let mut known: HashMap<DescriptorKey, BTreeMap<Slug, u32>> = HashMap::new();
         for example in examples {
+            let key = example.transaction.transaction.descriptor.key();
+            if !key.is_empty() {
+                *known.entry(key.clone()).or_default().entry(example.category.clone()).or_default() += 1;
+            }
             let category = taxonomy
                 .index_of(&example.category)
                 .ok_or_else(|| Error::ForeignExample { category: example.category.clone() })?;
@@ -90,10 +99,11 @@ impl NearestExample {
             encoder,
             witnesses,
             embeddings,
+            known,
         })
     }
 
-    fn answer(&self, text: &str, embedding: &[f32]) -> Prediction {
+    fn answer(&self, row: &EnrichedTransaction, text: &str, embedding: &[f32]) -> Prediction {
         let mut best: Vec<Option<(f32, usize)>> = vec![None; self.slugs.len()];
         for (i, (witness, other)) in self.witnesses.iter().zip(&self.embeddings).enumerate() {
             let handicap = if witness.example.is_some() { 0.0 } else { DESCRIPTION_HANDICAP };
@@ -116,18 +126,18 @@ impl NearestExample {
                 confidence: ((score - top) / TEMPERATURE).exp() / total,
             })
             .collect();
-        let evidence = ranked
-            .iter()
-            .take(3)
-            .map(|&(category, _, i)| {
-                let category = self.slugs[category].clone();
-                let similarity = dot(embedding, &self.embeddings[i]);
-                match &self.witnesses[i].example {
-                    Some(text) => Evidence::Example { text: text.clone(), category, similarity },
-                    None => Evidence::Description { category, similarity },
-                }
-            })
-            .collect();
+        let known = self.known.get(row.transaction.descriptor.key()).into_iter();
+        let most = known.filter_map(|counts| counts.iter().max_by_key(|(_, count)| **count));
+        let known = most.map(|(category, &count)| Evidence::KnownKey { category: category.clone(), count });
+        let nearest = ranked.iter().take(3).map(|&(category, _, i)| {
+            let category = self.slugs[category].clone();
+            let similarity = dot(embedding, &self.embeddings[i]);
+            match &self.witnesses[i].example {
+                Some(text) => Evidence::Example { text: text.clone(), category, similarity },
+                None => Evidence::Description { category, similarity },
+            }
+        });
+        let evidence = known.chain(nearest).collect();
         Prediction {
             category: scored[0].category.clone(),
             confidence: scored[0].confidence,
@@ -152,7 +162,12 @@ impl Categorizer for NearestExample {
         async move {
             let texts: Vec<String> = batch.iter().map(|transaction| transaction.render(self.enrichment)).collect();
             let embeddings = self.encoder.embed(texts.clone()).await?;
-            Ok(texts.iter().zip(&embeddings).map(|(text, embedding)| self.answer(text, embedding)).collect())
+            Ok(batch
+                .iter()
+                .zip(&texts)
+                .zip(&embeddings)
+                .map(|((row, text), embedding)| self.answer(row, text, embedding))
+                .collect())
         }
         .boxed()
     }

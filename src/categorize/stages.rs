@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{AdapterCategorizer, Calibration, Categorizer, Error, LabelledExample, NearestExample};
 use crate::{
     domain::{
-        AccountId, Descriptor, EnrichedTransaction, Enrichment, Money, Prediction, Taxonomy, Transaction,
+        Acceptance, AccountId, Descriptor, EnrichedTransaction, Enrichment, Money, Prediction, Taxonomy, Transaction,
         TransactionId, UserHistory,
     },
     model::{AdapterModel, Encoder},
@@ -105,8 +105,8 @@ pub struct Stage {
     pub target: f64,
     /// What the engine looks at.
     pub enrichment: Enrichment,
-    /// From which calibrated confidence on an answer is accepted; `None` sends all to review.
-    pub accept_at: Option<f32>,
+    /// From which calibrated confidence on an answer is accepted; `None` while nothing is fitted.
+    pub acceptance: Option<Acceptance>,
     categorizer: Box<dyn Categorizer>,
     calibration: Option<Calibration>,
 }
@@ -121,7 +121,7 @@ impl Stage {
     /// When the prompt can't be loaded, the adapter is missing or bound to another taxonomy, or the
     /// encoder fails.
     pub async fn build(entry: &StageEntry, sources: &Sources<'_>) -> Result<Self, Error> {
-        let (mut accept_at, mut enrichment) = (None, entry.enrichment);
+        let (mut acceptance, mut enrichment) = (None, entry.enrichment);
         let categorizer: Box<dyn Categorizer> = match entry.engine {
             Engine::NearestExample | Engine::NearestRetrieved => {
                 let mut examples = prompt_examples(entry, sources)?;
@@ -136,14 +136,14 @@ impl Stage {
             Engine::Adapter => {
                 let no_adapter = || Error::NoAdapter { stage: entry.name.clone() };
                 let adapter = sources.adapter.clone().ok_or_else(no_adapter)?;
-                accept_at = adapter.facts().accept_at;
+                acceptance = Some(adapter.facts().acceptance);
                 // What an adapter reads is decided when it is trained.
                 enrichment = adapter.facts().enrichment;
                 Box::new(AdapterCategorizer::new(&entry.name, enrichment, sources.taxonomy, adapter)?)
             }
         };
         let mut stage = Self::new(&entry.name, entry.target, enrichment, categorizer);
-        stage.accept_at = accept_at;
+        stage.acceptance = acceptance;
         if let Some(calibration) = sources.calibrations.get(stage.engine()) {
             stage.calibrate(calibration.clone());
         }
@@ -153,7 +153,7 @@ impl Stage {
     /// A stage around any engine, not calibrated yet.
     #[must_use]
     pub fn new(name: &str, target: f64, enrichment: Enrichment, categorizer: Box<dyn Categorizer>) -> Self {
-        Self { name: name.to_owned(), target, enrichment, accept_at: None, categorizer, calibration: None }
+        Self { name: name.to_owned(), target, enrichment, acceptance: None, categorizer, calibration: None }
     }
 
     /// The engine and its content hash.
@@ -168,9 +168,9 @@ impl Stage {
         self.calibration.is_some()
     }
 
-    /// From now on, confidences go through this map and its threshold decides.
+    /// From now on, confidences go through this map and its thresholds decide.
     pub fn calibrate(&mut self, calibration: Calibration) {
-        self.accept_at = calibration.accept_at;
+        self.acceptance = Some(calibration.acceptance);
         self.calibration = Some(calibration);
     }
 

@@ -29,8 +29,9 @@ const SEED: u64 = 1;
 /// Runs every stage over the same labelled rows, stores the answers in the tracker and prints accuracy.
 ///
 /// Shares are per cent. `known keys` are rows whose descriptor key occurs among the bought labels.
-/// `accepted at 92` is the share of rows that a confidence threshold accepts which was fitted on dev
-/// for 92 % right answers; on dev itself that threshold is judged by the rows it was fitted on.
+/// `accepted at 92` is the share of rows that confidence thresholds accept which were fitted on dev
+/// for 92 % right answers, one for keys that the engine's labels had shown and one for the others;
+/// on dev itself they are judged by the rows they were fitted on.
 /// Differences come with 95 % intervals from 4,000 paired resamples, of rows and of whole keys.
 #[derive(Debug, clap::Args)]
 pub struct Options {

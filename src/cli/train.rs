@@ -27,6 +27,7 @@ use crate::{
     },
     model::{
         AdapterInput, Labelled, Naming,
+        folder::LABELS,
         lora::{LoraOptions, TARGETS, Target},
         optim::Decay,
         train::{Progress, TrainOptions, TrainRows, train},
@@ -193,11 +194,17 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
     if let Some(wide) = dev.wide_accuracy {
         println!("  wide part alone: {:.2} %", wide * 100.0);
     }
-    println!("  weights of the encoder and of the wide part: {:.2}, {:.2}", facts.fusion.encoder, facts.fusion.wide);
-    match facts.accept_at {
-        Some(at) => println!("  accepted from confidence {at:.3} on: {:.1} % of the rows", dev.coverage * 100.0),
-        None => println!("  no confidence reaches {:.0} % right", facts.training.target * 100.0),
+    for (keys, weights, threshold) in [
+        ("known", facts.fusion.known, facts.acceptance.known),
+        ("unknown", facts.fusion.unknown, facts.acceptance.unknown),
+    ] {
+        let accepted = threshold.map_or_else(|| "none accepted".to_owned(), |at| format!("accepted from {at:.3} on"));
+        println!(
+            "  {keys} keys: weights of the encoder and of the wide part {:.2}, {:.2}; {accepted}",
+            weights.encoder, weights.wide
+        );
     }
+    println!("  accepted at {:.0} % right: {:.1} % of the rows", facts.training.target * 100.0, dev.coverage * 100.0);
     Ok(())
 }
 
@@ -277,7 +284,7 @@ fn prepare(options: &Options) -> anyhow::Result<Prepared> {
         dev: dev.iter().map(|row| labelled(row, 1.0)).collect(),
         texts,
     };
-    let mut sources = BTreeMap::from([("labels, by sorted id".to_owned(), corpus.labels.digest())]);
+    let mut sources = BTreeMap::from([(LABELS.to_owned(), corpus.labels.digest())]);
     for name in ["pool", "dev"] {
         sources.insert(format!("{name} of the data set"), hex::encode(dataset.file(name)?.sha256()?));
     }

@@ -3,6 +3,7 @@
 //! Pure: no async, no SQL, no HTTP, no tensors. Everything here can be read, tested and reasoned
 //! about without a machine around it, and every other module speaks in these types.
 
+pub mod acceptance;
 pub mod descriptor;
 pub mod enrichment;
 pub mod merchant;
@@ -12,6 +13,7 @@ pub mod review;
 pub mod taxonomy;
 pub mod transaction;
 
+pub use acceptance::{Acceptance, Judged};
 pub use descriptor::{Descriptor, DescriptorKey, InvalidDescriptor};
 pub use enrichment::{EnrichedTransaction, Enrichment, HistoryEntry, UserHistory};
 pub use merchant::{Merchant, MerchantMatch};

@@ -100,7 +100,7 @@ pub enum Evidence {
         /// The category its kind maps to.
         category: Slug,
     },
-    /// Labelled rows with this descriptor key that the adapter was trained on.
+    /// Labelled rows with this descriptor key that the engine learned from.
     KnownKey {
         /// Their most frequent category.
         category: Slug,
@@ -129,6 +129,14 @@ pub struct Prediction {
     pub evidence: Vec<Evidence>,
     /// What made it.
     pub provenance: Provenance,
+}
+
+impl Prediction {
+    /// Whether the engine's labels had shown the row's descriptor key.
+    #[must_use]
+    pub fn knows_key(&self) -> bool {
+        self.evidence.iter().any(|evidence| matches!(evidence, Evidence::KnownKey { .. }))
+    }
 }
 
 impl TextHash {

@@ -5,6 +5,8 @@
 
 use serde::Serialize;
 
+use crate::domain::{Acceptance, Judged};
+
 /// One row: what it is, what was answered, how sure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scored {
@@ -16,6 +18,8 @@ pub struct Scored {
     pub confidence: f32,
     /// Whether the row's descriptor key occurs among the bought labels.
     pub known: bool,
+    /// Whether it occurs among the labels that the engine itself learned from.
+    pub knows_key: bool,
 }
 
 impl Scored {
@@ -23,6 +27,12 @@ impl Scored {
     #[must_use]
     pub fn correct(&self) -> bool {
         self.gold == self.answer
+    }
+
+    /// As acceptance thresholds are fitted on it.
+    #[must_use]
+    pub fn judged(&self) -> Judged {
+        Judged { confidence: self.confidence, right: self.correct(), known: self.knows_key }
     }
 }
 
@@ -103,41 +113,24 @@ pub fn calibration_error(rows: &[Scored]) -> f64 {
         .sum()
 }
 
-/// The lowest confidence from which on upward the rows are at least `target` right, that is, the
-/// threshold that accepts most; `None` where no threshold reaches the target.
-#[must_use]
-pub fn threshold(rows: &[Scored], target: f64) -> Option<f32> {
-    let mut sorted: Vec<&Scored> = rows.iter().collect();
-    sorted.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
-    let (mut hits, mut best) = (0, None);
-    for (index, row) in sorted.iter().enumerate() {
-        hits += usize::from(row.correct());
-        let last_of_its_confidence = sorted.get(index + 1).is_none_or(|next| next.confidence < row.confidence);
-        if last_of_its_confidence && hits as f64 >= target * (index + 1) as f64 {
-            best = Some(row.confidence);
-        }
-    }
-    best
-}
-
-/// What a threshold accepts.
+/// What thresholds accept.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Coverage {
-    /// Answers at or above it are accepted; `None`: nothing is.
-    pub threshold: Option<f32>,
+    /// The thresholds.
+    pub acceptance: Acceptance,
     /// Share of the rows that are accepted.
     pub share: f64,
     /// How many of the accepted are right; absent when none is accepted.
     pub accuracy: Option<Share>,
 }
 
-/// Applies a threshold that was fitted elsewhere.
+/// Applies thresholds that were fitted elsewhere.
 #[must_use]
-pub fn coverage(rows: &[Scored], threshold: Option<f32>) -> Coverage {
-    let accepted = |row: &Scored| threshold.is_some_and(|threshold| row.confidence >= threshold);
+pub fn coverage(rows: &[Scored], acceptance: Acceptance) -> Coverage {
+    let accepted = |row: &Scored| acceptance.accepts(row.confidence, row.knows_key);
     let n = rows.iter().filter(|row| accepted(row)).count();
     let share = if rows.is_empty() { 0.0 } else { n as f64 / rows.len() as f64 };
-    Coverage { threshold, share, accuracy: accuracy(rows, accepted) }
+    Coverage { acceptance, share, accuracy: accuracy(rows, accepted) }
 }
 
 #[cfg(test)]
@@ -148,7 +141,7 @@ mod tests {
 
     fn rows() -> impl Strategy<Value = Vec<Scored>> {
         let row = (0..5_usize, 0..5_usize, 0_u8..=20, any::<bool>()).prop_map(|(gold, answer, confidence, known)| {
-            Scored { gold, answer, confidence: f32::from(confidence) / 20.0, known }
+            Scored { gold, answer, confidence: f32::from(confidence) / 20.0, known, knows_key: known }
         });
         prop::collection::vec(row, 1..200)
     }
@@ -166,15 +159,15 @@ mod tests {
     fn macro_f1_agrees_with_scikit_learn() {
         // f1_score([0, 1, 2, 0, 1, 2], [0, 2, 1, 0, 0, 1], average="macro")
         let rows: Vec<Scored> = [(0, 0), (1, 2), (2, 1), (0, 0), (1, 0), (2, 1)]
-            .map(|(gold, answer)| Scored { gold, answer, confidence: 1.0, known: true })
+            .map(|(gold, answer)| Scored { gold, answer, confidence: 1.0, known: true, knows_key: true })
             .into();
         assert!((macro_f1(&rows) - 0.266_666_666).abs() < 1e-6);
     }
 
     #[test]
     fn confident_and_right_is_calibrated_and_confident_and_wrong_is_not() {
-        let right = vec![Scored { gold: 1, answer: 1, confidence: 1.0, known: true }; 40];
-        let wrong = vec![Scored { gold: 1, answer: 0, confidence: 1.0, known: true }; 40];
+        let right = vec![Scored { gold: 1, answer: 1, confidence: 1.0, known: true, knows_key: true }; 40];
+        let wrong = vec![Scored { gold: 1, answer: 0, confidence: 1.0, known: true, knows_key: true }; 40];
         assert!(calibration_error(&right).abs() < 1e-9);
         assert!((calibration_error(&wrong) - 1.0).abs() < 1e-9);
     }
@@ -198,20 +191,6 @@ mod tests {
             prop_assert!((parts - all.share * all.n as f64).abs() < 1e-6);
             rows.reverse();
             prop_assert!((macro_f1(&rows) - f1).abs() < 1e-12);
-        }
-
-        #[test]
-        fn a_threshold_reaches_its_target_where_it_was_fitted_and_no_lower_one_does(
-            rows in rows(), target in 0.5..1.0_f64,
-        ) {
-            let fitted = threshold(&rows, target);
-            let accepted = coverage(&rows, fitted);
-            if let Some(accuracy) = accepted.accuracy {
-                prop_assert!(accuracy.share >= target - 1e-9);
-            }
-            for lower in rows.iter().map(|row| row.confidence).filter(|c| fitted.is_none_or(|fitted| *c < fitted)) {
-                prop_assert!(coverage(&rows, Some(lower)).accuracy.unwrap().share < target + 1e-9);
-            }
         }
     }
 }

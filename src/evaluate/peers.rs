@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::domain::{Slug, Taxonomy};
+use crate::domain::{Acceptance, Slug, Taxonomy};
 
 use super::{
     metrics::Scored,
@@ -121,7 +121,7 @@ pub fn score(peer: &Peer, ours: &FileScore, taxonomy: &Taxonomy) -> Result<FileS
             Ok(Item { scored, ..item.clone() })
         })
         .collect::<Result<Vec<_>, Error>>()?;
-    let figures = Figures::of(&items, false, None)
+    let figures = Figures::of(&items, false, Acceptance::default())
         .ok_or_else(|| Error::Unanswered { path: peer.path.clone(), id: String::new() })?;
     let answerer = Answerer { name: peer.name.clone(), engine: String::new(), target: None };
     Ok(FileScore { answerer, file: ours.file.clone(), items, rows_per_s: None, figures })

@@ -3,6 +3,8 @@
 use comfy_table::{Cell, CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
 use serde::Serialize;
 
+use crate::domain::Acceptance;
+
 use super::{
     paired::{Difference, Interval},
     scored::{COVERAGE_TARGET, FileScore},
@@ -55,7 +57,7 @@ pub struct Run<'a> {
     engine: &'a str,
     known_rows: usize,
     coverage_target: f64,
-    coverage_threshold: Option<f32>,
+    coverage_thresholds: Option<Acceptance>,
     coverage_accuracy: Option<f64>,
     times_scored: Option<u32>,
 }
@@ -96,7 +98,7 @@ impl<'a> Run<'a> {
             engine: &score.answerer.engine,
             known_rows: figures.known.map_or(0, |known| known.n),
             coverage_target: COVERAGE_TARGET,
-            coverage_threshold: figures.coverage.and_then(|coverage| coverage.threshold),
+            coverage_thresholds: figures.coverage.map(|coverage| coverage.acceptance),
             coverage_accuracy: figures.coverage.and_then(|coverage| coverage.accuracy).map(|share| share.share),
             times_scored,
         }
@@ -150,7 +152,6 @@ pub fn scores<'r, 'a: 'r>(runs: impl IntoIterator<Item = &'r Run<'a>>) -> Table 
         "right of these",
         "rows/s",
         "engine",
-        "scored",
     ]);
     for run in runs {
         let known_share = format!(" of {}", percent(run.known_rows as f64 / run.n as f64));

@@ -4,13 +4,15 @@ use std::time::{Duration, Instant};
 
 use crate::{
     categorize::{self, Calibration, Stage},
-    domain::{EnrichedTransaction, MerchantMatch, Slug, Taxonomy, Transaction, prediction::Evidence},
+    domain::{
+        Acceptance, EnrichedTransaction, Judged, MerchantMatch, Slug, Taxonomy, Transaction, prediction::Evidence,
+    },
 };
 
 use super::{
     corpus::Corpus,
     dataset::{self, DataFile, Dataset, Row},
-    metrics::{self, Scored},
+    metrics::Scored,
     scored::{Answerer, COVERAGE_TARGET, Figures, FileScore, Item},
 };
 
@@ -121,6 +123,7 @@ pub async fn answer(
                 answer: index(&prediction.category)?,
                 confidence: prediction.confidence,
                 known: corpus.knows(key),
+                knows_key: prediction.knows_key(),
             };
             let item = Item { id: row.transaction.id.clone(), key: key.clone(), scored };
             for evidence in &prediction.evidence {
@@ -144,7 +147,7 @@ pub async fn answer(
 }
 
 impl Answers {
-    /// Fits what turns this engine's confidence into a probability, and the threshold that keeps the
+    /// Fits what turns this engine's confidence into a probability, and the thresholds that keep the
     /// stage's target, on these answers. Meant for `dev`'s.
     #[must_use]
     pub fn calibration(&self) -> Calibration {
@@ -185,7 +188,7 @@ impl Answers {
     #[must_use]
     pub fn score(&self, dev: &Self, apart: bool) -> Vec<FileScore> {
         let of = |answerer: Answerer, items: &[Item], dev: &[Item]| {
-            let figures = Figures::of(items, true, threshold(dev, COVERAGE_TARGET))?;
+            let figures = Figures::of(items, true, Acceptance::fit(&judged(dev.iter()), COVERAGE_TARGET))?;
             let (file, items) = (self.file.clone(), items.to_vec());
             Some(FileScore { answerer, file, items, rows_per_s: Some(self.rows_per_s), figures })
         };
@@ -201,10 +204,9 @@ impl Answers {
 }
 
 fn fit<'a>(items: impl Iterator<Item = &'a Item>, target: f64) -> Calibration {
-    let answers: Vec<(f32, bool)> = items.map(|item| (item.scored.confidence, item.scored.correct())).collect();
-    Calibration::fit(&answers, target)
+    Calibration::fit(&judged(items), target)
 }
 
-fn threshold(items: &[Item], target: f64) -> Option<f32> {
-    metrics::threshold(&items.iter().map(|item| item.scored).collect::<Vec<_>>(), target)
+fn judged<'a>(items: impl Iterator<Item = &'a Item>) -> Vec<Judged> {
+    items.map(|item| item.scored.judged()).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::domain::{DescriptorKey, TransactionId};
+use crate::domain::{Acceptance, DescriptorKey, TransactionId};
 
 use super::{
     metrics::{self, Coverage, Scored, Share},
@@ -62,14 +62,14 @@ pub struct Figures {
     pub macro_f1: f64,
     /// See [`metrics::calibration_error`]; absent without confidences.
     pub ece: Option<f64>,
-    /// What a threshold fitted on dev for [`COVERAGE_TARGET`] accepts; absent without confidences.
+    /// What thresholds fitted on dev for [`COVERAGE_TARGET`] accept; absent without confidences.
     pub coverage: Option<Coverage>,
 }
 
 impl Figures {
-    /// Computes them; `threshold` is dev's. `None` without rows.
+    /// Computes them; `acceptance` is dev's. `None` without rows.
     #[must_use]
-    pub fn of(items: &[Item], has_confidence: bool, threshold: Option<f32>) -> Option<Self> {
+    pub fn of(items: &[Item], has_confidence: bool, acceptance: Acceptance) -> Option<Self> {
         let rows: Vec<Scored> = items.iter().map(|item| item.scored).collect();
         Some(Self {
             accuracy: metrics::accuracy(&rows, |_| true)?,
@@ -77,7 +77,7 @@ impl Figures {
             unknown: metrics::accuracy(&rows, |row| !row.known),
             macro_f1: metrics::macro_f1(&rows),
             ece: has_confidence.then(|| metrics::calibration_error(&rows)),
-            coverage: has_confidence.then(|| metrics::coverage(&rows, threshold)),
+            coverage: has_confidence.then(|| metrics::coverage(&rows, acceptance)),
         })
     }
 }

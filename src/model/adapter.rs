@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::{
     BaseEncoder, Error,
     bert::Config,
-    calibrate::Fusion,
+    calibrate::{Fusion, Opinions},
     encoder::pooled,
     folder::{AdapterFacts, Naming, Parts, Probe},
     input::AdapterInput,
@@ -108,10 +108,15 @@ impl Engine {
         let logits = self.encoder_logits(&self.packed, inputs)?;
         let answer = |(input, logits): (&AdapterInput, Vec<f32>)| {
             let wide = self.wide.as_ref().map(|wide| wide.logits(input));
+            let known = self.wide.as_ref().and_then(|wide| wide.memory.known(&input.key));
             AdapterOutput {
-                probabilities: self.fusion.fused(&logits, wide.as_deref()),
+                probabilities: self.fusion.fused(Opinions {
+                    encoder: &logits,
+                    wide: wide.as_deref(),
+                    known: known.is_some(),
+                }),
                 encoder_probabilities: self.fusion.alone(&logits),
-                known: self.wide.as_ref().and_then(|wide| wide.memory.known(&input.key)),
+                known,
             }
         };
         Ok(inputs.par_iter().zip(logits).map(answer).collect())

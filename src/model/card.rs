@@ -51,11 +51,16 @@ pub(super) fn card(facts: &AdapterFacts) -> String {
     if let Some(wide) = dev.wide_accuracy {
         row("wide part alone, on dev", &percent(wide));
     }
-    let coverage = facts.accept_at.map_or_else(
-        || "none reached it".to_owned(),
-        |at| format!("confidence {at:.4}, {} of the rows", percent(dev.coverage)),
+    let from = |threshold: Option<f32>| threshold.map_or_else(|| "none".to_owned(), |at| format!("from {at:.4} on"));
+    row(
+        &format!("accepted at {} accuracy on dev", percent(training.target)),
+        &format!(
+            "known keys {}, unknown keys {}: {} of the rows",
+            from(facts.acceptance.known),
+            from(facts.acceptance.unknown),
+            percent(dev.coverage)
+        ),
     );
-    row(&format!("accepted at {} accuracy on dev", percent(training.target)), &coverage);
     text.push_str("\nDev rows chose the epoch, the fusion weights and the temperature, so the figures on them flatter; test figures come from `txcat eval`.\n\n## Files\n\n");
     text.push_str("`adapter_config.json` and `adapter_model.safetensors` are what Python's PEFT loads. It can't express what is in `txcat.safetensors`: the head over mean pooling (`head.weight`, `head.bias`), and the wide part (hashed pieces of the descriptor, amount and account into a logistic regression, hashes of known keys and of the lexicon's terms). txcat refuses the folder when a hash, the base model or a probe's answer differs.\n\n| file | sha256 |\n|---|---|\n");
     for (name, hash) in facts.files.iter().chain(&facts.sources) {

@@ -11,7 +11,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::domain::Enrichment;
+use crate::domain::{Acceptance, Enrichment};
 
 use super::{
     Error,
@@ -29,7 +29,7 @@ const PEFT_CONFIG: &str = "adapter_config.json";
 const PEFT_MODEL: &str = "adapter_model.safetensors";
 const OTHER: &str = "txcat.safetensors";
 const CARD: &str = "README.md";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// `txcat.json`: everything about an adapter but its numbers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,8 +50,8 @@ pub struct AdapterFacts {
     pub enrichment: Enrichment,
     /// How the parts become one probability.
     pub fusion: Fusion,
-    /// Lowest confidence from which answers on dev were right at least as often as `training.target`.
-    pub accept_at: Option<f32>,
+    /// From which confidence answers on dev were right at least as often as `training.target`.
+    pub acceptance: Acceptance,
     /// How it was trained.
     pub training: TrainOptions,
     /// The pass whose numbers were kept.
@@ -72,6 +72,9 @@ pub struct AdapterFacts {
 fn plain() -> Enrichment {
     Enrichment::None
 }
+
+/// The name in [`AdapterFacts::sources`] of the digest of the labels that were learned from.
+pub const LABELS: &str = "labels, by sorted id";
 
 /// Which weights an adapter is a difference to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,7 +195,7 @@ impl Trained {
             categories: naming.categories,
             enrichment: naming.enrichment,
             fusion: self.fusion,
-            accept_at: self.accept_at,
+            acceptance: self.acceptance,
             training: self.options.clone(),
             best_epoch: self.best_epoch,
             counts: self.counts,

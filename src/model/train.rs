@@ -14,10 +14,12 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::{Acceptance, Judged};
+
 use super::{
     BaseEncoder, Error,
     bert::Config,
-    calibrate::{Fusion, accept_at, argmax, log_softmax},
+    calibrate::{Fusion, Opinions, argmax, log_softmax},
     encoder::pooled,
     input::{AdapterInput, Labelled, disturbed},
     kernel::{self, Into, Mat, product},
@@ -143,7 +145,7 @@ pub struct DevMetrics {
     pub encoder_accuracy: f64,
     /// Share right, the wide part alone.
     pub wide_accuracy: Option<f64>,
-    /// Share of rows at or above `accept_at`.
+    /// Share of rows that the acceptance thresholds accept.
     pub coverage: f64,
 }
 
@@ -156,8 +158,8 @@ pub struct Trained {
     pub(super) wide: Option<Wide>,
     pub(super) fusion: Fusion,
     pub(super) probes: Vec<AdapterInput>,
-    /// Lowest confidence from which answers on dev are right often enough.
-    pub accept_at: Option<f32>,
+    /// From which confidence answers on dev are right often enough.
+    pub acceptance: Acceptance,
     /// As asked for.
     pub options: TrainOptions,
     /// Rows, terms and unlabelled texts learned from.
@@ -210,23 +212,34 @@ pub fn train(
     let encoder_logits = logits(&packed, &layout, &numbers, &dev_ids);
     let wide_logits: Option<Vec<Vec<f32>>> =
         wide.as_ref().map(|wide| rows.dev.par_iter().map(|row| wide.logits(&row.input)).collect());
-    let fusion = Fusion::fit(&encoder_logits, wide_logits.as_deref(), &dev_classes);
-    let of_wide = |at: usize| wide_logits.as_ref().map(|logits| logits[at].as_slice());
-    let answers: Vec<(f32, bool)> = (0..dev_classes.len())
-        .map(|at| {
-            let probabilities = fusion.fused(&encoder_logits[at], of_wide(at));
+    let opinions: Vec<Opinions<'_>> = rows
+        .dev
+        .iter()
+        .enumerate()
+        .map(|(at, row)| Opinions {
+            encoder: &encoder_logits[at],
+            wide: wide_logits.as_ref().map(|logits| logits[at].as_slice()),
+            known: wide.as_ref().is_some_and(|wide| wide.memory.known(&row.input.key).is_some()),
+        })
+        .collect();
+    let fusion = Fusion::fit(&opinions, &dev_classes);
+    let answers: Vec<Judged> = opinions
+        .iter()
+        .zip(&dev_classes)
+        .map(|(row, class)| {
+            let probabilities = fusion.fused(*row);
             let best = argmax(&probabilities);
-            (probabilities[best], best == dev_classes[at])
+            Judged { confidence: probabilities[best], right: best == *class, known: row.known }
         })
         .collect();
     let share = |count: usize| count as f64 / dev_classes.len().max(1) as f64;
-    let accept_at = accept_at(answers.clone(), options.target);
+    let acceptance = Acceptance::fit(&answers, options.target);
     let dev = DevMetrics {
         rows: dev_classes.len(),
-        accuracy: share(answers.iter().filter(|answer| answer.1).count()),
+        accuracy: share(answers.iter().filter(|answer| answer.right).count()),
         encoder_accuracy: accuracy(&encoder_logits, &dev_classes),
         wide_accuracy: wide_logits.as_ref().map(|logits| accuracy(logits, &dev_classes)),
-        coverage: share(answers.iter().filter(|answer| accept_at.is_some_and(|at| answer.0 >= at)).count()),
+        coverage: share(answers.iter().filter(|answer| acceptance.accepts(answer.confidence, answer.known)).count()),
     };
     let probes = rows.rows.iter().step_by((rows.rows.len() / 6).max(1)).take(6).map(|row| row.input.clone()).collect();
     Ok(Trained {
@@ -236,7 +249,7 @@ pub fn train(
         wide,
         fusion,
         probes,
-        accept_at,
+        acceptance,
         options: options.clone(),
         counts: [rows.rows.len(), rows.terms.len(), rows.texts.len()],
         best_epoch,

@@ -74,11 +74,9 @@ pub struct Calibration {
     pub engine: String,
     /// Which taxonomy version.
     pub taxonomy: String,
-    /// The confidence from which its answers keep the target; none when no confidence does.
-    pub accept_at: Option<f32>,
-    /// That target.
+    /// The accuracy that accepted answers shall keep, in `[0, 1]`.
     pub target: f64,
-    /// What the engine itself needs, such as a temperature.
+    /// What was fitted, such as a curve and thresholds.
     pub parameters: serde_json::Value,
     /// How many rows it was fitted on.
     pub rows: i32,
@@ -279,16 +277,14 @@ impl Store {
             "insert into calibrations (
                 engine,
                 taxonomy,
-                accept_at,
                 target,
                 parameters,
                 rows,
                 fitted_on,
                 fitted_at
             )
-            values ($1, $2, $3, $4, $5, $6, $7, $8)
+            values ($1, $2, $3, $4, $5, $6, $7)
             on conflict (engine, taxonomy) do update set
-                accept_at = excluded.accept_at,
                 target = excluded.target,
                 parameters = excluded.parameters,
                 rows = excluded.rows,
@@ -296,7 +292,6 @@ impl Store {
                 fitted_at = excluded.fitted_at",
             calibration.engine,
             calibration.taxonomy,
-            calibration.accept_at,
             calibration.target,
             calibration.parameters,
             calibration.rows,
@@ -318,7 +313,6 @@ impl Store {
             "select
                 engine,
                 taxonomy,
-                accept_at,
                 target,
                 parameters,
                 rows,

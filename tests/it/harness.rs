@@ -10,7 +10,7 @@ use txcat::{
     access::{Access, FreshKey, KeyRequest, Scope},
     categorize::Stage,
     clock,
-    domain::{Enrichment, Taxonomy},
+    domain::{Acceptance, Enrichment, Taxonomy},
     enrich::Enricher,
     http::{self, AppState},
     pipeline::Pipeline,
@@ -75,7 +75,7 @@ impl App {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut stage = Stage::new("scripted", 0.92, Enrichment::Full, Box::new(Scripted::new(taxonomy.version())));
-        stage.accept_at = Some(0.9);
+        stage.acceptance = Some(Acceptance { known: Some(0.9), unknown: Some(0.9) });
         let enricher = Enricher::new(store.clone());
         let pipeline = Arc::new(Pipeline::new(store.clone(), enricher, Arc::new(stage)));
         let access = Arc::new(Access::new(store.clone(), address, clock::now()).await.unwrap());

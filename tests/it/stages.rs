@@ -61,7 +61,7 @@ async fn answers_are_counted_calibrated_on_dev_and_compared_row_by_row() {
     assert_eq!((heard, dev_answers.len()), (40, 40));
 
     let calibration = dev_answers.calibration();
-    assert!(calibration.accept_at.is_some(), "bakeries are always right, so something can be accepted");
+    assert!(calibration.acceptance.unknown.is_some(), "bakeries are always right, so something can be accepted");
     dev_answers.calibrate(&calibration);
     let mut answers = run::answer(&stage, &test, &corpus, dataset.taxonomy(), |_| ()).await.unwrap();
     answers.calibrate(&calibration);

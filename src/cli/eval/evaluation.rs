@@ -25,7 +25,7 @@ use crate::{
         run::{self, Prepared},
         scored::FileScore,
     },
-    model::{AdapterModel, BaseEncoder, Encoder},
+    model::{AdapterModel, BaseEncoder, Encoder, folder::LABELS},
     store::{self, EvalItem, NewEvalRun, Store},
 };
 
@@ -67,6 +67,13 @@ impl Evaluation {
             let ids: String = corpus.labels.sorted().into_iter().flat_map(|id| [id.as_str(), "\n"]).collect();
             fs::write(path, ids).with_context(|| format!("can't write {}", path.display()))?;
         }
+        let learned = adapter.as_ref().and_then(|adapter| adapter.facts().sources.get(LABELS));
+        if learned.is_some_and(|digest| *digest != corpus.labels.digest()) {
+            eprintln!(
+                "the adapter learned from other labels than these: `known` tells of these, and more labels than the \
+                 budget may have been looked at; --labels names the adapter's own"
+            );
+        }
         let merchants = Enricher::open(store.clone()).await?.merchants().await?;
         let merchant = |row: &Transaction| merchants.of(row);
         let labelled: Vec<LabelledExample> = corpus
@@ -105,7 +112,7 @@ impl Evaluation {
             let mut dev_answers = run::answer(&stage, &dev, &corpus, taxonomy, |rows| bar.inc(rows as u64)).await?;
             let mut dev_report = dev_answers.clone();
             // An engine that brings no threshold of its own is calibrated here, on dev.
-            let calibration = (stage.accept_at.is_none() && !stage.is_calibrated()).then(|| dev_answers.calibration());
+            let calibration = (stage.acceptance.is_none()).then(|| dev_answers.calibration());
             if let Some(calibration) = &calibration {
                 dev_report.calibrate_across();
                 dev_answers.calibrate(calibration);
@@ -190,7 +197,6 @@ async fn keep(
     let calibration = store::Calibration {
         engine: stage.engine().to_owned(),
         taxonomy: dataset.taxonomy().version().to_owned(),
-        accept_at: fitted.accept_at,
         target: stage.target,
         parameters: serde_json::to_value(fitted)?,
         rows: i32::try_from(rows)?,

@@ -86,7 +86,6 @@ async fn eval_runs_keep_their_rows_and_count_how_often_a_file_was_scored() {
     let mut fitted = Calibration {
         engine: "few_shot@00000000".to_owned(),
         taxonomy: "demo@00000000".to_owned(),
-        accept_at: Some(0.75),
         target: 0.92,
         parameters: serde_json::json!({ "temperature": 1.5 }),
         rows: 100,
@@ -94,7 +93,7 @@ async fn eval_runs_keep_their_rows_and_count_how_often_a_file_was_scored() {
         fitted_at: hour(3),
     };
     store.put_calibration(&fitted).await.unwrap();
-    fitted.accept_at = None;
+    fitted.rows = 200;
     store.put_calibration(&fitted).await.unwrap();
     assert_eq!(store.calibration(&fitted.engine, &fitted.taxonomy).await.unwrap(), Some(fitted.clone()));
     assert_eq!(store.calibration("other", &fitted.taxonomy).await.unwrap(), None);
