@@ -1,7 +1,8 @@
 //! Nearest example: the embedded default of the prompt stages.
 //!
 //! The embedding of a transaction's text is compared with the embeddings of labelled examples and
-//! of the category descriptions; a category scores as well as its nearest one. It needs no key and
+//! of the category descriptions; a category scores as well as its nearest one, or as the merchant
+//! directory's word for it where the stage may look at that. It needs no key and
 //! no training. It is no language model, and every prediction says which engine made it.
 
 use std::collections::{BTreeMap, HashMap};
@@ -12,10 +13,10 @@ use sha2::{Digest, Sha256};
 use super::{Categorizer, Error};
 use crate::{
     domain::{
-        DescriptorKey, EnrichedTransaction, Enrichment, Prediction, Provenance, Slug, Taxonomy,
+        DescriptorKey, EnrichedTransaction, Enrichment, Merchant, Prediction, Provenance, Slug, Taxonomy,
         prediction::{Evidence, Scored, TextHash},
     },
-    model::Encoder,
+    model::{Encoder, encoder::similarity},
 };
 
 /// Softmax temperature over cosine similarities: what a difference in similarity is worth before
@@ -25,6 +26,10 @@ const TEMPERATURE: f32 = 0.05;
 /// A description is a sentence about a category, not a statement line: at equal similarity an
 /// example is the better witness.
 const DESCRIPTION_HANDICAP: f32 = 0.1;
+
+/// What the merchant directory's category is worth, as a similarity: more than a text that merely
+/// looks alike, less than a labelled example of the same merchant.
+const MERCHANT_SIMILARITY: f32 = 0.85;
 
 /// A transaction whose category is known.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +45,15 @@ struct Witness {
     category: usize,
     /// The example's descriptor; `None` for a description.
     example: Option<String>,
+}
+
+/// What gave a category its score.
+#[derive(Clone, Copy)]
+enum Source {
+    /// By its place.
+    Witness(usize),
+    /// The merchant directory.
+    Merchant,
 }
 
 /// Compares embeddings; see the module's words.
@@ -103,19 +117,36 @@ impl NearestExample {
         })
     }
 
-    fn answer(&self, row: &EnrichedTransaction, text: &str, embedding: &[f32]) -> Prediction {
-        let mut best: Vec<Option<(f32, usize)>> = vec![None; self.slugs.len()];
+    /// For each category the best score and what gave it, highest first.
+    fn ranked(&self, merchant: Option<&Merchant>, embedding: &[f32]) -> Vec<(usize, f32, Source)> {
+        let mut best: Vec<Option<(f32, Source)>> = vec![None; self.slugs.len()];
+        let mut offer = |category: usize, score: f32, source: Source| {
+            let slot = &mut best[category];
+            if slot.is_none_or(|(so_far, _)| score > so_far) {
+                *slot = Some((score, source));
+            }
+        };
         for (i, (witness, other)) in self.witnesses.iter().zip(&self.embeddings).enumerate() {
             let handicap = if witness.example.is_some() { 0.0 } else { DESCRIPTION_HANDICAP };
-            let score = dot(embedding, other) - handicap;
-            let slot = &mut best[witness.category];
-            if slot.is_none_or(|(so_far, _)| score > so_far) {
-                *slot = Some((score, i));
-            }
+            offer(witness.category, similarity(embedding, other) - handicap, Source::Witness(i));
         }
-        let mut ranked: Vec<(usize, f32, usize)> =
-            best.iter().enumerate().filter_map(|(c, slot)| slot.map(|(score, i)| (c, score, i))).collect();
+        let told = merchant.and_then(|merchant| merchant.category.as_ref());
+        if let Some(category) = told.and_then(|told| self.slugs.iter().position(|slug| slug == told)) {
+            offer(category, MERCHANT_SIMILARITY, Source::Merchant);
+        }
+        let mut ranked: Vec<(usize, f32, Source)> = best
+            .into_iter()
+            .enumerate()
+            .filter_map(|(c, slot)| slot.map(|(score, source)| (c, score, source)))
+            .collect();
         ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
+        ranked
+    }
+
+    fn answer(&self, row: &EnrichedTransaction, text: &str, embedding: &[f32]) -> Prediction {
+        let enriched = self.enrichment == Enrichment::Full;
+        let merchant = row.merchant.as_ref().filter(|_| enriched).map(|found| &*found.merchant);
+        let ranked = self.ranked(merchant, embedding);
         let top = ranked.first().map_or(0.0, |first| first.1);
         let total: f32 = ranked.iter().map(|(_, score, _)| ((score - top) / TEMPERATURE).exp()).sum();
         let scored: Vec<Scored> = ranked
@@ -129,13 +160,16 @@ impl NearestExample {
         let known = self.known.get(row.transaction.descriptor.key()).into_iter();
         let most = known.filter_map(|counts| counts.iter().max_by_key(|(_, count)| **count));
         let known = most.map(|(category, &count)| Evidence::KnownKey { category: category.clone(), count });
-        let nearest = ranked.iter().take(3).map(|&(category, _, i)| {
+        let nearest = ranked.iter().take(3).filter_map(|&(category, _, source)| {
             let category = self.slugs[category].clone();
-            let similarity = dot(embedding, &self.embeddings[i]);
-            match &self.witnesses[i].example {
+            let Source::Witness(i) = source else {
+                return merchant.map(|merchant| Evidence::Merchant { name: merchant.name.clone(), category });
+            };
+            let similarity = similarity(embedding, &self.embeddings[i]);
+            Some(match &self.witnesses[i].example {
                 Some(text) => Evidence::Example { text: text.clone(), category, similarity },
                 None => Evidence::Description { category, similarity },
-            }
+            })
         });
         let evidence = known.chain(nearest).collect();
         Prediction {
@@ -173,13 +207,12 @@ impl Categorizer for NearestExample {
     }
 }
 
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(x, y)| x * y).sum()
-}
-
 fn content_hash(witnesses: &[Witness], texts: &[String], encoder: &str) -> String {
     let mut hasher = Sha256::new();
     hasher.update(encoder);
+    for constant in [TEMPERATURE, DESCRIPTION_HANDICAP, MERCHANT_SIMILARITY] {
+        hasher.update(constant.to_le_bytes());
+    }
     for (witness, text) in witnesses.iter().zip(texts) {
         hasher.update(witness.category.to_le_bytes());
         hasher.update((text.len() as u64).to_le_bytes());

@@ -90,8 +90,8 @@ pub struct Sources<'a> {
     pub adapter: Option<Arc<AdapterModel>>,
     /// The folder of prompt versions, `prompts/categorize`.
     pub prompts: &'a Path,
-    /// Labelled transactions that may be retrieved; for a data set with categories of its own, a
-    /// few of each class also stand in for the prompt's examples.
+    /// Labelled transactions that may be retrieved; for a data set with categories of its own, the
+    /// first few of each class also stand in for the prompt's examples.
     pub labelled: &'a [LabelledExample],
     /// Fitted on dev, by engine.
     pub calibrations: &'a HashMap<String, Calibration>,

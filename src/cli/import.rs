@@ -16,12 +16,12 @@ use super::{
 };
 use crate::{
     clock,
-    domain::{Currency, Slug, Taxonomy, Transaction},
+    domain::{Currency, Slug, Taxonomy, Transaction, transaction::FIELDS},
     pipeline::Pipeline,
     store::{ImportedLabel, Ingested, Store},
 };
 pub use reader::DirectionDefault;
-use reader::{FIELDS, Format, Line, Mapping, Rows};
+use reader::{Format, Line, Mapping, Rows};
 use rejects::Rejects;
 
 /// Rows in one database transaction and one call of the pipeline.

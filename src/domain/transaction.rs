@@ -7,6 +7,27 @@ use serde::{Deserialize, Serialize};
 
 use super::{Descriptor, Money};
 
+/// What a caller tells of a transaction, by the names of JSON members and file columns; the first
+/// [`REQUIRED`] are never left out.
+pub const FIELDS: [&str; 13] = [
+    "id",
+    "account_id",
+    "posted_at",
+    "amount",
+    "currency",
+    "direction",
+    "descriptor",
+    "mcc",
+    "country",
+    "channel",
+    "counterparty",
+    "status",
+    "replaces",
+];
+
+/// How many of [`FIELDS`] every transaction has.
+pub const REQUIRED: usize = 7;
+
 /// Why an identifier or code is refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum InvalidText {

@@ -19,7 +19,7 @@ use crate::domain::{
     Currency, Descriptor, Money, Transaction, TransactionId,
     descriptor::InvalidDescriptor,
     money::{InvalidMoney, UnknownCurrency},
-    transaction::{Channel, InvalidText, Status},
+    transaction::{Channel, FIELDS, InvalidText, Status},
 };
 
 /// One row as the caller writes it. Only documentation: [`parse`] reads the members itself, and a
@@ -120,22 +120,6 @@ pub(super) enum Reason {
     Descriptor(#[from] InvalidDescriptor),
 }
 
-const MEMBERS: [&str; 13] = [
-    "id",
-    "account_id",
-    "posted_at",
-    "amount",
-    "currency",
-    "direction",
-    "descriptor",
-    "mcc",
-    "country",
-    "channel",
-    "counterparty",
-    "status",
-    "replaces",
-];
-
 /// Parses one row.
 ///
 /// # Errors
@@ -159,7 +143,7 @@ type Refusal = (String, Reason);
 impl Members<'_> {
     fn transaction(&self) -> Result<Transaction, Refusal> {
         for (index, (name, _)) in self.0.iter().enumerate() {
-            if !MEMBERS.contains(&name.as_str()) {
+            if !FIELDS.contains(&name.as_str()) {
                 return Err((name.clone(), Reason::Unknown));
             }
             if self.0.iter().take(index).any(|(earlier, _)| earlier == name) {
@@ -266,7 +250,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-                let mut members = Vec::with_capacity(MEMBERS.len());
+                let mut members = Vec::with_capacity(FIELDS.len());
                 while let Some(member) = map.next_entry()? {
                     members.push(member);
                 }
@@ -373,7 +357,7 @@ mod tests {
     fn the_documented_members_are_the_ones_that_are_read() {
         let schema = serde_json::to_value(NewTransaction::schema()).unwrap();
         let documented: Vec<&String> = schema["properties"].as_object().unwrap().keys().collect();
-        let mut read = MEMBERS.to_vec();
+        let mut read = FIELDS.to_vec();
         read.sort_unstable();
         let mut sorted = documented.clone();
         sorted.sort_unstable();

@@ -6,7 +6,7 @@ use std::{path::Path, sync::Arc};
 
 use rayon::prelude::*;
 
-use super::{BaseEncoder, Error, bert::Config, packed::Packed, tokens::Tokenizer, worker::Worker};
+use super::{BaseEncoder, Error, bert::Config, kernel, packed::Packed, tokens::Tokenizer, worker::Worker};
 
 /// Sequences computed together on one core.
 const BATCH: usize = 16;
@@ -42,6 +42,12 @@ impl Encoder {
     pub async fn embed(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, Error> {
         self.worker.ask(texts).await
     }
+}
+
+/// Cosine of the angle between two vectors of unit length, in `[-1, 1]`.
+#[must_use]
+pub fn similarity(a: &[f32], b: &[f32]) -> f32 {
+    kernel::dot(a, b)
 }
 
 struct Engine {

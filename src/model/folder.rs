@@ -127,11 +127,11 @@ impl AdapterFacts {
         let path = dir.join(FACTS);
         let text = read(&path)?;
         let malformed = |source| Error::Malformed { path: path.clone(), what: "adapter description", source };
-        let facts: Self = serde_json::from_slice(&text).map_err(|source| malformed(source.into()))?;
-        if facts.format != FORMAT {
-            return Err(malformed("its format is of another version of txcat".into()));
+        let value: serde_json::Value = serde_json::from_slice(&text).map_err(|source| malformed(source.into()))?;
+        if value.get("format").and_then(serde_json::Value::as_u64) != Some(u64::from(FORMAT)) {
+            return Err(malformed(format!("its format is not {FORMAT}: train it again with this txcat").into()));
         }
-        Ok(facts)
+        serde_json::from_value(value).map_err(|source| malformed(source.into()))
     }
 }
 

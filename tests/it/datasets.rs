@@ -21,9 +21,9 @@ pub(crate) fn generated() -> tempfile::TempDir {
     let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
     write("categories.csv", "category,description\nfood,\"shops, cafés\"\ntravel,\"trains, taxis\"\n");
     write("pool.csv", &rows("p", 1, 300));
-    write("dev.csv", &rows("d", 11, 40));
+    write("dev.csv", &rows("d", 11, 160));
     let mut gz = GzEncoder::new(Vec::new(), Compression::fast());
-    gz.write_all(rows("t", 12, 40).as_bytes()).unwrap();
+    gz.write_all(rows("t", 20, 40).as_bytes()).unwrap();
     std::fs::write(dir.path().join("test_next.csv.gz"), gz.finish().unwrap()).unwrap();
     dir
 }
@@ -68,11 +68,11 @@ fn history_knows_only_labels_that_were_bought_and_rows_that_came_before() {
     let corpus = Corpus::read(&dataset, budget(30), || {}).unwrap();
     let test: Vec<_> = dataset.rows(dataset.file("test_next").unwrap()).unwrap().collect::<Result<_, _>>().unwrap();
     let timelines = corpus.timelines_with(&test);
-    assert_eq!(timelines.len(), 300 + 40 + 40);
+    assert_eq!(timelines.len(), 300 + 160 + 40);
     let last = &test[39].transaction;
     let before: Vec<_> = timelines.before(last).collect();
     assert!(before.iter().all(|entry| entry.posted_at <= last.posted_at));
-    assert_eq!(before.len(), 75 + 10 + 9, "its account's rows of pool, dev and the file itself, but not itself");
+    assert_eq!(before.len(), 75 + 40 + 9, "its account's rows of pool, dev and the file itself, but not itself");
     let labelled =
         |account: &str| corpus.rows.iter().filter(|row| row.transaction.account_id.as_str() == account).count();
     assert_eq!(before.iter().filter(|entry| entry.label.is_some()).count(), labelled(last.account_id.as_str()));

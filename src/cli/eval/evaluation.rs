@@ -20,7 +20,7 @@ use crate::{
     enrich::Enricher,
     evaluate::{
         corpus::Corpus,
-        dataset::{DataFile, Dataset},
+        dataset::{DataFile, Dataset, Row},
         peers,
         run::{self, Prepared},
         scored::FileScore,
@@ -76,9 +76,12 @@ impl Evaluation {
         }
         let merchants = Enricher::open(store.clone()).await?.merchants().await?;
         let merchant = |row: &Transaction| merchants.of(row);
-        let labelled: Vec<LabelledExample> = corpus
-            .rows
-            .iter()
+        // Most traffic first: of each class a prompt shows the first few.
+        let mut bought: Vec<&Row> = corpus.rows.iter().collect();
+        let weight = |row: &Row| corpus.labels.weights.get(&row.transaction.id).copied().unwrap_or(0.0);
+        bought.sort_by(|a, b| weight(b).total_cmp(&weight(a)));
+        let labelled: Vec<LabelledExample> = bought
+            .into_iter()
             .map(|row| LabelledExample {
                 transaction: corpus.timelines.enriched(&row.transaction, merchant),
                 category: row.category.clone(),

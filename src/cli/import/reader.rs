@@ -9,29 +9,16 @@ use std::{
 
 use flate2::read::MultiGzDecoder;
 use rust_decimal::Decimal;
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    domain::{Currency, Descriptor, Direction, Money, Slug, Taxonomy, Transaction, TransactionId, transaction::Status},
+    domain::{
+        Currency, Descriptor, Direction, Money, Slug, Taxonomy, Transaction, TransactionId,
+        transaction::{FIELDS, REQUIRED, Status},
+    },
     evaluate::dataset::timestamp,
 };
-
-/// The fields of a transaction that a file can bring.
-pub(super) const FIELDS: [&str; 13] = [
-    "id",
-    "account_id",
-    "posted_at",
-    "amount",
-    "currency",
-    "direction",
-    "descriptor",
-    "mcc",
-    "country",
-    "channel",
-    "counterparty",
-    "status",
-    "replaces",
-];
 
 /// A row that can't be a transaction.
 #[derive(Debug, thiserror::Error)]
@@ -160,11 +147,11 @@ impl Rows {
         let has = |column: &str| header.iter().any(|name| name == column);
         let mut missing: Vec<String> =
             self.mapping.columns.values().chain(&self.mapping.labels).filter(|column| !has(column)).cloned().collect();
-        let needed = ["id", "account_id", "posted_at", "amount", "currency", "direction", "descriptor"];
         missing.extend(
-            needed
-                .into_iter()
-                .filter(|&field| !self.mapping.columns.contains_key(field) && !aliases(field).iter().any(|a| has(a)))
+            FIELDS[..REQUIRED]
+                .iter()
+                .copied()
+                .filter(|&field| !self.mapping.columns.contains_key(field) && !aliases(field).any(has))
                 .filter(|&field| !self.mapping.has_default(field))
                 .map(str::to_owned),
         );
@@ -220,37 +207,24 @@ impl Iterator for Rows {
     }
 }
 
-/// The scalar members of a JSON object as text.
+/// The scalar members of a JSON object as text, a number's digits as they stand.
 fn object(line: &[u8]) -> serde_json::Result<BTreeMap<String, String>> {
-    use serde_json::Value;
-    let members: BTreeMap<String, Value> = serde_json::from_slice(line)?;
-    Ok(members
-        .into_iter()
-        .filter_map(|(name, value)| match value {
-            Value::String(text) => Some((name, text)),
-            Value::Number(number) => Some((name, number.to_string())),
-            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-        })
-        .collect())
+    let members: BTreeMap<String, &RawValue> = serde_json::from_slice(line)?;
+    let mut values = BTreeMap::new();
+    for (name, value) in members {
+        let text = value.get();
+        if text.starts_with('"') {
+            values.insert(name, serde_json::from_str(text)?);
+        } else if text.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
+            values.insert(name, text.to_owned());
+        }
+    }
+    Ok(values)
 }
 
 /// The columns a field is looked for in when nothing is mapped.
-fn aliases(field: &str) -> &[&str] {
-    match field {
-        "posted_at" => &["posted_at", "posted_on"],
-        "id" => &["id"],
-        "account_id" => &["account_id"],
-        "amount" => &["amount"],
-        "currency" => &["currency"],
-        "direction" => &["direction"],
-        "descriptor" => &["descriptor"],
-        "mcc" => &["mcc"],
-        "country" => &["country"],
-        "channel" => &["channel"],
-        "counterparty" => &["counterparty"],
-        "status" => &["status"],
-        _ => &["replaces"],
-    }
+fn aliases(field: &'static str) -> impl Iterator<Item = &'static str> {
+    std::iter::once(field).chain((field == "posted_at").then_some("posted_on"))
 }
 
 impl Mapping {
@@ -266,7 +240,7 @@ impl Mapping {
     fn text<'a>(&self, values: &'a BTreeMap<String, String>, field: &'static str) -> Option<&'a str> {
         let text = match self.columns.get(field) {
             Some(column) => values.get(column)?,
-            None => aliases(field).iter().find_map(|column| values.get(*column))?,
+            None => aliases(field).find_map(|column| values.get(column))?,
         };
         Some(text.as_str()).filter(|text| !text.trim().is_empty())
     }
