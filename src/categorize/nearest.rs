@@ -16,7 +16,7 @@ use crate::{
         DescriptorKey, EnrichedTransaction, Enrichment, Merchant, Prediction, Provenance, Slug, Taxonomy,
         prediction::{Evidence, Scored, TextHash},
     },
-    model::{Encoder, encoder::similarity},
+    model::{Encoder, encoder::Vectors},
 };
 
 /// Softmax temperature over cosine similarities: what a difference in similarity is worth before
@@ -65,8 +65,8 @@ pub struct NearestExample {
     enrichment: Enrichment,
     encoder: Encoder,
     witnesses: Vec<Witness>,
-    /// One unit vector for each witness, row by row.
-    embeddings: Vec<Vec<f32>>,
+    /// One vector for each witness.
+    embeddings: Vectors,
     /// How often the examples have each category, by key.
     known: HashMap<DescriptorKey, BTreeMap<Slug, u32>>,
 }
@@ -103,7 +103,7 @@ impl NearestExample {
             texts.push(example.transaction.render(enrichment));
         }
         let engine = format!("nearest:{stage}@{}", content_hash(&witnesses, &texts, &encoder.base().sha256));
-        let embeddings = encoder.embed(texts).await?;
+        let embeddings = Vectors::new(&encoder.embed(texts).await?);
         Ok(Self {
             engine,
             stage: stage.to_owned(),
@@ -118,7 +118,7 @@ impl NearestExample {
     }
 
     /// For each category the best score and what gave it, highest first.
-    fn ranked(&self, merchant: Option<&Merchant>, embedding: &[f32]) -> Vec<(usize, f32, Source)> {
+    fn ranked(&self, merchant: Option<&Merchant>, similarities: &[f32]) -> Vec<(usize, f32, Source)> {
         let mut best: Vec<Option<(f32, Source)>> = vec![None; self.slugs.len()];
         let mut offer = |category: usize, score: f32, source: Source| {
             let slot = &mut best[category];
@@ -126,9 +126,9 @@ impl NearestExample {
                 *slot = Some((score, source));
             }
         };
-        for (i, (witness, other)) in self.witnesses.iter().zip(&self.embeddings).enumerate() {
+        for (i, (witness, similarity)) in self.witnesses.iter().zip(similarities).enumerate() {
             let handicap = if witness.example.is_some() { 0.0 } else { DESCRIPTION_HANDICAP };
-            offer(witness.category, similarity(embedding, other) - handicap, Source::Witness(i));
+            offer(witness.category, similarity - handicap, Source::Witness(i));
         }
         let told = merchant.and_then(|merchant| merchant.category.as_ref());
         if let Some(category) = told.and_then(|told| self.slugs.iter().position(|slug| slug == told)) {
@@ -143,10 +143,10 @@ impl NearestExample {
         ranked
     }
 
-    fn answer(&self, row: &EnrichedTransaction, text: &str, embedding: &[f32]) -> Prediction {
+    fn answer(&self, row: &EnrichedTransaction, text: &str, similarities: &[f32]) -> Prediction {
         let enriched = self.enrichment == Enrichment::Full;
         let merchant = row.merchant.as_ref().filter(|_| enriched).map(|found| &*found.merchant);
-        let ranked = self.ranked(merchant, embedding);
+        let ranked = self.ranked(merchant, similarities);
         let top = ranked.first().map_or(0.0, |first| first.1);
         let total: f32 = ranked.iter().map(|(_, score, _)| ((score - top) / TEMPERATURE).exp()).sum();
         let scored: Vec<Scored> = ranked
@@ -165,7 +165,7 @@ impl NearestExample {
             let Source::Witness(i) = source else {
                 return merchant.map(|merchant| Evidence::Merchant { name: merchant.name.clone(), category });
             };
-            let similarity = similarity(embedding, &self.embeddings[i]);
+            let similarity = similarities[i];
             Some(match &self.witnesses[i].example {
                 Some(text) => Evidence::Example { text: text.clone(), category, similarity },
                 None => Evidence::Description { category, similarity },
@@ -195,12 +195,12 @@ impl Categorizer for NearestExample {
     fn categorize<'a>(&'a self, batch: &'a [EnrichedTransaction]) -> BoxFuture<'a, Result<Vec<Prediction>, Error>> {
         async move {
             let texts: Vec<String> = batch.iter().map(|transaction| transaction.render(self.enrichment)).collect();
-            let embeddings = self.encoder.embed(texts.clone()).await?;
+            let similarities = self.embeddings.similarities(&self.encoder.embed(texts.clone()).await?);
             Ok(batch
                 .iter()
                 .zip(&texts)
-                .zip(&embeddings)
-                .map(|((row, text), embedding)| self.answer(row, text, embedding))
+                .zip(&similarities)
+                .map(|((row, text), similarities)| self.answer(row, text, similarities))
                 .collect())
         }
         .boxed()

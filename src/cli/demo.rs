@@ -25,7 +25,7 @@ pub struct Options {
     #[arg(long, value_name = "DIR", default_value = "eval/datasets/demo")]
     pub data: PathBuf,
     /// How many labels of its pool the prompt stages may retrieve.
-    #[arg(long, value_name = "N", default_value_t = 3_000)]
+    #[arg(long, value_name = "N", default_value_t = 12_000)]
     pub label_budget: usize,
     /// Where to listen.
     #[command(flatten)]

@@ -6,7 +6,14 @@ use std::{path::Path, sync::Arc};
 
 use rayon::prelude::*;
 
-use super::{BaseEncoder, Error, bert::Config, kernel, packed::Packed, tokens::Tokenizer, worker::Worker};
+use super::{
+    BaseEncoder, Error,
+    bert::Config,
+    kernel::{Into, Mat, product},
+    packed::Packed,
+    tokens::Tokenizer,
+    worker::Worker,
+};
 
 /// Sequences computed together on one core.
 const BATCH: usize = 16;
@@ -44,10 +51,37 @@ impl Encoder {
     }
 }
 
-/// Cosine of the angle between two vectors of unit length, in `[-1, 1]`.
-#[must_use]
-pub fn similarity(a: &[f32], b: &[f32]) -> f32 {
-    kernel::dot(a, b)
+/// Vectors of unit length to compare others with.
+#[derive(Debug, Clone, Default)]
+pub struct Vectors {
+    /// One after the other.
+    values: Vec<f32>,
+    length: usize,
+}
+
+impl Vectors {
+    /// Lays vectors of one length side by side.
+    #[must_use]
+    pub fn new(vectors: &[Vec<f32>]) -> Self {
+        Self { values: vectors.concat(), length: vectors.first().map_or(0, Vec::len) }
+    }
+
+    /// For each of `others` (of the same length) the cosines of its angles to all vectors, in
+    /// `[-1, 1]`, computed on all cores.
+    #[must_use]
+    pub fn similarities(&self, others: &[Vec<f32>]) -> Vec<Vec<f32>> {
+        let count = self.values.len().checked_div(self.length).unwrap_or(0);
+        let all = Mat::new(&self.values, count, self.length).t();
+        others
+            .par_chunks(BATCH)
+            .flat_map_iter(|batch| {
+                let queries = batch.concat();
+                let mut cosines = vec![0.0; batch.len() * count];
+                product(&mut cosines, count, Into::Empty, 1.0, Mat::new(&queries, batch.len(), self.length), all);
+                (0..batch.len()).map(|at| cosines[at * count..(at + 1) * count].to_vec()).collect::<Vec<_>>()
+            })
+            .collect()
+    }
 }
 
 struct Engine {
