@@ -4,7 +4,8 @@
 
 Loads the adapter's LoRA with `peft` on `transformers`' BERT and the head from txcat.safetensors, computes the logits of
 the probes stored in txcat.json, and fails when one differs by more than --within. Needs torch, transformers, peft,
-safetensors and tokenizers. PEFT can't express the wide part: the probes' encoder_logits are without it.
+safetensors and tokenizers. PEFT can't express the wide part: the probes' encoder_logits are without it. The base of an
+adapter trained by `--method qlora` is put through bitsandbytes' NF4 first, which is needed then.
 """
 
 import argparse
@@ -29,6 +30,13 @@ arguments = arguments.parse_args()
 with open(os.path.join(arguments.adapter, "txcat.json"), encoding="utf-8") as file:
     facts = json.load(file)
 base = AutoModel.from_pretrained(arguments.encoder, add_pooling_layer=False).eval()
+if facts["base"].get("quantization"):
+    import bitsandbytes.functional as bnb
+
+    for name, weight in base.named_parameters():
+        if name.startswith("encoder.layer.") and weight.ndim == 2:
+            packed, state = bnb.quantize_4bit(weight.data, blocksize=64, compress_statistics=True, quant_type="nf4")
+            weight.data = bnb.dequantize_4bit(packed, state)
 tokenizer = Tokenizer.from_file(os.path.join(arguments.encoder, "tokenizer.json"))
 tokenizer.no_padding()
 tokenizer.enable_truncation(MAX_TOKENS)

@@ -1,9 +1,11 @@
-//! `txcat train`: a LoRA adapter and its side parts, from a data set's bought labels.
+//! `txcat train`: an adapter and its side parts, from a data set's bought labels.
+
+mod memory;
+mod source;
+mod watch;
 
 use std::{
-    collections::{BTreeMap, HashSet},
     fs,
-    io::Read,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -12,27 +14,20 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
-use serde::Deserialize;
-use sha2::{Digest, Sha256};
+use indicatif::HumanDuration;
+use serde::{Deserialize, Serialize};
 
+pub(super) use self::{
+    source::{Prepared, Source},
+    watch::Watch,
+};
 use super::{Settings, models};
-use crate::{
-    domain::{Descriptor, EnrichedTransaction, Enrichment, Slug, Taxonomy, Transaction, TransactionId},
-    enrich::MerchantIndex,
-    evaluate::{
-        corpus::Corpus,
-        dataset::{Dataset, Row},
-        labels::Choice,
-    },
-    model::{
-        AdapterInput, Labelled, Naming,
-        folder::LABELS,
-        lora::{LoraOptions, TARGETS, Target},
-        optim::Decay,
-        train::{Progress, TrainOptions, TrainRows, train},
-        wide::WideOptions,
-    },
+use crate::model::{
+    AdapterFacts, Method,
+    lora::{LoraOptions, TARGETS, Target},
+    optim::Decay,
+    train::{DevMetrics, TrainOptions, train},
+    wide::WideOptions,
 };
 
 /// Trains an adapter on a data set's bought labels. Opens its pool and dev, and no test file.
@@ -40,29 +35,24 @@ use crate::{
 /// Ctrl-C ends the training early: the best adapter so far is calibrated and saved.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// The data set's folder: categories.csv, pool and dev as .csv or .csv.gz.
-    #[arg(long, value_name = "DIR")]
-    pub data: PathBuf,
+    /// Which labels. Beside the training, not in it: clap can't tell whether nested options are there.
+    #[command(flatten)]
+    pub source: Option<Source>,
+    /// One training.
+    #[command(flatten)]
+    pub training: Option<Training>,
+}
 
+/// One training.
+#[derive(Debug, clap::Args)]
+pub struct Training {
     /// The adapter's folder; what stood there is replaced.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
 
-    /// How many labels of the pool may be looked at.
-    #[arg(long, value_name = "N", default_value_t = 12_000)]
-    pub label_budget: usize,
-
-    /// Look at the labels of these rows instead: one id a line, at most --label-budget.
-    #[arg(long, value_name = "FILE")]
-    pub labels: Option<PathBuf>,
-
-    /// A lexicon (CSV: term, category, weight): terms that hint at a category, as weak rows and as features.
-    #[arg(long, value_name = "FILE")]
-    pub lexicon: Option<PathBuf>,
-
-    /// Let the encoder read the descriptor, amount and direction only.
-    #[arg(long)]
-    pub plain_text: bool,
+    /// What trains: low-rank differences, the same on 4-bit weights, every weight, or the head alone.
+    #[arg(long, value_enum, default_value_t = Method::Lora)]
+    pub method: Method,
 
     /// Rank of the LoRA difference.
     #[arg(long, default_value_t = 16)]
@@ -80,17 +70,17 @@ pub struct Options {
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub targets: Vec<Target>,
 
-    /// Most passes over the rows; 0 trains the side parts alone.
-    #[arg(long, default_value_t = 3)]
-    pub epochs: usize,
+    /// Most passes over the rows; 0 trains the side parts alone. [default: 3, and 40 of the head alone]
+    #[arg(long)]
+    pub epochs: Option<usize>,
 
     /// Rows in one step.
     #[arg(long, default_value_t = 32)]
     pub batch: usize,
 
-    /// Learning rate of the difference.
-    #[arg(long, default_value_t = 1e-3)]
-    pub learning_rate: f32,
+    /// Learning rate of what trains beside the head. [default: 0.001, and 0.0001 of every weight]
+    #[arg(long)]
+    pub learning_rate: Option<f32>,
 
     /// Learning rate of the head.
     #[arg(long, default_value_t = 3e-3)]
@@ -120,9 +110,34 @@ pub struct Options {
     #[arg(long, default_value_t = 0.92)]
     pub target: f64,
 
-    /// Seeds everything random, the choice of labels included.
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
+    /// Print one JSON object instead of sentences.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What a training gave and cost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// How it was trained.
+    pub method: Method,
+    /// Labelled rows.
+    pub labels: usize,
+    /// Rows that went through the encoder's or head's training, all passes together.
+    pub rows: usize,
+    /// How long those took: without reading, measuring on dev, the wide part and calibration.
+    pub seconds: f64,
+    /// Numbers that were trained, the wide part's not among them.
+    pub trained: usize,
+    /// Of the adapter's folder.
+    pub bytes: u64,
+    /// Most memory held while training; absent where the system doesn't say.
+    pub peak_memory: Option<u64>,
+    /// Memory held before training: the program and the rows.
+    pub memory_before: Option<u64>,
+    /// The pass that was kept.
+    pub best_epoch: usize,
+    /// Measured on dev.
+    pub dev: DevMetrics,
 }
 
 /// Runs `txcat train`.
@@ -130,7 +145,14 @@ pub struct Options {
 /// # Errors
 /// When the data set can't be read, the encoder can't be had, or the folder can't be written.
 pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
-    let base = models::pull(settings, None).await?;
+    match options {
+        Options { source: Some(source), training: Some(training), .. } => training.run(source, settings).await,
+        Options { .. } => bail!("--data and --out are missing"),
+    }
+}
+
+/// Becomes true when somebody presses Ctrl-C.
+pub(super) fn interrupted() -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&stop);
     tokio::spawn(async move {
@@ -139,54 +161,98 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
             asked.store(true, Ordering::Relaxed);
         }
     });
-    let facts = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
-        let Prepared { rows, naming } = prepare(&options)?;
-        println!(
-            "{} labelled rows, {} lexicon terms, {} unlabelled texts; {} dev rows",
-            rows.rows.len(),
-            rows.terms.len(),
-            rows.texts.len(),
-            rows.dev.len()
-        );
-        let started = std::time::Instant::now();
-        let bar = ProgressBar::new(0);
-        bar.set_style(
-            ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} rows {per_sec} eta {eta}")
-                .unwrap_or_else(|_| ProgressStyle::default_bar()),
-        );
-        let mut encoder_took = None;
-        let mut told = 0;
-        let mut show = |step: Progress| match step {
-            Progress::Rows { done, total, loss } => {
-                // Where no bar is drawn, a line for every tenth.
-                if bar.is_hidden() && done * 10 / total.max(1) > told {
-                    told = done * 10 / total.max(1);
-                    println!("{done} of {total} rows, loss {loss:.3}");
-                }
-                bar.set_length(total as u64);
-                bar.set_position(done as u64);
-                bar.set_message(format!("loss {loss:.3}"));
+    stop
+}
+
+impl Training {
+    async fn run(self, source: Source, settings: &Settings) -> anyhow::Result<()> {
+        let base = models::pull(settings, None).await?;
+        let stop = interrupted();
+        let json = self.json;
+        let (facts, outcome) = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
+            let Prepared { rows, naming } = source.prepare(!self.no_wide)?;
+            let mut watch = Watch::new(self.json);
+            watch.say(&format!(
+                "{} labelled rows, {} lexicon terms, {} unlabelled texts; {} dev rows",
+                rows.rows.len(),
+                rows.terms.len(),
+                rows.texts.len(),
+                rows.dev.len()
+            ));
+            let memory_before = memory::held();
+            memory::forget_peak();
+            let classes = naming.categories.len();
+            let trained =
+                train(&base, &rows, classes, &self.train_options(source.seed), &mut |step| watch.show(step), &stop)?;
+            let peak_memory = memory::peak();
+            let (done, took) = watch.end();
+            let facts = trained.save(&self.out, naming)?;
+            let outcome = Outcome {
+                method: self.method,
+                labels: rows.rows.len(),
+                rows: done,
+                seconds: took.as_secs_f64(),
+                trained: facts.trained,
+                bytes: bytes_in(&self.out)?,
+                peak_memory,
+                memory_before,
+                best_epoch: facts.best_epoch,
+                dev: facts.dev,
+            };
+            if done > 0 && !self.json {
+                let rate = done as f64 / outcome.seconds;
+                println!("{}: {done} rows in {} ({rate:.1} rows/s)", self.method, HumanDuration(took));
             }
-            Progress::Epoch { epoch, dev_accuracy } => {
-                bar.suspend(|| {
-                    println!("epoch {epoch}: the encoder alone is right on {:.2} % of dev", dev_accuracy * 100.0);
-                });
-            }
-            Progress::Wide => {
-                encoder_took = Some((started.elapsed(), bar.position()));
-                bar.set_message("wide part");
-            }
-            Progress::Calibrating => bar.set_message("calibrating"),
-        };
-        let trained = train(&base, &rows, naming.categories.len(), &options.train_options(), &mut show, &stop)?;
-        bar.finish_and_clear();
-        if let Some((took, done)) = encoder_took.filter(|(_, done)| *done > 0) {
-            let rate = done as f64 / took.as_secs_f64();
-            println!("encoder: {done} rows in {} ({rate:.1} rows/s, dev included)", HumanDuration(took));
+            Ok((facts, outcome))
+        })
+        .await??;
+        if json {
+            println!("{}", serde_json::to_string(&outcome)?);
+        } else {
+            tell(&facts, &outcome);
         }
-        Ok(trained.save(&options.out, naming)?)
-    })
-    .await??;
+        Ok(())
+    }
+
+    fn train_options(&self, seed: u64) -> TrainOptions {
+        let targets = if self.targets.is_empty() { TARGETS.to_vec() } else { self.targets.clone() };
+        TrainOptions {
+            lora: LoraOptions { rank: self.rank, alpha: self.alpha, dropout: self.dropout, targets },
+            epochs: self.epochs.unwrap_or(self.method.epochs()),
+            batch: self.batch.max(1),
+            learning_rate: self.learning_rate.unwrap_or(self.method.learning_rate()),
+            head_learning_rate: self.head_learning_rate,
+            warmup: self.warmup,
+            decay: self.decay,
+            class_weighting: self.class_weighting,
+            patience: self.patience.max(1),
+            wide: (!self.no_wide).then(WideOptions::default),
+            target: self.target,
+            seed,
+            ..TrainOptions::of(self.method)
+        }
+    }
+}
+
+/// Megabytes, of a million bytes.
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
+/// Folders larger than this are said to be so: the wide part alone keeps below it.
+const LARGE: u64 = 32_000_000;
+
+/// What was measured on dev, in sentences.
+fn tell(facts: &AdapterFacts, outcome: &Outcome) {
+    tell_dev(facts);
+    println!("  {} numbers trained, {:.1} MB on disk", outcome.trained, megabytes(outcome.bytes));
+    if outcome.bytes > LARGE {
+        println!("  larger than 32 MB: every weight's gain is stored");
+    }
+}
+
+/// What was measured on dev.
+pub(super) fn tell_dev(facts: &AdapterFacts) {
     let dev = &facts.dev;
     println!("{} saved; on dev ({} rows):", facts.name, dev.rows);
     println!("  right: {:.2} %", dev.accuracy * 100.0);
@@ -205,127 +271,10 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
         );
     }
     println!("  accepted at {:.0} % right: {:.1} % of the rows", facts.training.target * 100.0, dev.coverage * 100.0);
-    Ok(())
 }
 
-impl Options {
-    fn train_options(&self) -> TrainOptions {
-        let targets = if self.targets.is_empty() { TARGETS.to_vec() } else { self.targets.clone() };
-        TrainOptions {
-            lora: LoraOptions { rank: self.rank, alpha: self.alpha, dropout: self.dropout, targets },
-            epochs: self.epochs,
-            batch: self.batch.max(1),
-            learning_rate: self.learning_rate,
-            head_learning_rate: self.head_learning_rate,
-            warmup: self.warmup,
-            decay: self.decay,
-            class_weighting: self.class_weighting,
-            patience: self.patience.max(1),
-            wide: (!self.no_wide).then(WideOptions::default),
-            target: self.target,
-            seed: self.seed,
-            ..TrainOptions::default()
-        }
-    }
-
-    fn choice(&self) -> anyhow::Result<Choice> {
-        let Some(path) = &self.labels else {
-            return Ok(Choice::Budget { budget: self.label_budget, seed: self.seed });
-        };
-        let text = fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
-        let ids = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        let ids: HashSet<TransactionId> = ids.map(str::parse).collect::<Result<_, _>>()?;
-        if ids.len() > self.label_budget {
-            bail!("{} names {} rows, and the budget is {}", path.display(), ids.len(), self.label_budget);
-        }
-        Ok(Choice::Listed(ids))
-    }
-
-    fn enrichment(&self) -> Enrichment {
-        if self.plain_text { Enrichment::None } else { Enrichment::Full }
-    }
-}
-
-struct Prepared {
-    rows: TrainRows,
-    naming: Naming,
-}
-
-/// Reads pool and dev, and buys the labels.
-fn prepare(options: &Options) -> anyhow::Result<Prepared> {
-    let dataset = Dataset::open(&options.data)?;
-    let taxonomy = Arc::clone(dataset.taxonomy());
-    let bar = ProgressBar::new_spinner().with_message("reading");
-    let corpus = Corpus::read(&dataset, options.choice()?, || bar.inc(1))?;
-    let mut seen = HashSet::new();
-    let mut texts = Vec::new();
-    for transaction in dataset.transactions(dataset.file("pool")?)? {
-        let descriptor = transaction?.descriptor;
-        if seen.insert(descriptor.raw().to_lowercase()) {
-            texts.push(AdapterInput::of_descriptor(&descriptor));
-        }
-    }
-    let dev: Vec<Row> = dataset.rows(dataset.file("dev")?)?.collect::<Result<_, _>>()?;
-    let terms = options.lexicon.as_deref().map(|path| lexicon(path, &taxonomy)).transpose()?.unwrap_or_default();
-    bar.finish_and_clear();
-
-    // The merchants that serving and evaluation start from.
-    let merchants = MerchantIndex::shipped();
-    let enrich = |row: &Transaction| -> EnrichedTransaction { corpus.timelines.enriched(row, |row| merchants.of(row)) };
-    let labelled = |row: &Row, weight: f32| Labelled {
-        input: AdapterInput::of(&enrich(&row.transaction), options.enrichment()),
-        class: taxonomy.index_of(&row.category).unwrap_or_default(),
-        weight,
-    };
-    let weight = |row: &Row| corpus.labels.weights.get(&row.transaction.id).copied().unwrap_or(1.0);
-    let rows = TrainRows {
-        rows: corpus.rows.iter().map(|row| labelled(row, weight(row))).collect(),
-        terms,
-        dev: dev.iter().map(|row| labelled(row, 1.0)).collect(),
-        texts,
-    };
-    let mut sources = BTreeMap::from([(LABELS.to_owned(), corpus.labels.digest())]);
-    for name in ["pool", "dev"] {
-        sources.insert(format!("{name} of the data set"), hex::encode(dataset.file(name)?.sha256()?));
-    }
-    if let Some(path) = &options.lexicon {
-        let bytes = fs::read(path).with_context(|| format!("can't read {}", path.display()))?;
-        sources.insert("lexicon".to_owned(), hex::encode(Sha256::digest(bytes)));
-    }
-    let folder = options.data.canonicalize().unwrap_or_else(|_| options.data.clone());
-    let naming = Naming {
-        data: format!(
-            "{} labels of the data set `{}`",
-            rows.rows.len(),
-            folder.file_name().unwrap_or_default().to_string_lossy()
-        ),
-        taxonomy: taxonomy.version().to_owned(),
-        enrichment: options.enrichment(),
-        categories: taxonomy.assignable().iter().map(|category| category.slug.to_string()).collect(),
-        sources,
-    };
-    Ok(Prepared { rows, naming })
-}
-
-#[derive(Deserialize)]
-struct Term {
-    term: String,
-    category: Slug,
-    weight: f32,
-}
-
-/// Reads a lexicon; terms of categories that the taxonomy doesn't have are passed over.
-fn lexicon(path: &Path, taxonomy: &Taxonomy) -> anyhow::Result<Vec<Labelled>> {
-    let mut text = String::new();
-    fs::File::open(path)
-        .and_then(|mut file| file.read_to_string(&mut text))
-        .with_context(|| format!("can't read {}", path.display()))?;
-    let mut terms = Vec::new();
-    for term in csv::Reader::from_reader(text.as_bytes()).deserialize() {
-        let Term { term, category, weight } = term.with_context(|| path.display().to_string())?;
-        if let (Some(class), Ok(descriptor)) = (taxonomy.index_of(&category), Descriptor::parse(&term)) {
-            terms.push(Labelled { input: AdapterInput::of_descriptor(&descriptor), class, weight });
-        }
-    }
-    Ok(terms)
+/// Bytes of a folder's files.
+fn bytes_in(dir: &Path) -> anyhow::Result<u64> {
+    let entries = fs::read_dir(dir).with_context(|| format!("can't read {}", dir.display()))?;
+    entries.map(|entry| Ok(entry?.metadata()?.len())).sum()
 }

@@ -9,12 +9,13 @@ use super::{
     bert::Config,
     calibrate::{Fusion, Opinions},
     encoder::pooled,
-    folder::{AdapterFacts, Naming, Parts, Probe},
+    folder::{AdapterFacts, Naming, Parts, Probe, Quantization},
     input::AdapterInput,
     lora::Layout,
-    packed::{Lora, Packed},
+    method::Method,
+    packed::{Learned, Packed},
     tokens::Tokenizer,
-    train::{Trained, head},
+    train::{Origin, Trained, head},
     wide::Wide,
     worker::Worker,
 };
@@ -49,25 +50,23 @@ impl AdapterModel {
     /// When a file is missing, malformed or has another hash, the base model is another one, or a
     /// probe's answer differs from the stored one.
     pub fn load(dir: &Path, base: &BaseEncoder) -> Result<Self, Error> {
-        let config = Config::load(&base.dir)?;
-        let parts = Parts::read(dir, &config)?;
-        if parts.facts.base.sha256 != base.sha256 {
+        let facts = AdapterFacts::read(dir)?;
+        if facts.base.sha256 != base.sha256 {
             return Err(Error::OtherBase {
                 dir: dir.to_owned(),
-                wanted: parts.facts.base.sha256,
+                wanted: facts.base.sha256,
                 found: base.sha256.clone(),
             });
         }
-        let packed = Packed::load(&base.dir.join("model.safetensors"), &config)?;
-        let (facts, hash) = (parts.facts, parts.hash);
-        let engine = Engine {
-            packed: packed.merged(Lora { layout: &parts.layout, numbers: &parts.numbers, noise: None }),
-            tokenizer: Tokenizer::load(&base.dir.join("tokenizer.json"))?,
-            layout: parts.layout,
-            numbers: parts.numbers,
-            wide: parts.wide,
-            fusion: facts.fusion,
-        };
+        let packed = base_weights(base, facts.base.quantization)?;
+        let Parts { facts, hash, layout, numbers, wide } = Parts::read(dir, facts, &packed)?;
+        let engine = Engine::new(
+            base,
+            &packed,
+            Learned { layout: &layout, numbers: &numbers, noise: None },
+            wide,
+            &facts.fusion,
+        )?;
         engine.verify(dir, &facts, &packed)?;
         let worker = Worker::start("adapter", move |inputs: Vec<AdapterInput>| engine.classify(&inputs))?;
         Ok(Self { worker, facts: Arc::new(facts), hash: hash.into() })
@@ -94,9 +93,19 @@ impl AdapterModel {
     }
 }
 
+/// The encoder's weights, as an adapter was trained on them.
+fn base_weights(base: &BaseEncoder, quantization: Option<Quantization>) -> Result<Packed, Error> {
+    let packed = Packed::load(&base.dir.join("model.safetensors"), &Config::load(&base.dir)?)?;
+    Ok(match quantization {
+        Some(Quantization::Nf4) => packed.quantized(),
+        None => packed,
+    })
+}
+
 struct Engine {
     packed: Packed,
     tokenizer: Tokenizer,
+    /// Of the head alone.
     layout: Layout,
     numbers: Vec<f32>,
     wide: Option<Wide>,
@@ -104,6 +113,18 @@ struct Engine {
 }
 
 impl Engine {
+    fn new(
+        base: &BaseEncoder,
+        packed: &Packed,
+        learned: Learned<'_>,
+        wide: Option<Wide>,
+        fusion: &Fusion,
+    ) -> Result<Self, Error> {
+        let (layout, numbers) = learned.layout.head_alone(learned.numbers);
+        let tokenizer = Tokenizer::load(&base.dir.join("tokenizer.json"))?;
+        Ok(Self { packed: packed.merged(learned), tokenizer, layout, numbers, wide, fusion: *fusion })
+    }
+
     fn classify(&self, inputs: &[AdapterInput]) -> Result<Vec<AdapterOutput>, Error> {
         let logits = self.encoder_logits(&self.packed, inputs)?;
         let answer = |(input, logits): (&AdapterInput, Vec<f32>)| {
@@ -124,7 +145,7 @@ impl Engine {
 
     fn encoder_logits(&self, packed: &Packed, inputs: &[AdapterInput]) -> Result<Vec<Vec<f32>>, Error> {
         let texts: Vec<String> = inputs.iter().map(|input| input.text.clone()).collect();
-        let vectors = pooled(packed, &self.tokenizer.encode(&texts)?);
+        let vectors = pooled(packed, None, &self.tokenizer.encode(&texts)?);
         Ok(vectors.iter().map(|vector| head(&self.layout, &self.numbers, vector)).collect())
     }
 
@@ -154,7 +175,9 @@ impl Engine {
         }
         let without = self.encoder_logits(base, &inputs)?;
         let unchanged = |(found, without): (&Probe, &Vec<f32>)| near(&found.encoder_logits, without);
-        if facts.best_epoch > 0 && found.iter().zip(&without).all(unchanged) {
+        let trained = facts.best_epoch > 0 || facts.origin != Origin::Trained;
+        let moves = facts.training.method != Method::Head && trained;
+        if moves && found.iter().zip(&without).all(unchanged) {
             return Err(Error::DoesNothing { dir: dir.to_owned() });
         }
         Ok(())
@@ -167,15 +190,10 @@ impl Trained {
     /// # Errors
     /// When the base encoder can't be read or a file can't be written.
     pub fn save(&self, dir: &Path, naming: Naming) -> Result<AdapterFacts, Error> {
-        let packed = Packed::load(&self.base.dir.join("model.safetensors"), &self.config)?;
-        let engine = Engine {
-            packed: packed.merged(Lora { layout: &self.layout, numbers: &self.numbers, noise: None }),
-            tokenizer: Tokenizer::load(&self.base.dir.join("tokenizer.json"))?,
-            layout: self.layout.clone(),
-            numbers: self.numbers.clone(),
-            wide: self.wide.as_ref().map(Wide::rounded),
-            fusion: self.fusion,
-        };
-        self.write(dir, naming, engine.probe(&self.probes)?)
+        let packed = base_weights(&self.base, Quantization::of(self.options.method))?;
+        let learned = Learned { layout: &self.layout, numbers: &self.numbers, noise: None };
+        let wide = self.wide.as_ref().map(Wide::rounded);
+        let engine = Engine::new(&self.base, &packed, learned, wide, &self.fusion)?;
+        self.write(dir, naming, engine.probe(&self.probes)?, &packed)
     }
 }

@@ -10,7 +10,7 @@ use super::{
     BaseEncoder, Error,
     bert::Config,
     kernel::{Into, Mat, product},
-    packed::Packed,
+    packed::{Learned, Packed},
     tokens::Tokenizer,
     worker::Worker,
 };
@@ -97,20 +97,20 @@ impl Engine {
 
     fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, Error> {
         let sequences = self.tokenizer.encode(texts)?;
-        let mut vectors = pooled(&self.packed, &sequences);
+        let mut vectors = pooled(&self.packed, None, &sequences);
         vectors.iter_mut().for_each(|vector| unit(vector));
         Ok(vectors)
     }
 }
 
 /// The mean-pooled vector of each sequence, in order, computed on all cores.
-pub(super) fn pooled(packed: &Packed, sequences: &[Vec<u32>]) -> Vec<Vec<f32>> {
+pub(super) fn pooled(packed: &Packed, learned: Option<Learned<'_>>, sequences: &[Vec<u32>]) -> Vec<Vec<f32>> {
     let hidden = packed.config().hidden_size;
     let computed: Vec<(Vec<usize>, Vec<f32>)> = by_length(sequences, BATCH)
         .into_par_iter()
         .map(|batch| {
             let of_batch: Vec<&[u32]> = batch.iter().map(|&at| sequences[at].as_slice()).collect();
-            let pooled = packed.pooled(&of_batch, None);
+            let pooled = packed.pooled(&of_batch, learned);
             (batch, pooled)
         })
         .collect();

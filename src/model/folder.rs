@@ -1,13 +1,14 @@
 //! An adapter's folder, in the layout of Python's PEFT, and what stands beside it.
 //!
-//! `adapter_config.json` and `adapter_model.safetensors` are what PEFT reads. `txcat.safetensors`
-//! holds what it can't express (head over mean pooling, wide part, known keys, lexicon), and
-//! `txcat.json` the facts: base model, taxonomy, calibration, the SHA-256 of every other file, and
-//! probes with the answers they must give.
+//! `adapter_config.json` and `adapter_model.safetensors` are what PEFT reads; after full fine-tuning
+//! `encoder_gains.safetensors` stands in their place, and with a frozen encoder nothing does.
+//! `txcat.safetensors` holds what PEFT can't express (head over mean pooling, wide part, known keys,
+//! lexicon), and `txcat.json` the facts: base model, taxonomy, calibration, the SHA-256 of every other
+//! file, and probes with the answers they must give.
 
 use std::{borrow::Cow, collections::BTreeMap, fs, path::Path};
 
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -15,18 +16,23 @@ use crate::domain::{Acceptance, Enrichment};
 
 use super::{
     Error,
-    bert::Config,
     calibrate::Fusion,
     input::AdapterInput,
     lora::{Layout, LoraOptions, TARGETS},
+    method::Method,
+    packed::Packed,
     sha256_of,
-    train::{DevMetrics, TrainOptions, Trained},
+    tensors::{Blob, Tensors, blob, floats, malformed, read, write_tensors},
+    train::{DevMetrics, Origin, TrainOptions, Trained},
+    whole::WORDS,
     wide::{BUCKETS, Lexicon, Memory, Rounded, Wide},
 };
 
 const FACTS: &str = "txcat.json";
 const PEFT_CONFIG: &str = "adapter_config.json";
 const PEFT_MODEL: &str = "adapter_model.safetensors";
+/// What every weight gained in full fine-tuning, under its name in the checkpoint.
+const GAINS: &str = "encoder_gains.safetensors";
 const OTHER: &str = "txcat.safetensors";
 const CARD: &str = "README.md";
 const FORMAT: u32 = 2;
@@ -54,8 +60,14 @@ pub struct AdapterFacts {
     pub acceptance: Acceptance,
     /// How it was trained.
     pub training: TrainOptions,
+    /// Who trained it.
+    #[serde(default)]
+    pub origin: Origin,
     /// The pass whose numbers were kept.
     pub best_epoch: usize,
+    /// Numbers that were trained, the wide part's not among them; 0 where the folder doesn't say.
+    #[serde(default)]
+    pub trained: usize,
     /// Labelled rows, terms and unlabelled texts learned from.
     pub counts: [usize; 3],
     /// Measured on dev.
@@ -83,6 +95,24 @@ pub struct Base {
     pub name: String,
     /// SHA-256 of its `model.safetensors`.
     pub sha256: String,
+    /// How its linear layers' weights are kept. Without this an adapter would be a difference to other
+    /// weights than those it was trained on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantization: Option<Quantization>,
+}
+
+/// How weights are kept in fewer bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Quantization {
+    /// 4-bit NormalFloat in blocks of 64, scales in 8 bits by 256, as bitsandbytes' double quantization.
+    #[serde(rename = "nf4, blocks of 64, scales in 8 bits by 256")]
+    Nf4,
+}
+
+impl Quantization {
+    pub(super) fn of(method: Method) -> Option<Self> {
+        method.quantizes().then_some(Self::Nf4)
+    }
 }
 
 /// An input and what must come out.
@@ -135,42 +165,15 @@ impl AdapterFacts {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    fs::read(path).map_err(|source| Error::File { action: "read", path: path.to_owned(), source })
-}
-
-struct Blob {
-    dtype: Dtype,
-    shape: Vec<usize>,
-    bytes: Vec<u8>,
-}
-
-fn blob<const N: usize, T: Copy>(dtype: Dtype, shape: &[usize], values: &[T], bytes: impl Fn(T) -> [u8; N]) -> Blob {
-    Blob { dtype, shape: shape.to_vec(), bytes: values.iter().flat_map(|value| bytes(*value)).collect() }
-}
-
-fn floats(shape: &[usize], values: &[f32]) -> Blob {
-    blob(Dtype::F32, shape, values, f32::to_le_bytes)
-}
-
-fn write_tensors(path: &Path, blobs: &BTreeMap<String, Blob>) -> Result<(), Error> {
-    let malformed = |source: safetensors::SafeTensorError| Error::Malformed {
-        path: path.to_owned(),
-        what: "set of tensors",
-        source: source.into(),
-    };
-    let views = blobs
-        .iter()
-        .map(|(name, blob)| Ok((name.as_str(), TensorView::new(blob.dtype, blob.shape.clone(), &blob.bytes)?)))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(malformed)?;
-    let metadata = std::collections::HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::serialize_to_file(views, Some(metadata), path).map_err(malformed)
-}
-
 impl Trained {
-    /// Writes the folder: whole, or not at all.
-    pub(super) fn write(&self, dir: &Path, naming: Naming, probes: Vec<Probe>) -> Result<AdapterFacts, Error> {
+    /// Writes the folder: whole, or not at all. `base` is what the numbers are a difference to.
+    pub(super) fn write(
+        &self,
+        dir: &Path,
+        naming: Naming,
+        probes: Vec<Probe>,
+        base: &Packed,
+    ) -> Result<AdapterFacts, Error> {
         let failed = |action| move |source| Error::File { action, path: dir.to_owned(), source };
         let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(parent).map_err(failed("create"))?;
@@ -178,26 +181,38 @@ impl Trained {
         let at = |name: &str| whole.path().join(name);
         let write = |name: &str, text: &str| fs::write(at(name), text).map_err(failed("write"));
 
-        write(PEFT_CONFIG, &json(&self.peft_config(), &at(PEFT_CONFIG))?)?;
-        write_tensors(&at(PEFT_MODEL), &self.peft_tensors())?;
+        match self.options.method {
+            Method::Lora | Method::Qlora => {
+                write(PEFT_CONFIG, &json(&self.peft_config(), &at(PEFT_CONFIG))?)?;
+                write_tensors(&at(PEFT_MODEL), &self.peft_tensors())?;
+            }
+            Method::Full => write_tensors(&at(GAINS), &self.gains(base))?,
+            Method::Head => {}
+        }
         write_tensors(&at(OTHER), &self.other_tensors())?;
         let mut files = BTreeMap::new();
-        for name in [PEFT_CONFIG, PEFT_MODEL, OTHER] {
-            files.insert(name.to_owned(), sha256_of(&at(name))?);
+        for name in files_of(self.options.method) {
+            files.insert((*name).to_owned(), sha256_of(&at(name))?);
         }
         let name = dir.file_name().map_or_else(|| "adapter".to_owned(), |name| name.to_string_lossy().into_owned());
         let facts = AdapterFacts {
             format: FORMAT,
             name,
             data: naming.data,
-            base: Base { name: self.base.name.clone(), sha256: self.base.sha256.clone() },
+            base: Base {
+                name: self.base.name.clone(),
+                sha256: self.base.sha256.clone(),
+                quantization: Quantization::of(self.options.method),
+            },
             taxonomy: naming.taxonomy,
             categories: naming.categories,
             enrichment: naming.enrichment,
             fusion: self.fusion,
             acceptance: self.acceptance,
             training: self.options.clone(),
+            origin: self.origin,
             best_epoch: self.best_epoch,
+            trained: self.trained(),
             counts: self.counts,
             dev: self.dev,
             sources: naming.sources,
@@ -252,6 +267,27 @@ impl Trained {
             .collect()
     }
 
+    /// Of the word embeddings only the rows that were ever touched: most words occur in no statement.
+    fn gains(&self, base: &Packed) -> BTreeMap<String, Blob> {
+        let mut blobs = BTreeMap::new();
+        let bytes = half::f16::to_le_bytes;
+        for (name, slot, gains) in
+            self.layout.whole.iter().flat_map(|whole| whole.gains(&base.tensors(), &self.numbers))
+        {
+            if name == WORDS {
+                let rows =
+                    gains.chunks_exact(slot.cols).zip(0u32..).filter(|(row, _)| row.iter().any(|x| x.to_f32() != 0.0));
+                let (rows, places): (Vec<_>, Vec<u32>) = rows.unzip();
+                blobs.insert(format!("{WORDS}.rows"), blob(Dtype::U32, &[places.len()], &places, u32::to_le_bytes));
+                blobs.insert(name, blob(Dtype::F16, &[rows.len(), slot.cols], &rows.concat(), bytes));
+            } else {
+                let shape = if slot.cols == 1 { vec![slot.rows] } else { vec![slot.rows, slot.cols] };
+                blobs.insert(name, blob(Dtype::F16, &shape, &gains, bytes));
+            }
+        }
+        blobs
+    }
+
     fn other_tensors(&self) -> BTreeMap<String, Blob> {
         let (weight, bias) = (self.layout.head_weight, self.layout.head_bias);
         let mut blobs = BTreeMap::from([
@@ -300,70 +336,33 @@ fn json(value: &impl Serialize, path: &Path) -> Result<String, Error> {
     })
 }
 
-/// The tensors of one file.
-struct Tensors<'a> {
-    path: &'a Path,
-    tensors: SafeTensors<'a>,
-}
-
-impl<'a> Tensors<'a> {
-    fn new(path: &'a Path, bytes: &'a [u8]) -> Result<Self, Error> {
-        let tensors = SafeTensors::deserialize(bytes).map_err(|source| malformed(path, source.into()))?;
-        Ok(Self { path, tensors })
+/// The files of a folder that hold numbers, in the order in which they are written.
+fn files_of(method: Method) -> &'static [&'static str] {
+    match method {
+        Method::Lora | Method::Qlora => &[PEFT_CONFIG, PEFT_MODEL, OTHER],
+        Method::Full => &[GAINS, OTHER],
+        Method::Head => &[OTHER],
     }
-
-    fn values<const N: usize, T>(&self, name: &str, dtype: Dtype, of: impl Fn([u8; N]) -> T) -> Result<Vec<T>, Error> {
-        let tensor = self.tensors.tensor(name).map_err(|source| malformed(self.path, source.into()))?;
-        if tensor.dtype() != dtype {
-            return Err(malformed(self.path, format!("{name} has another element type").into()));
-        }
-        let data: &'a [u8] = tensor.data();
-        Ok(data.as_chunks::<N>().0.iter().map(|bytes| of(*bytes)).collect())
-    }
-
-    fn floats(&self, name: &str, count: usize) -> Result<Vec<f32>, Error> {
-        self.counted(name, self.values(name, Dtype::F32, f32::from_le_bytes)?, count)
-    }
-
-    fn counted<T>(&self, name: &str, values: Vec<T>, count: usize) -> Result<Vec<T>, Error> {
-        if values.len() == count {
-            Ok(values)
-        } else {
-            Err(malformed(self.path, format!("{name} has {} values and should have {count}", values.len()).into()))
-        }
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.tensors.tensor(name).is_ok()
-    }
-}
-
-fn malformed(path: &Path, source: Box<dyn std::error::Error + Send + Sync>) -> Error {
-    Error::Malformed { path: path.to_owned(), what: "set of adapter tensors", source }
 }
 
 impl Parts {
-    /// Reads a folder and checks every hash.
-    pub(super) fn read(dir: &Path, config: &Config) -> Result<Self, Error> {
-        let facts = AdapterFacts::read(dir)?;
-        for (name, wanted) in &facts.files {
+    /// Reads the folder that `facts` were read from, as a difference to `base`, and checks every hash.
+    pub(super) fn read(dir: &Path, facts: AdapterFacts, base: &Packed) -> Result<Self, Error> {
+        for name in files_of(facts.training.method) {
             let path = dir.join(name);
+            let wanted = facts.files.get(*name).cloned().unwrap_or_default();
             let found = sha256_of(&path)?;
-            if found != *wanted {
-                return Err(Error::WrongHash { path, wanted: wanted.clone(), found });
+            if found != wanted {
+                return Err(Error::WrongHash { path, wanted, found });
             }
         }
         let classes = facts.categories.len();
-        let layout = Layout::new(config, &facts.training.lora, classes);
+        let layout = Layout::new(base.config(), facts.training.method, &facts.training.lora, classes);
         let mut numbers = vec![0.0; layout.len()];
-        let path = dir.join(PEFT_MODEL);
-        let bytes = read(&path)?;
-        let peft = Tensors::new(&path, &bytes)?;
-        for (name, pair) in layout.named_pairs() {
-            for (slot, factor) in [(pair.a, "lora_A"), (pair.b, "lora_B")] {
-                let values = peft.floats(&format!("{name}.{factor}.weight"), slot.rows * slot.cols)?;
-                slot.of_mut(&mut numbers).copy_from_slice(&values);
-            }
+        match facts.training.method {
+            Method::Lora | Method::Qlora => read_pairs(&dir.join(PEFT_MODEL), &layout, &mut numbers)?,
+            Method::Full => read_gains(&dir.join(GAINS), &layout, base, &mut numbers)?,
+            Method::Head => {}
         }
         let path = dir.join(OTHER);
         let bytes = read(&path)?;
@@ -375,6 +374,41 @@ impl Parts {
         let hash = hex::encode(Sha256::digest(read(&dir.join(FACTS))?)).chars().take(8).collect();
         Ok(Self { facts, hash, layout, numbers, wide })
     }
+}
+
+fn read_pairs(path: &Path, layout: &Layout, numbers: &mut [f32]) -> Result<(), Error> {
+    let bytes = read(path)?;
+    let peft = Tensors::new(path, &bytes)?;
+    for (name, pair) in layout.named_pairs() {
+        for (slot, factor) in [(pair.a, "lora_A"), (pair.b, "lora_B")] {
+            let values = peft.floats(&format!("{name}.{factor}.weight"), slot.rows * slot.cols)?;
+            slot.of_mut(numbers).copy_from_slice(&values);
+        }
+    }
+    Ok(())
+}
+
+fn read_gains(path: &Path, layout: &Layout, base: &Packed, numbers: &mut [f32]) -> Result<(), Error> {
+    let Some(whole) = &layout.whole else { return Ok(()) };
+    let bytes = read(path)?;
+    let file = Tensors::new(path, &bytes)?;
+    whole.fill(&base.tensors(), numbers);
+    for (name, slot) in whole.named() {
+        let gains = file.values(&name, Dtype::F16, |bytes| half::f16::from_le_bytes(bytes).to_f32())?;
+        if name == WORDS {
+            let places = file.values(&format!("{WORDS}.rows"), Dtype::U32, u32::from_le_bytes)?;
+            let gains = file.counted(&name, gains, places.len() * slot.cols)?;
+            for (place, row) in places.into_iter().zip(gains.chunks_exact(slot.cols)) {
+                let words = slot.of_mut(numbers).chunks_exact_mut(slot.cols).nth(place as usize);
+                let word = words.ok_or_else(|| malformed(path, "a word is beyond the vocabulary".into()))?;
+                super::kernel::add(word, row);
+            }
+        } else {
+            let gains = file.counted(&name, gains, slot.rows * slot.cols)?;
+            super::kernel::add(slot.of_mut(numbers), &gains);
+        }
+    }
+    Ok(())
 }
 
 fn wide(other: &Tensors<'_>, classes: usize) -> Result<Wide, Error> {

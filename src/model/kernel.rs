@@ -197,6 +197,19 @@ pub(super) fn add(xs: &mut [f32], ys: &[f32]) {
     xs.iter_mut().zip(ys).for_each(|(x, y)| *x += y);
 }
 
+/// `sums += ` each row of `rows`.
+pub(super) fn add_rows(sums: &mut [f32], rows: &[f32]) {
+    rows.chunks_exact(sums.len()).for_each(|row| add(sums, row));
+}
+
+/// `sums += ` each row of `xs` times that of `ys`, value by value.
+pub(super) fn add_products(sums: &mut [f32], xs: &[f32], ys: &[f32]) {
+    let size = sums.len();
+    for (xs, ys) in xs.chunks_exact(size).zip(ys.chunks_exact(size)) {
+        sums.iter_mut().zip(xs).zip(ys).for_each(|((sum, x), y)| *sum += x * y);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

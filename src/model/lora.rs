@@ -6,7 +6,7 @@
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::bert::Config;
+use super::{bert::Config, method::Method, whole::Whole};
 
 /// One of the linear layers of an encoder layer, by its name in the checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -104,12 +104,16 @@ pub(super) struct Slot {
 }
 
 impl Slot {
+    pub(super) fn end(self) -> usize {
+        self.start + self.rows * self.cols
+    }
+
     pub(super) fn of(self, numbers: &[f32]) -> &[f32] {
-        &numbers[self.start..self.start + self.rows * self.cols]
+        &numbers[self.start..self.end()]
     }
 
     pub(super) fn of_mut(self, numbers: &mut [f32]) -> &mut [f32] {
-        &mut numbers[self.start..self.start + self.rows * self.cols]
+        &mut numbers[self.start..self.end()]
     }
 }
 
@@ -120,9 +124,11 @@ pub(super) struct Pair {
     pub(super) b: Slot,
 }
 
-/// Which tensor is where: every pair by layer and target, then the head.
+/// Which tensor is where: the encoder's own, where they train, then every pair by layer and target,
+/// then the head.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Layout {
+    pub(super) whole: Option<Whole>,
     pairs: Vec<[Option<Pair>; TARGETS.len()]>,
     pub(super) head_weight: Slot,
     pub(super) head_bias: Slot,
@@ -131,24 +137,25 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub(super) fn new(config: &Config, options: &LoraOptions, classes: usize) -> Self {
+    pub(super) fn new(config: &Config, method: Method, options: &LoraOptions, classes: usize) -> Self {
         let mut end = 0;
         let mut slot = |rows, cols| {
             let slot = Slot { start: end, rows, cols };
             end += rows * cols;
             slot
         };
+        let whole = (method == Method::Full).then(|| Whole::new(config, &mut slot));
         let mut pairs = Vec::new();
         for _ in 0..config.num_hidden_layers {
             pairs.push(TARGETS.map(|target| {
                 let (inputs, outputs) = target.sizes(config);
-                let wanted = options.targets.contains(&target) && options.rank > 0;
+                let wanted = method.has_pairs() && options.targets.contains(&target) && options.rank > 0;
                 wanted.then(|| Pair { a: slot(options.rank, inputs), b: slot(outputs, options.rank) })
             }));
         }
         let scale = options.alpha / options.rank.max(1) as f32;
         let (head_weight, head_bias) = (slot(classes, config.hidden_size), slot(classes, 1));
-        Self { pairs, head_weight, head_bias, scale, dropout: options.dropout }
+        Self { whole, pairs, head_weight, head_bias, scale, dropout: options.dropout }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -161,6 +168,15 @@ impl Layout {
 
     pub(super) fn classes(&self) -> usize {
         self.head_bias.rows
+    }
+
+    /// The head's numbers without any other, and where they lie then.
+    pub(super) fn head_alone(&self, numbers: &[f32]) -> (Self, Vec<f32>) {
+        let from = self.head_weight.start;
+        let moved = |slot: Slot| Slot { start: slot.start - from, ..slot };
+        let (head_weight, head_bias) = (moved(self.head_weight), moved(self.head_bias));
+        let alone = Self { whole: None, pairs: Vec::new(), head_weight, head_bias, ..*self };
+        (alone, numbers[from..].to_vec())
     }
 
     /// Every pair with its name under PEFT, without `.lora_A.weight` and `.lora_B.weight`.

@@ -12,16 +12,21 @@ mod bert;
 mod calibrate;
 mod card;
 pub mod encoder;
+mod fit;
 pub mod folder;
 pub mod input;
 mod kernel;
 pub mod lora;
+pub mod method;
+mod nf4;
 pub mod optim;
 mod packed;
 #[cfg(test)]
 mod reference;
+mod tensors;
 mod tokens;
 pub mod train;
+mod whole;
 pub mod wide;
 mod worker;
 
@@ -31,6 +36,7 @@ pub use calibrate::Fusion;
 pub use encoder::Encoder;
 pub use folder::{AdapterFacts, Naming};
 pub use input::{AdapterInput, Labelled, Payment};
+pub use method::Method;
 
 /// What can go wrong with models and adapters.
 #[derive(Debug, thiserror::Error)]

@@ -1,5 +1,6 @@
 //! AdamW over one vector of numbers, with warm-up, decay and clipping.
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// How the learning rate falls after the warm-up.
@@ -44,30 +45,49 @@ pub(super) struct AdamW {
 
 const BETA: (f32, f32) = (0.9, 0.999);
 const EPSILON: f32 = 1e-8;
+/// Numbers that one core steps at a time.
+const CHUNK: usize = 1 << 16;
 
 impl AdamW {
     pub(super) fn new(size: usize) -> Self {
         Self { first: vec![0.0; size], second: vec![0.0; size], steps: 0 }
     }
 
-    /// One step; numbers below `border` go at the first rate, the rest at the second.
-    pub(super) fn step(
-        &mut self,
-        numbers: &mut [f32],
-        gradients: &[f32],
-        (border, rates): (usize, [f32; 2]),
-        weight_decay: f32,
-    ) {
+    /// One step, on all cores: every number goes its way alone.
+    pub(super) fn step(&mut self, numbers: &mut [f32], gradients: &[f32], pace: Pace) {
         self.steps += 1;
         let (first_share, second_share) = (1.0 - BETA.0.powi(self.steps), 1.0 - BETA.1.powi(self.steps));
-        let moments = self.first.iter_mut().zip(&mut self.second);
-        for (at, ((number, gradient), (first, second))) in numbers.iter_mut().zip(gradients).zip(moments).enumerate() {
-            let rate = rates[usize::from(at >= border)];
-            *first = BETA.0 * *first + (1.0 - BETA.0) * gradient;
-            *second = BETA.1 * *second + (1.0 - BETA.1) * gradient * gradient;
-            let step = (*first / first_share) / ((*second / second_share).sqrt() + EPSILON);
-            *number -= rate * (step + weight_decay * *number);
-        }
+        let moments = self.first.par_chunks_mut(CHUNK).zip(self.second.par_chunks_mut(CHUNK));
+        let chunks = numbers.par_chunks_mut(CHUNK).zip(gradients.par_chunks(CHUNK)).zip(moments);
+        chunks.enumerate().for_each(|(chunk, ((numbers, gradients), (first, second)))| {
+            let moments = first.iter_mut().zip(second);
+            for (at, ((number, gradient), (first, second))) in
+                numbers.iter_mut().zip(gradients).zip(moments).enumerate()
+            {
+                let (rate, decay) = pace.of(chunk * CHUNK + at);
+                *first = BETA.0 * *first + (1.0 - BETA.0) * gradient;
+                *second = BETA.1 * *second + (1.0 - BETA.1) * gradient * gradient;
+                let step = (*first / first_share) / ((*second / second_share).sqrt() + EPSILON);
+                *number -= rate * (step + decay * *number);
+            }
+        });
+    }
+}
+
+/// How fast numbers go, and which of them decay.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    /// Numbers below this go at the first rate, the rest at the second.
+    pub(super) border: usize,
+    pub(super) rates: [f32; 2],
+    /// Numbers below this don't decay.
+    pub(super) undecayed: usize,
+    pub(super) weight_decay: f32,
+}
+
+impl Pace {
+    fn of(&self, at: usize) -> (f32, f32) {
+        (self.rates[usize::from(at >= self.border)], if at < self.undecayed { 0.0 } else { self.weight_decay })
     }
 }
 
@@ -93,10 +113,19 @@ mod tests {
     #[test]
     fn adamw_walks_down_a_slope() {
         let (mut numbers, mut adamw) = ([2.0f32, -3.0], AdamW::new(2));
+        let pace = Pace { border: 1, rates: [0.05, 0.05], undecayed: 0, weight_decay: 0.0 };
         for _ in 0..400 {
             let gradients = numbers.map(|number| 2.0 * number);
-            adamw.step(&mut numbers, &gradients, (1, [0.05, 0.05]), 0.0);
+            adamw.step(&mut numbers, &gradients, pace);
         }
         assert!(numbers.iter().all(|number| number.abs() < 0.05), "{numbers:?}");
+    }
+
+    #[test]
+    fn only_numbers_above_a_border_decay() {
+        let (mut numbers, mut adamw) = ([1.0f32, 1.0, 1.0], AdamW::new(3));
+        let pace = Pace { border: 2, rates: [0.1, 0.2], undecayed: 1, weight_decay: 0.5 };
+        adamw.step(&mut numbers, &[0.0; 3], pace);
+        assert_eq!(numbers, [1.0, 0.95, 0.9]);
     }
 }

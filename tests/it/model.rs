@@ -14,8 +14,9 @@ use txcat::{
     config,
     domain::{Descriptor, Enrichment},
     model::{
-        AdapterInput, AdapterModel, BaseEncoder, Encoder, Error, Labelled, Naming, Payment,
+        AdapterInput, AdapterModel, BaseEncoder, Encoder, Error, Labelled, Method, Naming, Payment,
         lora::LoraOptions,
+        method::METHODS,
         train::{Progress, TrainOptions, TrainRows, Trained, train},
     },
 };
@@ -24,7 +25,7 @@ const WORDS: [&str; 12] =
     ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "coffee", "shell", "bar", "fuel", "house", "station", "blue", "44"];
 
 /// A folder with the three files of a base encoder: BERT with 2 layers of 16.
-fn tiny_encoder() -> (TempDir, BaseEncoder) {
+pub(crate) fn tiny_encoder() -> (TempDir, BaseEncoder) {
     let dir = tempfile::tempdir().unwrap();
     let (hidden, inner, layers) = (16, 24, 2);
     let config = serde_json::json!({
@@ -79,13 +80,13 @@ fn tiny_encoder() -> (TempDir, BaseEncoder) {
     (dir, base)
 }
 
-fn row(text: &str, class: usize) -> Labelled {
+pub(crate) fn row(text: &str, class: usize) -> Labelled {
     let mut input = AdapterInput::of_descriptor(&Descriptor::parse(text).unwrap());
     input.payment = Some(Payment { amount: 4.5, credit: false, weekend: false });
     Labelled { input, class, weight: 1.0 }
 }
 
-fn rows() -> TrainRows {
+pub(crate) fn rows() -> TrainRows {
     let rows: Vec<Labelled> = ["coffee bar", "blue coffee", "coffee house", "shell station", "fuel 44", "shell fuel"]
         .into_iter()
         .cycle()
@@ -98,7 +99,7 @@ fn rows() -> TrainRows {
     TrainRows { rows, terms: vec![row("fuel", 1)], dev, texts }
 }
 
-fn options() -> TrainOptions {
+pub(crate) fn options() -> TrainOptions {
     TrainOptions {
         lora: LoraOptions { rank: 2, alpha: 4.0, dropout: 0.1, ..LoraOptions::default() },
         epochs: 6,
@@ -110,11 +111,11 @@ fn options() -> TrainOptions {
     }
 }
 
-fn trained(base: &BaseEncoder, options: &TrainOptions) -> Trained {
+pub(crate) fn trained(base: &BaseEncoder, options: &TrainOptions) -> Trained {
     train(base, &rows(), 2, options, &mut |_| {}, &AtomicBool::new(false)).unwrap()
 }
 
-fn naming() -> Naming {
+pub(crate) fn naming() -> Naming {
     Naming {
         data: "generated rows".to_owned(),
         taxonomy: "test@00000000".to_owned(),
@@ -132,7 +133,7 @@ async fn an_adapter_is_trained_saved_loaded_and_answers() {
     let mut losses = Vec::new();
     let mut watch = |step| match step {
         Progress::Rows { loss, .. } => losses.push(loss),
-        Progress::Epoch { .. } | Progress::Wide | Progress::Calibrating => {}
+        Progress::Started | Progress::Epoch { .. } | Progress::Wide | Progress::Calibrating => {}
     };
     let trained = train(&base, &rows(), 2, &options(), &mut watch, &AtomicBool::new(false)).unwrap();
     assert!(losses[losses.len() - 1] < losses[0] * 0.9, "{losses:?}");
@@ -155,6 +156,74 @@ async fn an_adapter_is_trained_saved_loaded_and_answers() {
         (one_by_one[0].probabilities[0] - answers[2].probabilities[0]).abs() < 1e-5,
         "an answer depends on its batch"
     );
+}
+
+fn by(method: Method) -> TrainOptions {
+    TrainOptions { method, ..options() }
+}
+
+#[tokio::test]
+async fn every_method_is_trained_saved_loaded_and_answers() {
+    let (_keep, base) = tiny_encoder();
+    let out = tempfile::tempdir().unwrap();
+    let inputs = ["shell 44", "coffee house", "blue bar coffee"].map(|text| row(text, 0).input);
+    for (method, files, trained_numbers) in [
+        (Method::Head, vec!["txcat.safetensors"], 2 * 16 + 2),
+        (Method::Lora, vec!["adapter_config.json", "adapter_model.safetensors", "txcat.safetensors"], 866),
+        (Method::Qlora, vec!["adapter_config.json", "adapter_model.safetensors", "txcat.safetensors"], 866),
+        (Method::Full, vec!["encoder_gains.safetensors", "txcat.safetensors"], 5714),
+    ] {
+        let dir = out.path().join(method.name());
+        let facts = trained(&base, &by(method)).save(&dir, naming()).unwrap();
+        assert_eq!(facts.files.keys().collect::<Vec<_>>(), files, "{method}");
+        assert_eq!(facts.trained, trained_numbers, "{method}");
+        assert_eq!(facts.base.quantization.is_some(), method == Method::Qlora);
+        assert!(facts.dev.encoder_accuracy > 0.5, "{method}: {:?}", facts.dev);
+        let adapter = AdapterModel::load(&dir, &base).unwrap();
+        let answers = adapter.classify(inputs.to_vec()).await.unwrap();
+        let best = |probabilities: &[f32]| usize::from(probabilities[1] > probabilities[0]);
+        let found: Vec<_> = answers.iter().map(|answer| best(&answer.encoder_probabilities)).collect();
+        assert_eq!(found, [1, 0, 0], "{method}");
+    }
+}
+
+#[test]
+fn every_method_gives_the_same_adapter_from_the_same_seed() {
+    let (_keep, base) = tiny_encoder();
+    let out = tempfile::tempdir().unwrap();
+    for method in METHODS {
+        let saved = |name: &str| trained(&base, &by(method)).save(&out.path().join(name), naming()).unwrap();
+        assert_eq!(saved("first").files, saved("second").files, "{method}");
+    }
+}
+
+#[test]
+fn an_adapter_is_refused_on_weights_of_another_precision() {
+    let (_keep, base) = tiny_encoder();
+    let out = tempfile::tempdir().unwrap();
+    let dir = out.path().join("adapter");
+    trained(&base, &by(Method::Qlora)).save(&dir, naming()).unwrap();
+    edit(&dir, |facts| facts["base"]["quantization"] = serde_json::Value::Null);
+    assert!(matches!(AdapterModel::load(&dir, &base), Err(Error::Probes { .. })));
+}
+
+#[test]
+fn gains_that_were_touched_or_are_not_listed_are_refused() {
+    let (_keep, base) = tiny_encoder();
+    let out = tempfile::tempdir().unwrap();
+    let dir = out.path().join("adapter");
+    let save = || trained(&base, &by(Method::Full)).save(&dir, naming()).unwrap();
+    save();
+    let path = dir.join("encoder_gains.safetensors");
+    let mut bytes = fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&path, bytes).unwrap();
+    assert!(matches!(AdapterModel::load(&dir, &base), Err(Error::WrongHash { .. })));
+    save();
+    edit(&dir, |facts| {
+        facts["files"].as_object_mut().unwrap().remove("encoder_gains.safetensors");
+    });
+    assert!(matches!(AdapterModel::load(&dir, &base), Err(Error::WrongHash { .. })));
 }
 
 #[test]

@@ -1,0 +1,162 @@
+//! Which data set and which of its labels an adapter is trained on.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context, bail};
+use indicatif::ProgressBar;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    domain::{Descriptor, EnrichedTransaction, Enrichment, Slug, Taxonomy, Transaction, TransactionId},
+    enrich::MerchantIndex,
+    evaluate::{
+        corpus::Corpus,
+        dataset::{Dataset, Row},
+        labels::Choice,
+    },
+    model::{AdapterInput, Labelled, Naming, folder::LABELS, train::TrainRows},
+};
+
+/// Where labels come from.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Source {
+    /// The data set's folder: categories.csv, pool and dev as .csv or .csv.gz.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+
+    /// How many labels of the pool may be looked at.
+    #[arg(long, value_name = "N", default_value_t = 12_000)]
+    pub label_budget: usize,
+
+    /// Look at the labels of these rows instead: one id a line, at most --label-budget.
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+
+    /// A lexicon (CSV: term, category, weight): terms that hint at a category, as weak rows and as features.
+    #[arg(long, value_name = "FILE")]
+    pub lexicon: Option<PathBuf>,
+
+    /// Let the encoder read the descriptor, amount and direction only.
+    #[arg(long)]
+    pub plain_text: bool,
+
+    /// Seeds everything random, the choice of labels included.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// Rows to train on, and what is to be said about them.
+pub(in crate::cli) struct Prepared {
+    pub(in crate::cli) rows: TrainRows,
+    pub(in crate::cli) naming: Naming,
+}
+
+impl Source {
+    /// Reads pool and dev, and buys the labels. Unlabelled texts serve the wide part alone.
+    ///
+    /// # Errors
+    /// When the data set or a named file can't be read.
+    pub(in crate::cli) fn prepare(&self, wide: bool) -> anyhow::Result<Prepared> {
+        let dataset = Dataset::open(&self.data)?;
+        let taxonomy = Arc::clone(dataset.taxonomy());
+        let bar = ProgressBar::new_spinner().with_message("reading");
+        let corpus = Corpus::read(&dataset, self.choice()?, || bar.inc(1))?;
+        let mut seen = HashSet::new();
+        let mut texts = Vec::new();
+        let pool = wide.then(|| dataset.file("pool")).transpose()?;
+        for transaction in pool.map(|pool| dataset.transactions(pool)).transpose()?.into_iter().flatten() {
+            let descriptor = transaction?.descriptor;
+            if seen.insert(descriptor.raw().to_lowercase()) {
+                texts.push(AdapterInput::of_descriptor(&descriptor));
+            }
+        }
+        let dev: Vec<Row> = dataset.rows(dataset.file("dev")?)?.collect::<Result<_, _>>()?;
+        let terms = self.lexicon.as_deref().map(|path| lexicon(path, &taxonomy)).transpose()?.unwrap_or_default();
+        bar.finish_and_clear();
+
+        // The merchants that serving and evaluation start from.
+        let merchants = MerchantIndex::shipped();
+        let enrich =
+            |row: &Transaction| -> EnrichedTransaction { corpus.timelines.enriched(row, |row| merchants.of(row)) };
+        let labelled = |row: &Row, weight: f32| Labelled {
+            input: AdapterInput::of(&enrich(&row.transaction), self.enrichment()),
+            class: taxonomy.index_of(&row.category).unwrap_or_default(),
+            weight,
+        };
+        let weight = |row: &Row| corpus.labels.weights.get(&row.transaction.id).copied().unwrap_or(1.0);
+        let rows = TrainRows {
+            rows: corpus.rows.iter().map(|row| labelled(row, weight(row))).collect(),
+            terms,
+            dev: dev.iter().map(|row| labelled(row, 1.0)).collect(),
+            texts,
+        };
+        let mut sources = BTreeMap::from([(LABELS.to_owned(), corpus.labels.digest())]);
+        for name in ["pool", "dev"] {
+            sources.insert(format!("{name} of the data set"), hex::encode(dataset.file(name)?.sha256()?));
+        }
+        if let Some(path) = &self.lexicon {
+            let bytes = fs::read(path).with_context(|| format!("can't read {}", path.display()))?;
+            sources.insert("lexicon".to_owned(), hex::encode(Sha256::digest(bytes)));
+        }
+        let folder = self.data.canonicalize().unwrap_or_else(|_| self.data.clone());
+        let naming = Naming {
+            data: format!(
+                "{} labels of the data set `{}`",
+                rows.rows.len(),
+                folder.file_name().unwrap_or_default().to_string_lossy()
+            ),
+            taxonomy: taxonomy.version().to_owned(),
+            enrichment: self.enrichment(),
+            categories: taxonomy.assignable().iter().map(|category| category.slug.to_string()).collect(),
+            sources,
+        };
+        Ok(Prepared { rows, naming })
+    }
+
+    fn choice(&self) -> anyhow::Result<Choice> {
+        let Some(path) = &self.labels else {
+            return Ok(Choice::Budget { budget: self.label_budget, seed: self.seed });
+        };
+        let text = fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
+        let ids = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let ids: HashSet<TransactionId> = ids.map(str::parse).collect::<Result<_, _>>()?;
+        if ids.len() > self.label_budget {
+            bail!("{} names {} rows, and the budget is {}", path.display(), ids.len(), self.label_budget);
+        }
+        Ok(Choice::Listed(ids))
+    }
+
+    fn enrichment(&self) -> Enrichment {
+        if self.plain_text { Enrichment::None } else { Enrichment::Full }
+    }
+}
+
+#[derive(Deserialize)]
+struct Term {
+    term: String,
+    category: Slug,
+    weight: f32,
+}
+
+/// Reads a lexicon; terms of categories that the taxonomy doesn't have are passed over.
+fn lexicon(path: &Path, taxonomy: &Taxonomy) -> anyhow::Result<Vec<Labelled>> {
+    let mut text = String::new();
+    fs::File::open(path)
+        .and_then(|mut file| file.read_to_string(&mut text))
+        .with_context(|| format!("can't read {}", path.display()))?;
+    let mut terms = Vec::new();
+    for term in csv::Reader::from_reader(text.as_bytes()).deserialize() {
+        let Term { term, category, weight } = term.with_context(|| path.display().to_string())?;
+        if let (Some(class), Ok(descriptor)) = (taxonomy.index_of(&category), Descriptor::parse(&term)) {
+            terms.push(Labelled { input: AdapterInput::of_descriptor(&descriptor), class, weight });
+        }
+    }
+    Ok(terms)
+}

@@ -1,0 +1,174 @@
+//! One linear layer: its weights as they came or in NF4, with a low-rank difference beside them or
+//! trained themselves.
+
+use std::borrow::Cow;
+
+use super::{
+    super::{
+        kernel::{self, Into, Mat, product},
+        lora::{Pair, TARGETS, Target},
+        nf4::Nf4,
+    },
+    Learned, trained,
+};
+
+/// A weight matrix, row after row.
+#[derive(Clone)]
+pub(super) enum Weight {
+    Plain(Vec<f32>),
+    Nf4(Nf4),
+}
+
+impl Weight {
+    /// Its numbers; those of NF4 are made anew each time, which is what keeps it small.
+    pub(super) fn numbers(&self) -> Cow<'_, [f32]> {
+        match self {
+            Self::Plain(numbers) => Cow::Borrowed(numbers),
+            Self::Nf4(quantized) => Cow::Owned(quantized.dequantize()),
+        }
+    }
+
+    /// Changes the numbers, which are NF4 no longer.
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut [f32])) {
+        let mut numbers = match self {
+            Self::Plain(numbers) => std::mem::take(numbers),
+            Self::Nf4(quantized) => quantized.dequantize(),
+        };
+        change(&mut numbers);
+        *self = Self::Plain(numbers);
+    }
+
+    pub(super) fn quantize(&mut self) {
+        *self = Self::Nf4(Nf4::quantize(&self.numbers()));
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct Linear {
+    /// `[outputs, inputs]`
+    pub(super) weight: Weight,
+    pub(super) bias: Vec<f32>,
+    pub(super) inputs: usize,
+    pub(super) outputs: usize,
+}
+
+/// Which linear layer of the encoder.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) layer: usize,
+    pub(super) target: Target,
+}
+
+/// What a forward keeps for its backward.
+#[derive(Default)]
+pub(super) struct LinearTape {
+    /// The input of the difference, where dropout made it another than the layer's input.
+    dropped: Option<Vec<f32>>,
+    /// Scale times the input through `a`: `[tokens, rank]`.
+    reduced: Vec<f32>,
+    seed: u64,
+}
+
+impl Linear {
+    fn in_use<'a>(&'a self, learned: Option<Learned<'a>>, place: Place) -> (Cow<'a, [f32]>, &'a [f32]) {
+        match trained(learned, |whole| whole.layers[place.layer].linears[place.target as usize]) {
+            Some((weight, bias)) => (Cow::Borrowed(weight), bias),
+            None => (self.weight.numbers(), &self.bias),
+        }
+    }
+
+    pub(super) fn forward(
+        &self,
+        xs: &[f32],
+        learned: Option<Learned<'_>>,
+        place: Place,
+        tape: &mut LinearTape,
+    ) -> Vec<f32> {
+        let tokens = xs.len() / self.inputs;
+        let (weight, bias) = self.in_use(learned, place);
+        let mut out = Vec::with_capacity(tokens * self.outputs);
+        for _ in 0..tokens {
+            out.extend_from_slice(bias);
+        }
+        let weight = Mat::new(&weight, self.outputs, self.inputs);
+        product(&mut out, self.outputs, Into::Sum, 1.0, Mat::new(xs, tokens, self.inputs), weight.t());
+        let pair = |learned: Learned<'_>| learned.layout.pair(place.layer, place.target);
+        let Some((lora, Pair { a, b })) = learned.and_then(|learned| Some((learned, pair(learned)?))) else {
+            return out;
+        };
+        if let Some(noise) = lora.noise.filter(|_| lora.layout.dropout > 0.0) {
+            tape.seed =
+                noise.wrapping_mul(64).wrapping_add((place.layer * TARGETS.len() + place.target as usize) as u64);
+            let mut dropped = xs.to_vec();
+            drop_out(&mut dropped, lora.layout.dropout, tape.seed);
+            tape.dropped = Some(dropped);
+        }
+        let source = Mat::new(tape.dropped.as_deref().unwrap_or(xs), tokens, self.inputs);
+        tape.reduced.resize(tokens * a.rows, 0.0);
+        let factor = Mat::new(a.of(lora.numbers), a.rows, a.cols);
+        product(&mut tape.reduced, a.rows, Into::Empty, lora.layout.scale, source, factor.t());
+        let factor = Mat::new(b.of(lora.numbers), b.rows, b.cols);
+        product(&mut out, self.outputs, Into::Sum, 1.0, Mat::new(&tape.reduced, tokens, a.rows), factor.t());
+        out
+    }
+
+    /// Adds the gradient of `xs` to `into` (which it makes, where that is empty) and those of what
+    /// trains here to `sums`.
+    pub(super) fn backward(
+        &self,
+        (grads, xs): (&[f32], &[f32]),
+        learned: Learned<'_>,
+        place: Place,
+        tape: &LinearTape,
+        into: &mut Vec<f32>,
+        sums: &mut [f32],
+    ) {
+        let tokens = grads.len() / self.outputs;
+        let of_grads = Mat::new(grads, tokens, self.outputs);
+        let how = if into.is_empty() { Into::Empty } else { Into::Sum };
+        into.resize(tokens * self.inputs, 0.0);
+        let (weight, _) = self.in_use(Some(learned), place);
+        product(into, self.inputs, how, 1.0, of_grads, Mat::new(&weight, self.outputs, self.inputs));
+        if let Some(whole) = &learned.layout.whole {
+            let slots = whole.layers[place.layer].linears[place.target as usize];
+            let of_xs = Mat::new(xs, tokens, self.inputs);
+            product(slots.weight.of_mut(sums), self.inputs, Into::Sum, 1.0, of_grads.t(), of_xs);
+            kernel::add_rows(slots.bias.of_mut(sums), grads);
+        }
+        let Some(Pair { a, b }) = learned.layout.pair(place.layer, place.target) else { return };
+        let rank = a.rows;
+        product(b.of_mut(sums), rank, Into::Sum, 1.0, of_grads.t(), Mat::new(&tape.reduced, tokens, rank));
+        let mut reduced = vec![0.0; tokens * rank];
+        let factor = Mat::new(b.of(learned.numbers), b.rows, b.cols);
+        product(&mut reduced, rank, Into::Empty, learned.layout.scale, of_grads, factor);
+        let reduced = Mat::new(&reduced, tokens, rank);
+        let source = Mat::new(tape.dropped.as_deref().unwrap_or(xs), tokens, self.inputs);
+        product(a.of_mut(sums), a.cols, Into::Sum, 1.0, reduced.t(), source);
+        let factor = Mat::new(a.of(learned.numbers), a.rows, a.cols);
+        if tape.dropped.is_none() {
+            product(into, self.inputs, Into::Sum, 1.0, reduced, factor);
+        } else {
+            let mut through = vec![0.0; tokens * self.inputs];
+            product(&mut through, self.inputs, Into::Empty, 1.0, reduced, factor);
+            drop_out(&mut through, learned.layout.dropout, tape.seed);
+            kernel::add(into, &through);
+        }
+    }
+}
+
+/// Sets a share of the values to zero and scales the others up; the same seed picks the same values.
+/// A counter through the mixer of `splitmix64`: a stream cipher's quality would cost more than the matrix products.
+fn drop_out(xs: &mut [f32], share: f32, seed: u64) {
+    let below = (share * 65_536.0) as u64;
+    let keep = 1.0 / (1.0 - share);
+    let mut counter = seed.wrapping_mul(0xd134_2543_de82_ef95);
+    for four in xs.chunks_mut(4) {
+        counter = counter.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = (counter ^ (counter >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bits ^= bits >> 31;
+        for (x, shift) in four.iter_mut().zip([0, 16, 32, 48]) {
+            *x = if (bits >> shift) & 0xffff < below { 0.0 } else { *x * keep };
+        }
+    }
+}
