@@ -1,5 +1,6 @@
 //! `txcat train`: an adapter and its side parts, from a data set's bought labels.
 
+pub mod compare;
 mod memory;
 mod source;
 mod watch;
@@ -30,17 +31,28 @@ use crate::model::{
     wide::WideOptions,
 };
 
-/// Trains an adapter on a data set's bought labels. Opens its pool and dev, and no test file.
+/// Trains an adapter on a data set's bought labels, or compares the ways to. Opens its pool and dev, and no test file.
 ///
 /// Ctrl-C ends the training early: the best adapter so far is calibrated and saved.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Options {
+    /// Compare instead.
+    #[command(subcommand)]
+    pub action: Option<Action>,
     /// Which labels. Beside the training, not in it: clap can't tell whether nested options are there.
     #[command(flatten)]
     pub source: Option<Source>,
     /// One training.
     #[command(flatten)]
     pub training: Option<Training>,
+}
+
+/// What else to do.
+#[derive(Debug, clap::Subcommand)]
+pub enum Action {
+    /// Train by every method on the same rows, and print what each costs and reaches.
+    Compare(compare::Options),
 }
 
 /// One training.
@@ -146,6 +158,7 @@ pub struct Outcome {
 /// When the data set can't be read, the encoder can't be had, or the folder can't be written.
 pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
     match options {
+        Options { action: Some(Action::Compare(compare)), .. } => compare::run(&compare, settings).await,
         Options { source: Some(source), training: Some(training), .. } => training.run(source, settings).await,
         Options { .. } => bail!("--data and --out are missing"),
     }
@@ -277,4 +290,35 @@ pub(super) fn tell_dev(facts: &AdapterFacts) {
 fn bytes_in(dir: &Path) -> anyhow::Result<u64> {
     let entries = fs::read_dir(dir).with_context(|| format!("can't read {}", dir.display()))?;
     entries.map(|entry| Ok(entry?.metadata()?.len())).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn parsed(words: &str) -> Result<Options, clap::Error> {
+        match Cli::try_parse_from(words.split(' '))?.command {
+            Command::Train(options) => Ok(*options),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn training_is_the_command_itself_and_comparing_a_subcommand() {
+        let Options { action: None, source: Some(source), training: Some(training) } =
+            parsed("txcat train --data d --out o --epochs 2").unwrap()
+        else {
+            panic!("no training")
+        };
+        assert_eq!((source.label_budget, training.method, training.epochs), (12_000, Method::Lora, Some(2)));
+        assert_eq!(training.train_options(7), TrainOptions { epochs: 2, seed: 7, ..TrainOptions::default() });
+        let compared = parsed("txcat train compare --data d --methods lora,full").unwrap();
+        assert!(matches!(compared.action, Some(Action::Compare(_))));
+        for wrong in ["txcat train", "txcat train --data d", "txcat train --out o --data d compare --data d"] {
+            assert!(parsed(wrong).is_err(), "{wrong}");
+        }
+    }
 }
