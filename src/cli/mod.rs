@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config;
 
+pub mod adapters;
 pub mod database;
 pub mod demo;
 pub mod demo_data;
@@ -62,7 +63,9 @@ pub enum Command {
     Serve(serve::Options),
     /// Check a set of categories, or put it into the database.
     Taxonomy(taxonomy::Options),
-    /// Train an adapter on a data set's labels.
+    /// Bring in adapters that were not trained here.
+    Adapters(Box<adapters::Options>),
+    /// Train an adapter on a data set's labels, or compare the ways to.
     Train(Box<train::Options>),
     /// Measure every stage on labelled rows.
     Eval(Box<eval::Options>),
@@ -85,6 +88,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Models(options) => models::run(options, &cli.settings).await,
         Command::Serve(options) => serve::run(options, &cli.settings).await,
         Command::Taxonomy(options) => taxonomy::run(options, &cli.settings).await,
+        Command::Adapters(options) => adapters::run(*options, &cli.settings).await,
         Command::Train(options) => train::run(*options, &cli.settings).await,
         Command::Eval(options) => eval::run(*options, &cli.settings).await,
         Command::Import(options) => import::run(*options, &cli.settings).await,

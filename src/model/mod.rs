@@ -21,6 +21,7 @@ pub mod method;
 mod nf4;
 pub mod optim;
 mod packed;
+pub mod peft;
 #[cfg(test)]
 mod reference;
 mod tensors;
@@ -37,6 +38,7 @@ pub use encoder::Encoder;
 pub use folder::{AdapterFacts, Naming};
 pub use input::{AdapterInput, Labelled, Payment};
 pub use method::Method;
+pub use peft::PeftAdapter;
 
 /// What can go wrong with models and adapters.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +112,15 @@ pub enum Error {
     DoesNothing {
         /// The adapter's folder.
         dir: PathBuf,
+    },
+    /// Python's adapter is not one that can be served here.
+    #[error("the PEFT adapter in {} can't be imported", dir.display())]
+    Import {
+        /// The folder.
+        dir: PathBuf,
+        /// Why not.
+        #[source]
+        refusal: peft::Refusal,
     },
     /// Tensor arithmetic failed.
     #[error("the model can't be computed")]

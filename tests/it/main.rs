@@ -14,6 +14,7 @@ mod history;
 mod house;
 mod import;
 mod model;
+mod peft;
 mod source;
 mod stages;
 mod store;
