@@ -14,6 +14,7 @@ mod card;
 pub mod encoder;
 mod fit;
 pub mod folder;
+pub mod folds;
 pub mod input;
 mod kernel;
 pub mod lora;
