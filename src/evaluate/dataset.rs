@@ -1,7 +1,7 @@
 //! A data set's folder: `categories.csv`, `pool`, `dev` and any number of `test_*`, as `.csv` or `.csv.gz`.
 //!
 //! Columns: `id, posted_on, account_id, descriptor, amount, direction, currency, category`, optionally
-//! `ledger, mcc, country, channel, counterparty`; others are passed over. Files are streamed, and a
+//! `ledger, mcc, country, channel, counterparty, labelled_by`; others are passed over. Files are streamed, and a
 //! test file is opened only by whoever asks for its rows. [`Transactions`] never looks at the category
 //! column; who reads [`Rows`] of the pool shuts the labels away until they are bought.
 
@@ -87,6 +87,18 @@ pub enum Error {
         /// Why.
         source: taxonomy::Error,
     },
+}
+
+impl Error {
+    /// Whether one row is at fault, and the rows after it can still be read.
+    #[must_use]
+    pub fn is_of_one_row(&self) -> bool {
+        match self {
+            Self::Field { .. } | Self::Category { .. } => true,
+            Self::Csv { source, .. } => !matches!(source.kind(), csv::ErrorKind::Io(_)),
+            Self::Missing { .. } | Self::Io { .. } | Self::Column { .. } | Self::Taxonomy { .. } => false,
+        }
+    }
 }
 
 /// One file of a data set. Holding it opens nothing.
@@ -234,6 +246,43 @@ impl Rows {
         }
     }
 
+    /// The columns' names as they stand in the file.
+    #[must_use]
+    pub fn header(&self) -> &csv::StringRecord {
+        &self.records.header
+    }
+
+    /// The row that was read last, parsed or refused, as it stands in the file.
+    #[must_use]
+    pub fn record(&self) -> &csv::StringRecord {
+        &self.records.record
+    }
+
+    /// The id of the row that was read last, as it stands in the file.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.records.id()
+    }
+
+    /// The line where the row that was read last begins, counted from 1.
+    #[must_use]
+    pub fn line(&self) -> u64 {
+        self.records.line()
+    }
+
+    /// Whether the file says who labelled its rows.
+    #[must_use]
+    pub fn names_annotators(&self) -> bool {
+        self.records.columns.labelled_by.is_some()
+    }
+
+    /// Who gave the row that was read last its label, where the file says so.
+    #[must_use]
+    pub fn labelled_by(&self) -> Option<&str> {
+        let who = self.records.text(self.records.columns.labelled_by?).trim();
+        (!who.is_empty()).then_some(who)
+    }
+
     fn row(&self) -> Result<Row, Error> {
         let transaction = self.records.transaction()?;
         let category: Slug = self.records.parsed("category", self.records.columns.category)?;
@@ -266,12 +315,14 @@ struct Columns {
     country: Option<usize>,
     channel: Option<usize>,
     counterparty: Option<usize>,
+    labelled_by: Option<usize>,
 }
 
 /// The file under the two iterators: one record at a time, parsed on demand.
 struct Records {
     path: PathBuf,
     reader: csv::Reader<Box<dyn Read + Send>>,
+    header: csv::StringRecord,
     record: csv::StringRecord,
     columns: Columns,
 }
@@ -287,7 +338,7 @@ impl Records {
             Box::new(BufReader::with_capacity(1 << 16, opened))
         };
         let mut reader = csv::Reader::from_reader(text);
-        let header = reader.headers().map_err(|source| Error::Csv { path: path.clone(), source })?;
+        let header = reader.headers().map_err(|source| Error::Csv { path: path.clone(), source })?.clone();
         let place = |column: &str| header.iter().position(|name| name == column);
         let needed = |column| place(column).ok_or_else(|| Error::Column { path: path.clone(), column });
         let columns = Columns {
@@ -303,8 +354,9 @@ impl Records {
             country: place("country"),
             channel: place("channel"),
             counterparty: place("counterparty"),
+            labelled_by: place("labelled_by"),
         };
-        Ok(Self { path, reader, record: csv::StringRecord::new(), columns })
+        Ok(Self { path, reader, header, record: csv::StringRecord::new(), columns })
     }
 
     fn advance(&mut self) -> Result<bool, Error> {
