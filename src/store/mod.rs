@@ -6,10 +6,12 @@
 
 mod content;
 mod corrections;
+mod datasets;
 mod eval_runs;
 mod history;
 mod ingest;
 mod keys;
+mod labelled;
 mod merchants;
 mod predictions;
 mod reviews;
@@ -26,9 +28,11 @@ use sqlx::{
 };
 
 pub use corrections::ImportedLabel;
+pub use datasets::{DatasetItem, NewDataset, NewLabelReport, StoredDataset, StoredLabelReport};
 pub use eval_runs::{Calibration, EvalItem, EvalRun, NewEvalRun};
 pub use ingest::Ingested;
 pub use keys::{NewKey, StoredKey};
+pub use labelled::{LabelledTransaction, Traffic};
 pub use predictions::Decision;
 pub use reviews::{ReviewFilter, ReviewItem};
 pub use rules::{AccountRule, RuleKey};

@@ -1,0 +1,142 @@
+//! What people said, as a labelled set; and recent traffic, to compare such a set with.
+
+use chrono::{DateTime, Utc};
+
+use super::{Error, Store, read, transactions::TransactionRow};
+use crate::domain::{DescriptorKey, Slug, Transaction};
+
+/// A transaction with the label that a person gave it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LabelledTransaction {
+    /// The row itself.
+    pub transaction: Transaction,
+    /// The label in force.
+    pub category: Slug,
+    /// Who said so.
+    pub labelled_by: String,
+}
+
+/// Transactions of a stretch of time, counted.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Traffic {
+    /// Rows by category in force, most frequent first.
+    pub categories: Vec<(Slug, u64)>,
+    /// Rows by descriptor key, most frequent first.
+    pub keys: Vec<(DescriptorKey, u64)>,
+}
+
+impl Store {
+    /// Transactions whose category in force a person gave, newest first, at most `limit`. Rows that a
+    /// later one replaced are not among them.
+    ///
+    /// # Errors
+    /// When the database fails or holds what can't be read.
+    pub async fn labelled(&self, limit: u32) -> Result<Vec<LabelledTransaction>, Error> {
+        let rows = sqlx::query!(
+            r#"select
+                transactions.id,
+                transactions.account_id,
+                transactions.posted_at,
+                transactions.amount,
+                transactions.currency,
+                transactions.direction,
+                transactions.descriptor,
+                transactions.mcc,
+                transactions.country,
+                transactions.channel,
+                transactions.counterparty,
+                transactions.status,
+                transactions.replaces,
+                in_force.category,
+                said.made_by
+            from in_force
+            join transactions on transactions.id = in_force.transaction_id
+            join lateral (
+                select
+                    corrections.made_by
+                from corrections
+                where corrections.transaction_id = in_force.transaction_id
+                and corrections.category = in_force.category
+                order by corrections.id desc
+                limit 1
+            ) as said on true
+            where in_force.decided_by in ('correction', 'import')
+            and transactions.replaced_by is null
+            order by
+                in_force.posted_at desc,
+                in_force.transaction_id desc
+            limit $1"#,
+            i64::from(limit),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter()
+            .map(|row| {
+                let transaction = Transaction::try_from(TransactionRow {
+                    id: row.id,
+                    account_id: row.account_id,
+                    posted_at: row.posted_at,
+                    amount: row.amount,
+                    currency: row.currency,
+                    direction: row.direction,
+                    descriptor: row.descriptor,
+                    mcc: row.mcc,
+                    country: row.country,
+                    channel: row.channel,
+                    counterparty: row.counterparty,
+                    status: row.status,
+                    replaces: row.replaces,
+                })?;
+                let category = read(&row.category, "in_force.category")?;
+                Ok(LabelledTransaction { transaction, category, labelled_by: row.made_by })
+            })
+            .collect()
+    }
+
+    /// Transactions posted at this time or later, by category in force and by key.
+    ///
+    /// # Errors
+    /// When the database fails or holds what can't be read.
+    pub async fn traffic(&self, since: DateTime<Utc>) -> Result<Traffic, Error> {
+        let categories = sqlx::query!(
+            r#"select
+                category,
+                count(*) as "rows!"
+            from in_force
+            where posted_at >= $1
+            group by category
+            order by
+                count(*) desc,
+                category"#,
+            since,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let keys = sqlx::query!(
+            r#"select
+                descriptor_key,
+                count(*) as "rows!"
+            from transactions
+            where replaced_by is null
+            and posted_at >= $1
+            group by descriptor_key
+            order by
+                count(*) desc,
+                descriptor_key"#,
+            since,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let rows = |rows: i64| u64::try_from(rows).map_err(|_| Error::Corrupt { what: "a count" });
+        Ok(Traffic {
+            categories: categories
+                .into_iter()
+                .map(|row| Ok((read(&row.category, "in_force.category")?, rows(row.rows)?)))
+                .collect::<Result<_, Error>>()?,
+            keys: keys
+                .into_iter()
+                .map(|row| Ok((DescriptorKey::from_stored(&row.descriptor_key), rows(row.rows)?)))
+                .collect::<Result<_, Error>>()?,
+        })
+    }
+}
