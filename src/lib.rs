@@ -16,6 +16,7 @@
 //! | [`categorize`] | the trait `Categorizer` and the engines behind the stages |
 //! | [`pipeline`] | the way of a transaction: ingest, enrich, categorize, route, record |
 //! | [`evaluate`] | data sets, metrics, eval runs |
+//! | [`curate`] | the label gate: what is wrong with a labelled set |
 //! | [`http`] | the JSON API |
 //! | [`cli`] | one file per subcommand |
 
@@ -24,6 +25,7 @@ pub mod categorize;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod curate;
 pub mod domain;
 pub mod embedded;
 pub mod enrich;

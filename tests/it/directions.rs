@@ -18,7 +18,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("categorize", &["prompt", "model"]),
     ("pipeline", &["store", "enrich", "categorize"]),
     ("evaluate", &["pipeline"]),
-    ("http", &["evaluate", "access", "clock", "embedded"]),
+    ("curate", &["evaluate"]),
+    ("http", &["curate", "access", "clock", "embedded"]),
     ("cli", &["http"]),
 ];
 
