@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::config;
 
 pub mod adapters;
+pub mod data;
 pub mod database;
 pub mod demo;
 pub mod demo_data;
@@ -51,6 +52,8 @@ pub enum Command {
     DemoData(demo_data::Options),
     /// Report how well descriptor keys hold on a file.
     Descriptors(descriptors::Options),
+    /// Check a labelled set before anything learns from it.
+    Data(data::Options),
     /// Hold the private Postgres for other programs.
     Database(database::Options),
     /// Make, list and revoke API keys.
@@ -82,6 +85,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Demo(options) => demo::run(options, &cli.settings).await,
         Command::DemoData(options) => demo_data::run(&options),
         Command::Descriptors(options) => descriptors::run(&options),
+        Command::Data(options) => data::run(options, &cli.settings).await,
         Command::Database(options) => database::run(options, &cli.settings).await,
         Command::Keys(options) => keys::run(options, &cli.settings).await,
         Command::Merchants(options) => merchants::run(options, &cli.settings).await,

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::{
+    curate::{Manifest, manifest},
     domain::{Descriptor, EnrichedTransaction, Enrichment, Slug, Taxonomy, Transaction, TransactionId},
     enrich::MerchantIndex,
     evaluate::{
@@ -50,6 +51,14 @@ pub struct Source {
     /// Seeds everything random, the choice of labels included.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+
+    /// The manifest of `txcat data check` on these labels. [default: manifest.json in the data set's folder]
+    #[arg(long, value_name = "FILE")]
+    pub manifest: Option<PathBuf>,
+
+    /// Train on labels that were not checked, or did not pass; the adapter says so, with this reason.
+    #[arg(long, value_name = "REASON", conflicts_with = "manifest")]
+    pub without_check: Option<String>,
 }
 
 /// Rows to train on, and what is to be said about them.
@@ -68,6 +77,7 @@ impl Source {
         let taxonomy = Arc::clone(dataset.taxonomy());
         let bar = ProgressBar::new_spinner().with_message("reading");
         let corpus = Corpus::read(&dataset, self.choice()?, || bar.inc(1))?;
+        let checked = self.checked(&corpus, &taxonomy)?;
         let mut seen = HashSet::new();
         let mut texts = Vec::new();
         let pool = wide.then(|| dataset.file("pool")).transpose()?;
@@ -97,7 +107,7 @@ impl Source {
             dev: dev.iter().map(|row| labelled(row, 1.0)).collect(),
             texts,
         };
-        let mut sources = BTreeMap::from([(LABELS.to_owned(), corpus.labels.digest())]);
+        let mut sources = BTreeMap::from([(LABELS.to_owned(), corpus.labels.digest()), checked]);
         for name in ["pool", "dev"] {
             sources.insert(format!("{name} of the data set"), hex::encode(dataset.file(name)?.sha256()?));
         }
@@ -131,6 +141,22 @@ impl Source {
             bail!("{} names {} rows, and the budget is {}", path.display(), ids.len(), self.label_budget);
         }
         Ok(Choice::Listed(ids))
+    }
+
+    /// What the label gate said of these rows, for the adapter's sources.
+    fn checked(&self, corpus: &Corpus, taxonomy: &Taxonomy) -> anyhow::Result<(String, String)> {
+        if let Some(reason) = &self.without_check {
+            return Ok(("labels were not checked, because".to_owned(), reason.clone()));
+        }
+        let path = self.manifest.clone().unwrap_or_else(|| self.data.join(manifest::FILE));
+        let read = || {
+            let manifest = Manifest::read(&path)?;
+            let rows = corpus.rows.iter().map(|row| (&row.transaction, row.category.as_str()));
+            manifest.allows(&manifest::rows_sha256(rows), taxonomy.version())?;
+            Ok::<_, manifest::Error>(manifest.sha256)
+        };
+        let sha256 = read().context("the labels are not known to be fit to learn from (--without-check overrides)")?;
+        Ok(("manifest of the label check".to_owned(), sha256))
     }
 
     fn enrichment(&self) -> Enrichment {
