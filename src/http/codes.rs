@@ -12,6 +12,7 @@ const REVIEW_STATUSES: &[&str] = &["accepted", "pending", "reviewed"];
 const REVIEW_REASONS: &[&str] = &["low_confidence", "not_calibrated"];
 const SCOPES: &[&str] = &["transaction", "account_merchant"];
 const READINESS: &[&str] = &["ok", "failing"];
+const CHECK_LEVELS: &[&str] = &["pass", "info", "warn", "block"];
 
 fn one_of(codes: &[&str]) -> Schema {
     ObjectBuilder::new().schema_type(Type::String).enum_values(Some(codes.iter().copied())).into()
@@ -47,6 +48,10 @@ pub(super) fn correction_scope() -> Schema {
 
 pub(super) fn readiness() -> Schema {
     one_of(READINESS)
+}
+
+pub(super) fn check_level() -> Schema {
+    one_of(CHECK_LEVELS)
 }
 
 #[cfg(test)]

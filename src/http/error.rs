@@ -27,6 +27,15 @@ pub enum Error {
     /// No transaction of that id.
     #[error("there is no transaction with this id")]
     UnknownTransaction,
+    /// No labelled set of that number.
+    #[error("there is no data set with this number")]
+    UnknownDataset,
+    /// Nothing to make a labelled set of.
+    #[error("nobody has labelled a transaction yet: correct some, or import labelled ones")]
+    NoLabels,
+    /// A label report that can't be written or read back.
+    #[error("the label report is broken")]
+    Report(#[source] serde_json::Error),
     /// Not sent as JSON.
     #[error("send the body as `content-type: application/json`")]
     NotJson,
@@ -202,6 +211,9 @@ impl Error {
             Self::UnknownRoute => Problem::new(S::NOT_FOUND, "unknown-route", "No such route", detail),
             Self::MethodNotAllowed => Problem::new(S::METHOD_NOT_ALLOWED, "method", "Method not allowed", detail),
             Self::UnknownTransaction => Problem::new(S::NOT_FOUND, "unknown-id", "No such transaction", detail),
+            Self::UnknownDataset => Problem::new(S::NOT_FOUND, "unknown-dataset", "No such data set", detail),
+            Self::NoLabels => Problem::new(S::UNPROCESSABLE_ENTITY, "no-labels", "Nothing to learn from", detail),
+            Self::Report(_) => internal(),
             Self::NotJson => Problem::new(S::UNSUPPORTED_MEDIA_TYPE, "media-type", "Not JSON", detail),
             Self::BodyTooLarge { .. } => Problem::new(S::PAYLOAD_TOO_LARGE, "too-large", "Body too large", detail),
             Self::BodyUnreadable => Problem::new(S::BAD_REQUEST, "unreadable", "Body can't be read", detail),

@@ -7,6 +7,7 @@ mod accuracy;
 mod answer;
 mod categories;
 mod codes;
+mod datasets;
 mod error;
 mod extract;
 mod frame;
@@ -41,6 +42,9 @@ fn api() -> scopes::Routes {
         .add(scope(Scope::Review), routes!(reviews::list))
         .add(scope(Scope::Read), routes!(categories::list))
         .add(scope(Scope::Read), routes!(accuracy::show))
+        .add(scope(Scope::Batch), routes!(datasets::make))
+        .add(scope(Scope::Read), routes!(datasets::list))
+        .add(scope(Scope::Read), routes!(datasets::show))
         .add(Need::Open, routes!(health::alive))
         .add(Need::Open, routes!(health::ready))
         .add_pages(&openapi::PAGES, openapi::pages)

@@ -40,6 +40,7 @@ pub(super) fn document() -> openapi::OpenApi {
             (name = "reviews", description = "The review queue, and corrections"),
             (name = "taxonomy", description = "The closed set of categories"),
             (name = "accuracy", description = "What was measured"),
+            (name = "datasets", description = "Labelled sets, and what the label gate found about them"),
             (name = "health", description = "For whoever runs it")
         )
     )]
