@@ -43,10 +43,14 @@ async fn answers_are_as_the_document_says() {
         let one = app.get(&format!("/v1/transactions/{id}")).await.with(200);
         assert_valid(&document, "get", "/v1/transactions/{id}", 200, &one);
     }
-    for path in ["/v1/transactions", "/v1/categories", "/v1/accuracy", "/healthz", "/readyz"] {
+    for path in ["/v1/transactions", "/v1/categories", "/v1/accuracy", "/v1/datasets", "/healthz", "/readyz"] {
         let body = app.get(path).await.with(200);
         assert_valid(&document, "get", path, 200, &body);
     }
+    let made = app.post("/v1/datasets", &json!({ "name": "corrections" })).await.with(201);
+    assert_valid(&document, "post", "/v1/datasets", 201, &made);
+    let set = app.get(&format!("/v1/datasets/{}", made["dataset"]["id"])).await.with(200);
+    assert_valid(&document, "get", "/v1/datasets/{id}", 200, &set);
     let problem = app.get("/v1/transactions/nobody").await.with(404);
     assert_valid(&document, "get", "/v1/transactions/{id}", 404, &problem);
     let problem = app.post("/v1/transactions", &json!({ "transactions": [] })).await.with(422);

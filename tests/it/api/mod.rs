@@ -2,6 +2,7 @@
 
 mod access;
 mod corrections;
+mod datasets;
 mod document;
 mod ingest;
 mod lists;
