@@ -2,13 +2,16 @@
 
 use std::fmt;
 
-use comfy_table::{Cell, CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
 use serde::{Deserialize, Serialize};
 
 use super::set::LabelledSet;
 
 /// Rows shown behind one check; the quarantine file has all of them.
 pub const SHOWN: usize = 50;
+
+/// Characters of the widest table.
+const WIDTH: u16 = 120;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -183,6 +186,8 @@ impl LabelReport {
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(header);
+    // Findings are sentences: they wrap, on a terminal and in a file alike.
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
     table
 }
 
@@ -203,7 +208,7 @@ pub fn checks(report: &LabelReport) -> Table {
 /// Every category on a line.
 #[must_use]
 pub fn classes(report: &LabelReport) -> Table {
-    let mut table = table(&["category", "labelled rows", "probably wrong", "estimated noise %"]);
+    let mut table = table(&["category", "labelled rows", "probably wrong", "estimated noise %, at most"]);
     for class in &report.classes {
         table.add_row([
             Cell::new(&class.category),
