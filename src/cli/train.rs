@@ -19,7 +19,7 @@ use indicatif::HumanDuration;
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::{
-    source::{Prepared, Source},
+    source::{Prepared, Source, lexicon},
     watch::Watch,
 };
 use super::{Settings, models};
@@ -278,10 +278,14 @@ pub(super) fn tell_dev(facts: &AdapterFacts) {
         ("unknown", facts.fusion.unknown, facts.acceptance.unknown),
     ] {
         let accepted = threshold.map_or_else(|| "none accepted".to_owned(), |at| format!("accepted from {at:.3} on"));
-        println!(
-            "  {keys} keys: weights of the encoder and of the wide part {:.2}, {:.2}; {accepted}",
-            weights.encoder, weights.wide
-        );
+        if dev.wide_accuracy.is_some() {
+            println!(
+                "  {keys} keys: weights of the encoder and of the wide part {:.2}, {:.2}; {accepted}",
+                weights.encoder, weights.wide
+            );
+        } else if keys == "unknown" {
+            println!("  no key is known without the wide part; {accepted}");
+        }
     }
     println!("  accepted at {:.0} % right: {:.1} % of the rows", facts.training.target * 100.0, dev.coverage * 100.0);
 }

@@ -362,11 +362,14 @@ fn train(dir: &Path, arguments: &[&str]) -> std::process::Output {
 }
 
 #[test]
-fn training_wants_a_passing_manifest_or_a_reason_that_the_adapter_keeps() {
+fn training_wants_labels_that_pass_or_a_reason_that_the_adapter_keeps() {
     let dir = folder();
-    let refused = train(dir.path(), &[]);
+    add(dir.path(), "card,2024-01-02,acct-1,CARD 4111 1111 1111 1111 COFFEE,1.00,debit,CAD,food,ann\n");
+    let list = dir.path().join("list.txt");
+    fs::write(&list, (0..59).map(|n| format!("p{n:03}\n")).collect::<String>() + "card\n").unwrap();
+    let refused = train(dir.path(), &["--labels", list.to_str().unwrap()]);
     let says = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(!refused.status.success() && says.contains("run `txcat data check`"), "{says}");
+    assert!(!refused.status.success() && says.contains("not fit to learn from") && says.contains("pii"), "{says}");
     let sources = || {
         let facts = fs::read_to_string(dir.path().join("adapter/txcat.json")).unwrap();
         serde_json::from_str::<serde_json::Value>(&facts).unwrap()["sources"].clone()

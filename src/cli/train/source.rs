@@ -14,7 +14,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    curate::{Manifest, manifest},
+    curate::{self, LabelledSet, Manifest, Which, manifest},
     domain::{Descriptor, EnrichedTransaction, Enrichment, Slug, Taxonomy, Transaction, TransactionId},
     enrich::MerchantIndex,
     evaluate::{
@@ -52,7 +52,8 @@ pub struct Source {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 
-    /// The manifest of `txcat data check` on these labels. [default: manifest.json in the data set's folder]
+    /// The manifest of `txcat data check` on these labels. [default: manifest.json in the data set's folder,
+    /// or else the labels are checked now]
     #[arg(long, value_name = "FILE")]
     pub manifest: Option<PathBuf>,
 
@@ -77,7 +78,7 @@ impl Source {
         let taxonomy = Arc::clone(dataset.taxonomy());
         let bar = ProgressBar::new_spinner().with_message("reading");
         let corpus = Corpus::read(&dataset, self.choice()?, || bar.inc(1))?;
-        let checked = self.checked(&corpus, &taxonomy)?;
+        let checked = self.checked(&dataset, &corpus)?;
         let mut seen = HashSet::new();
         let mut texts = Vec::new();
         let pool = wide.then(|| dataset.file("pool")).transpose()?;
@@ -88,7 +89,7 @@ impl Source {
             }
         }
         let dev: Vec<Row> = dataset.rows(dataset.file("dev")?)?.collect::<Result<_, _>>()?;
-        let terms = self.lexicon.as_deref().map(|path| lexicon(path, &taxonomy)).transpose()?.unwrap_or_default();
+        let terms = self.terms(&taxonomy)?;
         bar.finish_and_clear();
 
         // The merchants that serving and evaluation start from.
@@ -130,6 +131,10 @@ impl Source {
         Ok(Prepared { rows, naming })
     }
 
+    fn terms(&self, taxonomy: &Taxonomy) -> anyhow::Result<Vec<Labelled>> {
+        self.lexicon.as_deref().map_or_else(|| Ok(Vec::new()), |path| lexicon(path, taxonomy))
+    }
+
     fn choice(&self) -> anyhow::Result<Choice> {
         let Some(path) = &self.labels else {
             return Ok(Choice::Budget { budget: self.label_budget, seed: self.seed });
@@ -143,20 +148,26 @@ impl Source {
         Ok(Choice::Listed(ids))
     }
 
-    /// What the label gate said of these rows, for the adapter's sources.
-    fn checked(&self, corpus: &Corpus, taxonomy: &Taxonomy) -> anyhow::Result<(String, String)> {
+    /// What the label gate says of these rows, for the adapter's sources. Where nothing was said yet it
+    /// is asked now; test files stay shut.
+    fn checked(&self, dataset: &Dataset, corpus: &Corpus) -> anyhow::Result<(String, String)> {
         if let Some(reason) = &self.without_check {
             return Ok(("labels were not checked, because".to_owned(), reason.clone()));
         }
-        let path = self.manifest.clone().unwrap_or_else(|| self.data.join(manifest::FILE));
-        let read = || {
-            let manifest = Manifest::read(&path)?;
-            let rows = corpus.rows.iter().map(|row| (&row.transaction, row.category.as_str()));
-            manifest.allows(&manifest::rows_sha256(rows), taxonomy.version())?;
-            Ok::<_, manifest::Error>(manifest.sha256)
+        let beside = self.data.join(manifest::FILE);
+        let manifest = match self.manifest.clone().or_else(|| beside.exists().then_some(beside)) {
+            Some(path) => Manifest::read(&path)?,
+            None => {
+                let mut set = LabelledSet::read(dataset, Which::Chosen(self.choice()?), || {})?;
+                set.terms = self.terms(dataset.taxonomy())?;
+                curate::check(&set, &[], None, curate::Settings { seed: self.seed, ..Default::default() }).manifest
+            }
         };
-        let sha256 = read().context("the labels are not known to be fit to learn from (--without-check overrides)")?;
-        Ok(("manifest of the label check".to_owned(), sha256))
+        let rows = corpus.rows.iter().map(|row| (&row.transaction, row.category.as_str()));
+        manifest
+            .allows(&manifest::rows_sha256(rows), dataset.taxonomy().version())
+            .context("the labels are not fit to learn from: `txcat data check` shows why, --without-check overrides")?;
+        Ok(("manifest of the label check".to_owned(), manifest.sha256))
     }
 
     fn enrichment(&self) -> Enrichment {
@@ -172,7 +183,7 @@ struct Term {
 }
 
 /// Reads a lexicon; terms of categories that the taxonomy doesn't have are passed over.
-fn lexicon(path: &Path, taxonomy: &Taxonomy) -> anyhow::Result<Vec<Labelled>> {
+pub(in crate::cli) fn lexicon(path: &Path, taxonomy: &Taxonomy) -> anyhow::Result<Vec<Labelled>> {
     let mut text = String::new();
     fs::File::open(path)
         .and_then(|mut file| file.read_to_string(&mut text))
