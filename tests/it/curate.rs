@@ -364,6 +364,7 @@ fn train(dir: &Path, arguments: &[&str]) -> std::process::Output {
 #[test]
 fn training_wants_labels_that_pass_or_a_reason_that_the_adapter_keeps() {
     let dir = folder();
+    let clean = fs::read_to_string(dir.path().join("pool.csv")).unwrap();
     add(dir.path(), "card,2024-01-02,acct-1,CARD 4111 1111 1111 1111 COFFEE,1.00,debit,CAD,food,ann\n");
     let list = dir.path().join("list.txt");
     fs::write(&list, (0..59).map(|n| format!("p{n:03}\n")).collect::<String>() + "card\n").unwrap();
@@ -374,9 +375,19 @@ fn training_wants_labels_that_pass_or_a_reason_that_the_adapter_keeps() {
         let facts = fs::read_to_string(dir.path().join("adapter/txcat.json")).unwrap();
         serde_json::from_str::<serde_json::Value>(&facts).unwrap()["sources"].clone()
     };
-    let overridden = train(dir.path(), &["--without-check", "a test of the override"]);
+    let overridden = train(dir.path(), &["--labels", list.to_str().unwrap(), "--without-check", "a test"]);
     assert!(overridden.status.success(), "{}", String::from_utf8_lossy(&overridden.stderr));
-    assert_eq!(sources()["labels were not checked, because"], "a test of the override");
+    assert_eq!(sources()["labels were not checked, because"], "a test");
+
+    // Where no manifest says so, the labels are checked now, and the test file stays shut.
+    fs::write(dir.path().join("pool.csv"), clean).unwrap();
+    let test = dir.path().join("test_next.csv");
+    let rows = fs::read_to_string(&test).unwrap();
+    fs::write(&test, "no data set's file").unwrap();
+    let trained = train(dir.path(), &[]);
+    assert!(trained.status.success(), "{}", String::from_utf8_lossy(&trained.stderr));
+    assert_eq!(sources()["manifest of the label check"].as_str().unwrap().len(), 64);
+    fs::write(&test, rows).unwrap();
 
     let out = dir.path().to_str().unwrap();
     let checked = txcat(dir.path(), &["--no-database", "--label-budget", "60", "--out", out]);
