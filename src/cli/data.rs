@@ -2,17 +2,13 @@
 
 mod files;
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    fs,
-    path::PathBuf,
-};
+use std::{collections::BTreeSet, path::PathBuf};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
 use chrono::TimeDelta;
 use indicatif::ProgressBar;
 
-use super::{Settings, service::Opened, train};
+use super::{Settings, labels::LabelChoice, service::Opened, train};
 use crate::{
     clock,
     curate::{
@@ -22,8 +18,7 @@ use crate::{
         record, report, set,
         suspects::Opinion,
     },
-    domain::TransactionId,
-    evaluate::{dataset::Dataset, labels::Choice},
+    evaluate::dataset::Dataset,
     store::Traffic,
 };
 
@@ -52,13 +47,9 @@ pub struct Check {
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
 
-    /// How many labels of the pool may be looked at.
-    #[arg(long, value_name = "N", default_value_t = 12_000)]
-    pub label_budget: usize,
-
-    /// Look at the labels of these rows instead: one id a line, at most --label-budget.
-    #[arg(long, value_name = "FILE")]
-    pub labels: Option<PathBuf>,
+    /// Which labels.
+    #[command(flatten)]
+    pub choice: LabelChoice,
 
     /// Look at every label of the pool.
     #[arg(long, conflicts_with_all = ["labels", "label_budget"])]
@@ -159,14 +150,7 @@ impl Check {
         if self.all {
             return Ok(Which::All);
         }
-        let Some(path) = &self.labels else {
-            return Ok(Which::Chosen(Choice::Budget { budget: self.label_budget, seed: self.seed }));
-        };
-        let text = fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        let ids: HashSet<TransactionId> = lines.map(str::parse).collect::<Result<_, _>>()?;
-        ensure!(ids.len() <= self.label_budget, "{} names {} rows: more than the budget", path.display(), ids.len());
-        Ok(Which::Chosen(Choice::Listed(ids)))
+        Ok(Which::Chosen(self.choice.choice(self.seed)?))
     }
 
     fn read(&self, dataset: &Dataset) -> anyhow::Result<LabelledSet> {

@@ -6,7 +6,9 @@ use anyhow::{Context, ensure};
 use clap::Args;
 
 use super::{
-    Settings, eval, import, serve,
+    Settings, eval, import,
+    labels::LabelChoice,
+    serve,
     service::{Opened, Serving},
 };
 use crate::config::Listen;
@@ -88,8 +90,7 @@ fn comparison(options: &Options) -> eval::Options {
     eval::Options {
         data: options.data.clone(),
         stages: Vec::new(),
-        label_budget: options.label_budget,
-        labels: None,
+        choice: LabelChoice { label_budget: options.label_budget, labels: None },
         labels_out: None,
         adapter: Some(options.serving.adapter.clone()),
         files: vec!["test".to_owned()],

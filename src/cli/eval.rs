@@ -3,7 +3,6 @@
 mod evaluation;
 
 use std::{
-    collections::HashSet,
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
@@ -11,12 +10,11 @@ use std::{
 
 use anyhow::{Context, ensure};
 
-use super::{Settings, service::Opened};
+use super::{Settings, labels::LabelChoice, service::Opened};
 use crate::{
-    domain::{Taxonomy, TransactionId},
+    domain::Taxonomy,
     evaluate::{
         dataset::{DataFile, Dataset},
-        labels::Choice,
         report::{self, Compared, LabelFacts, Report},
         scored::{self, FileScore},
     },
@@ -43,13 +41,9 @@ pub struct Options {
     #[arg(long = "stage", value_name = "NAME")]
     pub stages: Vec<String>,
 
-    /// How many labels of the pool may be looked at.
-    #[arg(long, value_name = "N", default_value_t = 12_000)]
-    pub label_budget: usize,
-
-    /// Look at the labels of these rows instead: one id a line, at most --label-budget.
-    #[arg(long, value_name = "FILE")]
-    pub labels: Option<PathBuf>,
+    /// Which labels.
+    #[command(flatten)]
+    pub choice: LabelChoice,
 
     /// Write the ids of the rows whose labels were looked at, one a line.
     #[arg(long, value_name = "FILE")]
@@ -109,9 +103,9 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
         peers: peers.iter().map(|score| report::Run::new(score, None)).collect(),
         differences: stage_differences(&scores).into_iter().chain(peer_differences(&scores, &peers)).collect(),
         labels: LabelFacts {
-            budget: options.label_budget,
+            budget: options.choice.label_budget,
             bought: corpus.rows.len(),
-            listed: options.labels.is_some(),
+            listed: options.choice.labels.is_some(),
             digest: corpus.labels.digest(),
         },
     };
@@ -186,18 +180,5 @@ impl Options {
             );
         }
         Ok(files)
-    }
-
-    fn choice(&self) -> anyhow::Result<Choice> {
-        let Some(path) = &self.labels else { return Ok(Choice::Budget { budget: self.label_budget, seed: SEED }) };
-        let text = fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
-        let ids = text
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-            .map(|line| line.parse::<TransactionId>().with_context(|| format!("{}: `{line}`", path.display())))
-            .collect::<anyhow::Result<HashSet<_>>>()?;
-        ensure!(ids.len() <= self.label_budget, "{} names {} rows: more than the budget", path.display(), ids.len());
-        Ok(Choice::Listed(ids))
     }
 }

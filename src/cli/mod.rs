@@ -13,6 +13,7 @@ pub mod descriptors;
 pub mod eval;
 pub mod import;
 pub mod keys;
+pub mod labels;
 pub mod merchants;
 pub mod models;
 pub mod serve;

@@ -11,7 +11,7 @@ use anyhow::Context;
 use chrono::{DateTime, Utc};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::Options;
+use super::{Options, SEED};
 use crate::{
     categorize::{self, Engine, LabelledExample, Sources, Stage, StageEntry, StageFile},
     cli::{Settings, models},
@@ -53,7 +53,7 @@ impl Evaluation {
         store: &Store,
     ) -> anyhow::Result<Self> {
         let started_at = clock::now();
-        let choice = options.choice()?;
+        let choice = options.choice.choice(SEED)?;
         let base = models::pull(settings, None).await?;
         let adapter = adapter_for(options, dataset, &base)?;
         let entries = entries(options, adapter.is_some())?;
@@ -141,7 +141,7 @@ impl Evaluation {
             .collect::<anyhow::Result<HashMap<_, _>>>()?;
         for score in &scores {
             let digest = digests[score.file.as_str()];
-            let (run, items) = to_store(score, dataset, options.label_budget, digest, started_at)?;
+            let (run, items) = to_store(score, dataset, options.choice.label_budget, digest, started_at)?;
             store.insert_run(&run, &items).await?;
         }
         for file in files {

@@ -8,19 +8,19 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use indicatif::ProgressBar;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::{
+    cli::labels::LabelChoice,
     curate::{self, LabelledSet, Manifest, Which, manifest},
-    domain::{Descriptor, EnrichedTransaction, Enrichment, Slug, Taxonomy, Transaction, TransactionId},
+    domain::{Descriptor, EnrichedTransaction, Enrichment, Slug, Taxonomy, Transaction},
     enrich::MerchantIndex,
     evaluate::{
         corpus::Corpus,
         dataset::{Dataset, Row},
-        labels::Choice,
     },
     model::{AdapterInput, Labelled, Naming, folder::LABELS, train::TrainRows},
 };
@@ -32,13 +32,9 @@ pub struct Source {
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
 
-    /// How many labels of the pool may be looked at.
-    #[arg(long, value_name = "N", default_value_t = 12_000)]
-    pub label_budget: usize,
-
-    /// Look at the labels of these rows instead: one id a line, at most --label-budget.
-    #[arg(long, value_name = "FILE")]
-    pub labels: Option<PathBuf>,
+    /// Which labels.
+    #[command(flatten)]
+    pub choice: LabelChoice,
 
     /// A lexicon (CSV: term, category, weight): terms that hint at a category, as weak rows and as features.
     #[arg(long, value_name = "FILE")]
@@ -77,7 +73,7 @@ impl Source {
         let dataset = Dataset::open(&self.data)?;
         let taxonomy = Arc::clone(dataset.taxonomy());
         let bar = ProgressBar::new_spinner().with_message("reading");
-        let corpus = Corpus::read(&dataset, self.choice()?, || bar.inc(1))?;
+        let corpus = Corpus::read(&dataset, self.choice.choice(self.seed)?, || bar.inc(1))?;
         let checked = self.checked(&dataset, &corpus)?;
         let mut seen = HashSet::new();
         let mut texts = Vec::new();
@@ -135,19 +131,6 @@ impl Source {
         self.lexicon.as_deref().map_or_else(|| Ok(Vec::new()), |path| lexicon(path, taxonomy))
     }
 
-    fn choice(&self) -> anyhow::Result<Choice> {
-        let Some(path) = &self.labels else {
-            return Ok(Choice::Budget { budget: self.label_budget, seed: self.seed });
-        };
-        let text = fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
-        let ids = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        let ids: HashSet<TransactionId> = ids.map(str::parse).collect::<Result<_, _>>()?;
-        if ids.len() > self.label_budget {
-            bail!("{} names {} rows, and the budget is {}", path.display(), ids.len(), self.label_budget);
-        }
-        Ok(Choice::Listed(ids))
-    }
-
     /// What the label gate says of these rows, for the adapter's sources. Where nothing was said yet it
     /// is asked now; test files stay shut.
     fn checked(&self, dataset: &Dataset, corpus: &Corpus) -> anyhow::Result<(String, String)> {
@@ -158,7 +141,7 @@ impl Source {
         let manifest = match self.manifest.clone().or_else(|| beside.exists().then_some(beside)) {
             Some(path) => Manifest::read(&path)?,
             None => {
-                let mut set = LabelledSet::read(dataset, Which::Chosen(self.choice()?), || {})?;
+                let mut set = LabelledSet::read(dataset, Which::Chosen(self.choice.choice(self.seed)?), || {})?;
                 set.terms = self.terms(dataset.taxonomy())?;
                 curate::check(&set, &[], None, curate::Settings { seed: self.seed, ..Default::default() }).manifest
             }
