@@ -1,6 +1,6 @@
 //! Rows that say the same twice: exact copies, and texts that differ in a letter or two.
 //!
-//! MinHash over runs of three characters finds pairs of texts worth comparing without comparing all of
+//! `MinHash` over runs of three characters finds pairs of texts worth comparing without comparing all of
 //! them; an edit distance decides. Texts that differ in digits alone (a store's number) are not twins.
 
 use std::collections::{HashMap, HashSet};
