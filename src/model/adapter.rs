@@ -197,3 +197,30 @@ impl Trained {
         self.write(dir, naming, engine.probe(&self.probes)?, &packed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    #[tokio::test]
+    async fn the_shipped_adapter_says_the_same_merged_and_beside_the_real_encoder() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let models = config::Models { dir: root.join("models"), encoder: None };
+        let base = BaseEncoder::pull(&models, None, &mut |_| {}).await.unwrap();
+        let dir = root.join("models/adapters/demo");
+        let packed = base_weights(&base, None).unwrap();
+        let Parts { facts, layout, numbers, .. } =
+            Parts::read(&dir, AdapterFacts::read(&dir).unwrap(), &packed).unwrap();
+        let learned = Learned { layout: &layout, numbers: &numbers, noise: None };
+        let texts: Vec<String> = facts.probes.iter().map(|probe| probe.input.text.clone()).collect();
+        let sequences = Tokenizer::load(&base.dir.join("tokenizer.json")).unwrap().encode(&texts).unwrap();
+        let logits = |vectors: Vec<Vec<f32>>| -> Vec<f32> {
+            vectors.iter().flat_map(|vector| head(&layout, &numbers, vector)).collect()
+        };
+        let merged = logits(pooled(&packed.merged(learned), None, &sequences));
+        let beside = logits(pooled(&packed, Some(learned), &sequences));
+        let apart = merged.iter().zip(&beside).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(merged.len() == texts.len() * facts.categories.len() && apart < 1e-4, "{apart}");
+    }
+}
