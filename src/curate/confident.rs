@@ -231,10 +231,10 @@ mod tests {
                 let given = labels.iter().filter(|label| **label == class).count();
                 prop_assert_eq!(confident.joint[class].iter().sum::<usize>(), given);
             }
-            for row in 0..rows.len() {
+            for (row, &label) in labels.iter().enumerate() {
                 prop_assert!((0.0..=1.0).contains(&confident.margin[row]));
                 for prune in Prune::ALL {
-                    prop_assert!(!confident.suspects(row, prune) || confident.best[row] != labels[row]);
+                    prop_assert!(!confident.suspects(row, prune) || confident.best[row] != label);
                 }
                 let both = confident.suspects(row, Prune::NoiseRate) && confident.suspects(row, Prune::Class);
                 prop_assert_eq!(confident.suspects(row, Prune::Both), both);
