@@ -317,7 +317,7 @@ mod tests {
         else {
             panic!("no training")
         };
-        assert_eq!((source.choice.label_budget, training.method, training.epochs), (12_000, Method::Lora, Some(2)));
+        assert_eq!((source.label_budget, training.method, training.epochs), (12_000, Method::Lora, Some(2)));
         assert_eq!(training.train_options(7), TrainOptions { epochs: 2, seed: 7, ..TrainOptions::default() });
         let compared = parsed("txcat train compare --data d --methods lora,full").unwrap();
         assert!(matches!(compared.action, Some(Action::Compare(_))));

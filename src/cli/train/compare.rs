@@ -130,7 +130,7 @@ impl Options {
         command.args(["train", "--json", "--method", method.name()]);
         command.arg("--out").arg(dir.join(method.name())).arg("--data").arg(&self.source.data);
         for (name, path) in [
-            ("--labels", &self.source.choice.labels),
+            ("--labels", &self.source.labels),
             ("--lexicon", &self.source.lexicon),
             ("--manifest", &self.source.manifest),
         ] {
@@ -141,7 +141,7 @@ impl Options {
         if let Some(reason) = &self.source.without_check {
             command.args(["--without-check", reason]);
         }
-        command.args(["--label-budget", &self.source.choice.label_budget.to_string()]);
+        command.args(["--label-budget", &self.source.label_budget.to_string()]);
         command.args(["--seed", &self.source.seed.to_string(), "--rank", &self.rank.to_string()]);
         if method != Method::Head {
             command.args(["--epochs", &self.epochs.to_string()]);

@@ -21,6 +21,7 @@ use crate::{
     evaluate::{
         corpus::Corpus,
         dataset::{Dataset, Row},
+        labels::Choice,
     },
     model::{AdapterInput, Labelled, Naming, folder::LABELS, train::TrainRows},
 };
@@ -32,9 +33,14 @@ pub struct Source {
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
 
-    /// Which labels.
-    #[command(flatten)]
-    pub choice: LabelChoice,
+    // Not a flattened `LabelChoice`: clap can't tell whether a struct with nested options is there.
+    /// How many labels of the pool may be looked at.
+    #[arg(long, value_name = "N", default_value_t = 12_000)]
+    pub label_budget: usize,
+
+    /// Look at the labels of these rows instead: one id a line, at most --label-budget.
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
 
     /// A lexicon (CSV: term, category, weight): terms that hint at a category, as weak rows and as features.
     #[arg(long, value_name = "FILE")]
@@ -73,7 +79,7 @@ impl Source {
         let dataset = Dataset::open(&self.data)?;
         let taxonomy = Arc::clone(dataset.taxonomy());
         let bar = ProgressBar::new_spinner().with_message("reading");
-        let corpus = Corpus::read(&dataset, self.choice.choice(self.seed)?, || bar.inc(1))?;
+        let corpus = Corpus::read(&dataset, self.choice()?, || bar.inc(1))?;
         let checked = self.checked(&dataset, &corpus)?;
         let mut seen = HashSet::new();
         let mut texts = Vec::new();
@@ -127,6 +133,10 @@ impl Source {
         Ok(Prepared { rows, naming })
     }
 
+    fn choice(&self) -> anyhow::Result<Choice> {
+        LabelChoice { label_budget: self.label_budget, labels: self.labels.clone() }.choice(self.seed)
+    }
+
     fn terms(&self, taxonomy: &Taxonomy) -> anyhow::Result<Vec<Labelled>> {
         self.lexicon.as_deref().map_or_else(|| Ok(Vec::new()), |path| lexicon(path, taxonomy))
     }
@@ -141,7 +151,7 @@ impl Source {
         let manifest = match self.manifest.clone().or_else(|| beside.exists().then_some(beside)) {
             Some(path) => Manifest::read(&path)?,
             None => {
-                let mut set = LabelledSet::read(dataset, Which::Chosen(self.choice.choice(self.seed)?), || {})?;
+                let mut set = LabelledSet::read(dataset, Which::Chosen(self.choice()?), || {})?;
                 set.terms = self.terms(dataset.taxonomy())?;
                 curate::check(&set, &[], None, curate::Settings { seed: self.seed, ..Default::default() }).manifest
             }
