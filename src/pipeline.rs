@@ -29,9 +29,9 @@ pub enum Outcome {
     Done(Box<Done>),
     /// The id is taken by a row with other content.
     Conflict,
-    /// `replaces` names a row that does not exist.
+    /// `replaces` names no pending row of this account.
     ReplacesUnknown,
-    /// `replaces` names a row that another one has succeeded already, or that was never pending.
+    /// `replaces` names a row that another one has succeeded already.
     AlreadyReplaced,
 }
 

@@ -172,14 +172,14 @@ impl Problem {
 
     /// A row that replaces nothing.
     pub(super) fn replaces_unknown(index: usize) -> Self {
-        let detail = "`replaces` names no stored transaction";
+        let detail = "`replaces` names no pending transaction of this account";
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "replaces-unknown", "Nothing to replace", detail)
             .at(Some(pointer(index, Some("replaces"))))
     }
 
     /// A row that replaces what is no longer, or never was, pending.
     pub(super) fn already_replaced(index: usize) -> Self {
-        let detail = "`replaces` names a transaction that was replaced already, or that was never pending";
+        let detail = "`replaces` names a transaction that was replaced already";
         Self::new(StatusCode::CONFLICT, "already-replaced", "Can't be replaced", detail)
             .at(Some(pointer(index, Some("replaces"))))
     }

@@ -29,6 +29,14 @@ pub(super) enum Reject {
         /// Why.
         source: Box<dyn StdError + Send + Sync>,
     },
+    /// A CSV line has more cells than its header.
+    #[error("the line has {found} cells and the header {header}")]
+    Cells {
+        /// How many it has.
+        found: usize,
+        /// How many it should have.
+        header: usize,
+    },
     /// A field is missing.
     #[error("is missing")]
     Missing {
@@ -52,7 +60,7 @@ impl Reject {
     /// The field at fault, if it is one field's.
     pub(super) fn field(&self) -> Option<&'static str> {
         match self {
-            Self::Record { .. } => None,
+            Self::Record { .. } | Self::Cells { .. } => None,
             Self::Missing { field } | Self::Field { field, .. } => Some(field),
             Self::Label => Some("label"),
         }
@@ -176,6 +184,11 @@ impl Iterator for Rows {
                 Ok(true) => {
                     let number = record.position().map_or(0, csv::Position::line);
                     match csv::StringRecord::from_byte_record(record.clone()) {
+                        // Cells beyond the header come of a separator that wasn't quoted: all may have moved.
+                        Ok(record) if record.len() > header.len() => Some(Ok(Line {
+                            number,
+                            row: Err(Reject::Cells { found: record.len(), header: header.len() }),
+                        })),
                         Ok(record) => {
                             let values = header.iter().cloned().zip(record.iter().map(str::to_owned)).collect();
                             Some(Ok(self.line(number, &values)))
