@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::Error;
+use super::{Error, tokens::MAX_TOKENS};
 
 /// `config.json`, as far as the arithmetic depends on it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -18,6 +18,19 @@ pub(super) struct Config {
     pub(super) type_vocab_size: usize,
     pub(super) layer_norm_eps: f64,
     pub(super) hidden_act: String,
+    #[serde(default = "bert")]
+    model_type: String,
+    #[serde(default = "absolute")]
+    position_embedding_type: String,
+}
+
+/// What configurations from before these fields mean.
+fn bert() -> String {
+    "bert".to_owned()
+}
+
+fn absolute() -> String {
+    "absolute".to_owned()
 }
 
 impl Config {
@@ -27,9 +40,65 @@ impl Config {
         let malformed = |source| Error::Malformed { path: path.clone(), what: "encoder configuration", source };
         let text = std::fs::read(&path).map_err(|source| Error::File { action: "read", path: path.clone(), source })?;
         let config: Self = serde_json::from_slice(&text).map_err(|source| malformed(source.into()))?;
-        if config.hidden_act != "gelu" || !config.hidden_size.is_multiple_of(config.num_attention_heads.max(1)) {
-            return Err(malformed("only a BERT with gelu is known".into()));
+        if let Some(what) = config.unknown() {
+            return Err(malformed(what.into()));
+        }
+        if config.max_position_embeddings < MAX_TOKENS {
+            return Err(malformed(format!("it reads no {MAX_TOKENS} tokens").into()));
         }
         Ok(config)
+    }
+
+    /// What of it the arithmetic doesn't know, by name.
+    fn unknown(&self) -> Option<String> {
+        let named = [
+            ("model_type", &self.model_type, "bert"),
+            ("hidden_act", &self.hidden_act, "gelu"),
+            ("position_embedding_type", &self.position_embedding_type, "absolute"),
+        ];
+        if let Some((field, found, known)) = named.into_iter().find(|(_, found, known)| found != known) {
+            return Some(format!("{field} is `{found}`, and only `{known}` is known"));
+        }
+        let (size, heads) = (self.hidden_size, self.num_attention_heads);
+        (heads == 0 || !size.is_multiple_of(heads)).then(|| format!("{heads} heads don't divide {size}"))
+    }
+}
+
+#[cfg(test)]
+impl Config {
+    /// A BERT of two small layers.
+    pub(super) fn tiny() -> Self {
+        Self {
+            vocab_size: 20,
+            hidden_size: 16,
+            num_hidden_layers: 2,
+            num_attention_heads: 2,
+            intermediate_size: 24,
+            max_position_embeddings: 12,
+            type_vocab_size: 2,
+            layer_norm_eps: 1e-12,
+            hidden_act: "gelu".to_owned(),
+            model_type: bert(),
+            position_embedding_type: absolute(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_architecture_is_refused_by_its_name() {
+        assert_eq!(Config::tiny().unknown(), None);
+        let because = |change: &dyn Fn(&mut Config)| {
+            let mut config = Config::tiny();
+            change(&mut config);
+            config.unknown().unwrap()
+        };
+        assert!(because(&|config| config.model_type = "modernbert".into()).contains("`modernbert`"));
+        assert!(because(&|config| config.hidden_act = "gelu_new".into()).contains("`gelu_new`"));
+        assert!(because(&|config| config.position_embedding_type = "relative_key".into()).contains("relative_key"));
+        assert!(because(&|config| config.num_attention_heads = 3).contains("3 heads"));
     }
 }

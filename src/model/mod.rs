@@ -11,6 +11,7 @@ pub mod base;
 mod bert;
 mod calibrate;
 mod card;
+mod checkpoint;
 pub mod encoder;
 mod fit;
 pub mod folder;

@@ -46,6 +46,18 @@ pub(super) fn write_tensors(path: &Path, blobs: &BTreeMap<String, Blob>) -> Resu
     safetensors::serialize_to_file(views, Some(metadata), path).map_err(malformed)
 }
 
+/// Values of 16- or 32-bit floats; nothing of another element type.
+pub(super) fn decoded(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
+    match dtype {
+        Dtype::F32 => Some(bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()),
+        Dtype::F16 => Some(bytes.as_chunks().0.iter().map(|bytes| half::f16::from_le_bytes(*bytes).to_f32()).collect()),
+        Dtype::BF16 => {
+            Some(bytes.as_chunks().0.iter().map(|bytes| half::bf16::from_le_bytes(*bytes).to_f32()).collect())
+        }
+        _ => None,
+    }
+}
+
 /// The tensors of one file.
 pub(super) struct Tensors<'a> {
     pub(super) path: &'a Path,

@@ -8,21 +8,16 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
-use crate::model::{lora::LoraOptions, method::Method, reference};
+use crate::model::{Error, lora::LoraOptions, method::Method, reference};
 
 const CLASSES: usize = 3;
 
-fn tiny() -> Config {
-    Config {
-        vocab_size: 20,
-        hidden_size: 16,
-        num_hidden_layers: 2,
-        num_attention_heads: 2,
-        intermediate_size: 24,
-        max_position_embeddings: 12,
-        type_vocab_size: 2,
-        layer_norm_eps: 1e-12,
-        hidden_act: "gelu".to_owned(),
+impl Packed {
+    fn from_tensors(tensors: &HashMap<String, Tensor>, config: &Config) -> Result<Self, Error> {
+        Self::of(config, |name, sizes| {
+            assert_eq!(tensors[&name].dims(), sizes, "{name}");
+            Ok(tensors[&name].flatten_all()?.to_vec1()?)
+        })
     }
 }
 
@@ -30,7 +25,7 @@ type Setting = (Config, HashMap<String, Tensor>, Layout, Vec<f32>, Vec<Vec<u32>>
 
 /// A tiny encoder, an adapter with no zero in it, and sequences of three lengths.
 fn setting() -> Setting {
-    let config = tiny();
+    let config = Config::tiny();
     let tensors = reference::random_tensors(&config).unwrap();
     let options = LoraOptions { rank: 2, alpha: 3.0, dropout: 0.0, targets: TARGETS.to_vec() };
     let layout = Layout::new(&config, Method::Lora, &options, CLASSES);
@@ -55,7 +50,7 @@ fn packed_forward_and_gradients_are_those_of_candle_autograd() {
     let loss = (&expected * Tensor::from_slice(&weighting, shape, &Device::Cpu).unwrap()).unwrap().sum_all().unwrap();
     let gradients = loss.backward().unwrap();
 
-    let packed = Packed::from_tensors(&mut tensors.clone(), &config).unwrap();
+    let packed = Packed::from_tensors(&tensors, &config).unwrap();
     let lora = Learned { layout: &layout, numbers: &numbers, noise: None };
     let (pooled, tape) = packed.taped(&refs(&sequences), lora);
     let expected: Vec<f32> = expected.flatten_all().unwrap().to_vec1().unwrap();
@@ -74,9 +69,9 @@ fn packed_forward_and_gradients_are_those_of_candle_autograd() {
 
 #[test]
 fn gradients_agree_with_finite_differences_with_the_same_dropout() {
-    let (config, mut tensors, mut layout, mut numbers, sequences) = setting();
+    let (config, tensors, mut layout, mut numbers, sequences) = setting();
     layout.dropout = 0.3;
-    let packed = Packed::from_tensors(&mut tensors, &config).unwrap();
+    let packed = Packed::from_tensors(&tensors, &config).unwrap();
     let loss = |numbers: &[f32]| -> f64 {
         let lora = Learned { layout: &layout, numbers, noise: Some(5) };
         let pooled = packed.taped(&refs(&sequences), lora).0;
@@ -105,8 +100,8 @@ fn gradients_agree_with_finite_differences_with_the_same_dropout() {
 
 #[test]
 fn merged_weights_give_what_the_adapter_beside_them_gives() {
-    let (config, mut tensors, layout, numbers, sequences) = setting();
-    let packed = Packed::from_tensors(&mut tensors, &config).unwrap();
+    let (config, tensors, layout, numbers, sequences) = setting();
+    let packed = Packed::from_tensors(&tensors, &config).unwrap();
     let lora = Learned { layout: &layout, numbers: &numbers, noise: None };
     let merged = packed.merged(lora).pooled(&refs(&sequences), None);
     close(&merged, &packed.pooled(&refs(&sequences), Some(lora)), 1e-4);
@@ -120,11 +115,11 @@ fn gradients_of_every_weight_are_those_of_candle_autograd() {
     let layout = Layout::new(&config, Method::Full, &LoraOptions::default(), CLASSES);
     let whole = layout.whole.as_ref().unwrap();
     let mut numbers = vec![0.0; layout.len()];
-    whole.fill(&Packed::from_tensors(&mut tensors.clone(), &config).unwrap().tensors(), &mut numbers);
+    whole.fill(&Packed::from_tensors(&tensors, &config).unwrap().tensors(), &mut numbers);
     let learned = Learned { layout: &layout, numbers: &numbers, noise: None };
     // The encoder beneath is all zeros: whatever comes out comes from the numbers.
-    let mut zeros = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.zeros_like().unwrap())).collect();
-    let packed = Packed::from_tensors(&mut zeros, &config).unwrap();
+    let zeros = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.zeros_like().unwrap())).collect();
+    let packed = Packed::from_tensors(&zeros, &config).unwrap();
     let (pooled, tape) = packed.taped(&refs(&sequences), learned);
 
     let variables: HashMap<String, Var> =
@@ -155,8 +150,8 @@ fn gradients_of_every_weight_are_those_of_candle_autograd() {
 
 #[test]
 fn quantized_weights_compute_as_the_same_weights_unpacked() {
-    let (config, mut tensors, layout, numbers, sequences) = setting();
-    let plain = Packed::from_tensors(&mut tensors, &config).unwrap();
+    let (config, tensors, layout, numbers, sequences) = setting();
+    let plain = Packed::from_tensors(&tensors, &config).unwrap();
     let quantized = plain.clone().quantized();
     let nothing = Layout::new(&config, Method::Head, &LoraOptions::default(), CLASSES);
     let unpacked = quantized.merged(Learned { layout: &nothing, numbers: &[], noise: None });
@@ -176,8 +171,8 @@ fn quantized_weights_compute_as_the_same_weights_unpacked() {
 
 #[test]
 fn rounded_gains_give_the_numbers_back() {
-    let (config, mut tensors, ..) = setting();
-    let packed = Packed::from_tensors(&mut tensors, &config).unwrap();
+    let (config, tensors, ..) = setting();
+    let packed = Packed::from_tensors(&tensors, &config).unwrap();
     let layout = Layout::new(&config, Method::Full, &LoraOptions::default(), CLASSES);
     let whole = layout.whole.as_ref().unwrap();
     let mut numbers = vec![0.0; layout.len()];

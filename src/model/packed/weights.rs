@@ -1,13 +1,12 @@
 //! The weights: read, put into NF4, merged with what was learned, replaced by it.
 
-use std::{borrow::Cow, collections::HashMap, path::Path, sync::Arc};
-
-use candle_core::{DType, Device, Tensor};
+use std::{borrow::Cow, path::Path, sync::Arc};
 
 use super::{
     super::{
         Error,
         bert::Config,
+        checkpoint::Checkpoint,
         kernel::{self, Into, Mat, product},
         lora::{Pair, TARGETS, Target},
         whole::{Affine, Whole},
@@ -41,28 +40,15 @@ pub(super) struct Embeddings {
 impl Packed {
     /// Reads `model.safetensors`.
     pub(in crate::model) fn load(path: &Path, config: &Config) -> Result<Self, Error> {
-        let mut tensors = candle_core::safetensors::load(path, &Device::Cpu)?;
-        Self::from_tensors(&mut tensors, config)
+        let mut checkpoint = Checkpoint::open(path)?;
+        Self::of(config, |name, sizes| checkpoint.floats(&name, sizes))
     }
 
-    pub(in crate::model) fn from_tensors(
-        tensors: &mut HashMap<String, Tensor>,
+    /// Takes every tensor by its name in the checkpoint, of the given shape.
+    pub(super) fn of(
         config: &Config,
+        mut take: impl FnMut(String, &[usize]) -> Result<Vec<f32>, Error>,
     ) -> Result<Self, Error> {
-        let mut take = |name: String, sizes: &[usize]| -> Result<Vec<f32>, Error> {
-            let tensor = tensors
-                .remove(&name)
-                .ok_or_else(|| candle_core::Error::CannotFindTensor { path: name.clone() }.bt())?;
-            if tensor.dims() != sizes {
-                return Err(candle_core::Error::UnexpectedShape {
-                    msg: name,
-                    expected: sizes.into(),
-                    got: tensor.shape().clone(),
-                }
-                .into());
-            }
-            Ok(tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
-        };
         let hidden = config.hidden_size;
         let mut layers = Vec::new();
         for layer in 0..config.num_hidden_layers {

@@ -22,7 +22,7 @@ use super::{
     lora::{Layout, LoraOptions, Slot},
     packed::Learned,
     sha256_of,
-    tensors::{malformed, read},
+    tensors::{decoded, malformed, read},
     train::{Origin, Progress, Setting, TrainOptions, TrainRows, Trained},
 };
 
@@ -123,21 +123,13 @@ struct Head {
 
 /// Values of a tensor of floats, which must have the shape.
 fn floats(name: &str, tensor: &TensorView<'_>, wanted: &[usize]) -> Result<Vec<f32>, Refusal> {
-    let bytes = tensor.data();
-    let values: Option<Vec<f32>> = match tensor.dtype() {
-        Dtype::F32 => Some(bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()),
-        Dtype::F16 => Some(bytes.as_chunks().0.iter().map(|bytes| half::f16::from_le_bytes(*bytes).to_f32()).collect()),
-        Dtype::BF16 => {
-            Some(bytes.as_chunks().0.iter().map(|bytes| half::bf16::from_le_bytes(*bytes).to_f32()).collect())
-        }
-        _ => None,
-    };
-    let values = values.filter(|_| tensor.shape() == wanted).ok_or_else(|| Refusal::Shape {
-        name: name.into(),
-        dtype: tensor.dtype(),
-        found: tensor.shape().to_vec(),
-        wanted: wanted.to_vec(),
-    })?;
+    let values =
+        decoded(tensor.dtype(), tensor.data()).filter(|_| tensor.shape() == wanted).ok_or_else(|| Refusal::Shape {
+            name: name.into(),
+            dtype: tensor.dtype(),
+            found: tensor.shape().to_vec(),
+            wanted: wanted.to_vec(),
+        })?;
     if values.iter().all(|value| value.is_finite()) {
         Ok(values)
     } else {
