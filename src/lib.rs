@@ -6,7 +6,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`domain`] | what a transaction, a category and a prediction are; pure |
-//! | [`config`], [`clock`] | settings: flag, then environment, then default; the wall clock |
+//! | [`config`], [`clock`], [`outbound`] | settings: flag, then environment, then default; the wall clock; where HTTP clients begin |
 //! | [`embedded`] | finds or starts the Postgres that a laptop or a test uses |
 //! | [`store`] | all the SQL |
 //! | [`access`] | who is asking, and what they may do |
@@ -32,6 +32,7 @@ pub mod enrich;
 pub mod evaluate;
 pub mod http;
 pub mod model;
+pub mod outbound;
 pub mod pipeline;
 pub mod prompt;
 pub mod store;

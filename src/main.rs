@@ -7,10 +7,6 @@ use txcat::cli::{self, Cli};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if rustls::crypto::ring::default_provider().install_default().is_err() {
-        eprintln!("txcat: another TLS provider was installed first");
-        return ExitCode::FAILURE;
-    }
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("TXCAT_LOG").unwrap_or_else(|_| "txcat=info,warn".into()),

@@ -14,7 +14,7 @@ use futures::StreamExt;
 use serde::Deserialize;
 
 use super::{Error, sha256_of};
-use crate::config;
+use crate::{config, outbound};
 
 /// The files of a base encoder on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -244,10 +244,8 @@ impl From<reqwest::Error> for HubError {
 async fn fetch_from_hub(entry: &Entry, to: &Path, progress: &mut (dyn FnMut(Pulling) + Send)) -> Result<(), HubError> {
     // The variable that Hugging Face's own client reads, for mirrors.
     let endpoint = std::env::var("HF_ENDPOINT").unwrap_or_else(|_| "https://huggingface.co".to_owned());
-    let client = reqwest::Client::builder()
-        .connect_timeout(Duration::from_secs(10))
-        .read_timeout(Duration::from_secs(30))
-        .build()?;
+    let client =
+        outbound::client().connect_timeout(Duration::from_secs(10)).read_timeout(Duration::from_secs(30)).build()?;
     for file in &entry.file {
         let url = format!("{endpoint}/{}/resolve/{}/{}", entry.hub, entry.revision, file.path);
         download(&client, &url, file, &to.join(&file.path), progress).await?;

@@ -84,9 +84,7 @@ impl App {
         tokio::spawn(http::serve(listener, state, async {
             let _ = stopped.await;
         }));
-        // A provider that is there already is as good as ours.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = txcat::outbound::client().no_proxy().build().unwrap();
         Self { address, database, store, client, key: None, _stop: stop }
     }
 
