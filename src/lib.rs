@@ -17,10 +17,12 @@
 //! | [`pipeline`] | the way of a transaction: ingest, enrich, categorize, route, record |
 //! | [`evaluate`] | data sets, metrics, eval runs |
 //! | [`curate`] | the label gate: what is wrong with a labelled set |
+//! | [`adapters`] | the registry, promotion on evidence, rollback |
 //! | [`http`] | the JSON API |
 //! | [`cli`] | one file per subcommand |
 
 pub mod access;
+pub mod adapters;
 pub mod categorize;
 pub mod cli;
 pub mod clock;

@@ -4,22 +4,38 @@
 //! database transaction spans a model call: what is ingested but not yet categorized, because the
 //! process died in between, is categorized when the same row comes again.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
+use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 
 use crate::{
-    categorize::{self, Stage},
-    domain::{EnrichedTransaction, ReviewReason, Transaction, TransactionId},
+    categorize::{self, Lineup, Seat, Stage},
+    domain::{AccountId, EnrichedTransaction, Prediction, ReviewReason, Transaction, TransactionId, draw::drawn},
     enrich::{self, Enricher},
-    store::{self, Decision, Ingested, Store, TransactionView},
+    store::{self, Decision, Ingested, ShadowPrediction, Store, TransactionView},
 };
+
+/// Batches that shadows work on at a time; what comes beyond them goes unseen, so that no shadow can slow
+/// answers down.
+const SHADOW_BATCHES: usize = 4;
+
+/// The lot by which accepted rows are drawn for an audit.
+const AUDIT: &str = "audit";
 
 /// The way of a transaction, with what it needs on the way.
 pub struct Pipeline {
     store: Store,
     enricher: Enricher,
-    stage: Arc<Stage>,
+    lineup: ArcSwap<Lineup>,
+    audit_share: f32,
+    shadow_permits: Arc<Semaphore>,
+    shadows: TaskTracker,
 }
 
 /// What became of one row.
@@ -56,29 +72,64 @@ pub enum Error {
     /// The stage's engine.
     #[error("the transactions could not be categorized")]
     Categorize(#[from] categorize::Error),
+    /// A caller asked for an adapter that does not answer here.
+    #[error("there is no adapter `{name}` that answers here")]
+    UnknownAdapter {
+        /// What was asked for.
+        name: String,
+    },
     /// A row was stored and is not there any more.
     #[error("a transaction vanished while it was being processed")]
     Vanished,
 }
 
 impl Pipeline {
-    /// A pipeline that answers with one stage.
+    /// A pipeline in which a line-up answers. Of the accepted rows, `audit_share` are drawn for a person's eye.
     #[must_use]
-    pub fn new(store: Store, enricher: Enricher, stage: Arc<Stage>) -> Self {
-        Self { store, enricher, stage }
+    pub fn new(store: Store, enricher: Enricher, lineup: Lineup, audit_share: f32) -> Self {
+        Self {
+            store,
+            enricher,
+            lineup: ArcSwap::from_pointee(lineup),
+            audit_share,
+            shadow_permits: Arc::new(Semaphore::new(SHADOW_BATCHES)),
+            shadows: TaskTracker::new(),
+        }
     }
 
-    /// The stage that answers.
+    /// Who answers now.
     #[must_use]
-    pub fn stage(&self) -> &Stage {
-        &self.stage
+    pub fn lineup(&self) -> Arc<Lineup> {
+        self.lineup.load_full()
     }
 
-    /// Takes rows all the way; one outcome for each, in the same order.
+    /// From the next batch on, others answer; batches under way end with those they began with.
+    pub fn swap(&self, lineup: Lineup) {
+        self.lineup.store(Arc::new(lineup));
+    }
+
+    /// Waits until the shadows have said what they would have answered so far.
+    pub async fn settle(&self) {
+        self.shadows.close();
+        self.shadows.wait().await;
+        self.shadows.reopen();
+    }
+
+    /// Takes rows all the way; one outcome for each, in the same order. An `adapter` that is named answers all.
     ///
     /// # Errors
-    /// When the database, the enrichment or the engine fails; rows stored by then stay stored.
-    pub async fn process(&self, rows: &[Transaction], now: DateTime<Utc>) -> Result<Vec<Outcome>, Error> {
+    /// When no such adapter answers here (then nothing was stored), or the database, the enrichment or the
+    /// engine fails; rows stored by then stay stored.
+    pub async fn process(
+        &self,
+        rows: &[Transaction],
+        adapter: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Outcome>, Error> {
+        let lineup = self.lineup();
+        let named =
+            adapter.map(|name| lineup.named(name).ok_or_else(|| Error::UnknownAdapter { name: name.to_owned() }));
+        let who = Who { lineup: &lineup, named: named.transpose()? };
         let ingested = self.store.ingest(rows, now).await?;
         let ids: Vec<TransactionId> = rows
             .iter()
@@ -86,7 +137,7 @@ impl Pipeline {
             .filter(|(_, ingested)| matches!(ingested, Ingested::New | Ingested::Known))
             .map(|(row, _)| row.id.clone())
             .collect();
-        self.categorize_missing(&ids, now).await?;
+        self.categorize_missing(&ids, who, now).await?;
         let mut views = self.store.views(&ids).await?.into_iter();
         ingested
             .into_iter()
@@ -104,7 +155,7 @@ impl Pipeline {
             .collect()
     }
 
-    async fn categorize_missing(&self, ids: &[TransactionId], now: DateTime<Utc>) -> Result<(), Error> {
+    async fn categorize_missing(&self, ids: &[TransactionId], who: Who<'_>, now: DateTime<Utc>) -> Result<(), Error> {
         let mut seen = HashSet::new();
         let distinct: Vec<TransactionId> = ids.iter().filter(|id| seen.insert(*id)).cloned().collect();
         let missing = self.store.without_prediction(&distinct).await?;
@@ -112,33 +163,120 @@ impl Pipeline {
             return Ok(());
         }
         let enriched = self.enricher.enrich(missing).await?;
-        let predictions = self.stage.categorize(&enriched).await?;
+        let groups = self.groups_of(&enriched, who.lineup).await?;
+        let stages: Vec<&Arc<Stage>> = enriched.iter().map(|row| who.answers(row, &groups)).collect();
+        let predictions = categorize::together(&enriched, &stages).await?;
         let rules = self.store.account_rules(&enriched.iter().map(rule_key).collect::<Vec<_>>()).await?;
         let decisions: Vec<Decision> = enriched
             .iter()
+            .zip(&stages)
             .zip(predictions)
-            .map(|(row, prediction)| {
+            .map(|((row, stage), prediction)| {
                 let rule = rules.get(&rule_key(row)).map(|rule| rule.id);
-                let doubt = match self.stage.acceptance {
-                    _ if rule.is_some() => None,
-                    None => Some(ReviewReason::NotCalibrated),
-                    Some(acceptance) => (!acceptance.accepts(prediction.confidence, prediction.knows_key()))
-                        .then_some(ReviewReason::LowConfidence),
-                };
                 Decision {
                     transaction_id: row.transaction.id.clone(),
-                    text: row.render(self.stage.enrichment),
+                    text: row.render(stage.enrichment),
                     merchant_id: row.merchant.as_ref().map(|found| found.merchant.id.clone()),
                     rule,
-                    review: doubt,
+                    review: if rule.is_some() { None } else { self.doubt(row, stage, &prediction) },
                     prediction,
                 }
             })
             .collect();
         self.store.record(&decisions, now).await?;
-        tracing::debug!(batch.rows = decisions.len(), engine = self.stage.engine(), "categorized a batch");
+        tracing::debug!(batch.rows = decisions.len(), "categorized a batch");
+        self.show_shadows(enriched, &groups, who.lineup, now);
         Ok(())
     }
+
+    /// Why a person's eye is wanted, if it is.
+    fn doubt(&self, row: &EnrichedTransaction, stage: &Stage, prediction: &Prediction) -> Option<ReviewReason> {
+        let Some(acceptance) = stage.acceptance else { return Some(ReviewReason::NotCalibrated) };
+        if !acceptance.accepts(prediction.confidence, prediction.knows_key()) {
+            return Some(ReviewReason::LowConfidence);
+        }
+        drawn(row.transaction.id.as_str(), AUDIT, self.audit_share).then_some(ReviewReason::Audit)
+    }
+
+    async fn groups_of(
+        &self,
+        rows: &[EnrichedTransaction],
+        lineup: &Lineup,
+    ) -> Result<HashMap<AccountId, String>, Error> {
+        if !lineup.has_groups() {
+            return Ok(HashMap::new());
+        }
+        let accounts: HashSet<&AccountId> = rows.iter().map(|row| &row.transaction.account_id).collect();
+        Ok(self.store.account_groups(&Vec::from_iter(accounts)).await?)
+    }
+
+    /// Asks the shadows without making anybody wait for them.
+    fn show_shadows(
+        &self,
+        rows: Vec<EnrichedTransaction>,
+        groups: &HashMap<AccountId, String>,
+        lineup: &Lineup,
+        now: DateTime<Utc>,
+    ) {
+        let mut seen: HashMap<i64, (Seat, Vec<usize>)> = HashMap::new();
+        for (place, row) in rows.iter().enumerate() {
+            let account = &row.transaction.account_id;
+            for shadow in lineup.shadows(account, groups.get(account)) {
+                seen.entry(shadow.adapter).or_insert_with(|| (shadow.clone(), Vec::new())).1.push(place);
+            }
+        }
+        if seen.is_empty() {
+            return;
+        }
+        let Ok(permit) = self.shadow_permits.clone().try_acquire_owned() else {
+            tracing::warn!(batch.rows = rows.len(), "the shadows are too slow to look at this batch");
+            return;
+        };
+        let store = self.store.clone();
+        self.shadows.spawn(async move {
+            for (shadow, places) in seen.into_values() {
+                let batch: Vec<EnrichedTransaction> = places.into_iter().map(|place| rows[place].clone()).collect();
+                if let Err(error) = shadow_batch(&store, &shadow, &batch, now).await {
+                    tracing::warn!(adapter.id = shadow.adapter, error = %error, "a shadow could not look at a batch");
+                }
+            }
+            drop(permit);
+        });
+    }
+}
+
+/// Who answers a batch.
+#[derive(Clone, Copy)]
+struct Who<'a> {
+    lineup: &'a Lineup,
+    /// The one that the caller asked for.
+    named: Option<&'a Arc<Stage>>,
+}
+
+impl<'a> Who<'a> {
+    fn answers(&self, row: &EnrichedTransaction, groups: &HashMap<AccountId, String>) -> &'a Arc<Stage> {
+        let account = &row.transaction.account_id;
+        self.named.unwrap_or_else(|| self.lineup.answers(account, groups.get(account)))
+    }
+}
+
+async fn shadow_batch(
+    store: &Store,
+    shadow: &Seat,
+    batch: &[EnrichedTransaction],
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    let said = shadow.stage.categorize(batch).await?;
+    let said: Vec<ShadowPrediction> = batch
+        .iter()
+        .zip(said)
+        .map(|(row, prediction)| ShadowPrediction {
+            transaction_id: row.transaction.id.clone(),
+            category: prediction.category.to_string(),
+            confidence: prediction.confidence,
+        })
+        .collect();
+    Ok(store.record_shadow(shadow.adapter, &said, now).await?)
 }
 
 fn rule_key(row: &EnrichedTransaction) -> store::RuleKey {

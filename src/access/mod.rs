@@ -23,6 +23,9 @@ pub struct Caller {
     scopes: Vec<Scope>,
 }
 
+/// The name of whoever acts on this machine without a key.
+pub const LOCAL: &str = "local";
+
 impl Caller {
     /// The key's name, or `local`.
     #[must_use]
@@ -37,7 +40,7 @@ impl Caller {
     }
 
     fn local() -> Self {
-        Self { name: "local".to_owned(), scopes: vec![Scope::Admin] }
+        Self { name: LOCAL.to_owned(), scopes: vec![Scope::Admin] }
     }
 }
 

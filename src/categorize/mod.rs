@@ -6,6 +6,7 @@
 
 mod adapter;
 mod calibration;
+mod lineup;
 mod nearest;
 mod stages;
 
@@ -13,6 +14,7 @@ use futures::future::BoxFuture;
 
 pub use adapter::AdapterCategorizer;
 pub use calibration::Calibration;
+pub use lineup::{Group, Lineup, Seat, together};
 pub use nearest::{LabelledExample, NearestExample};
 pub use stages::{Engine, Sources, Stage, StageEntry, StageFile};
 

@@ -68,7 +68,11 @@ async fn show(options: &Options, settings: &Settings, opened: &Opened) -> anyhow
     if options.no_serve {
         return Ok(());
     }
-    let serving = serve::Options { listen: options.listen.clone(), serving: options.serving.clone() };
+    let serving = serve::Options {
+        listen: options.listen.clone(),
+        serving: options.serving.clone(),
+        watch_every: serve::WATCH_EVERY,
+    };
     serve::serve(&serving, settings, opened).await
 }
 
@@ -92,7 +96,7 @@ fn comparison(options: &Options) -> eval::Options {
         stages: Vec::new(),
         choice: LabelChoice { label_budget: options.label_budget, labels: None },
         labels_out: None,
-        adapter: Some(options.serving.adapter.clone()),
+        adapter: options.serving.adapter.clone(),
         files: vec!["test".to_owned()],
         json: false,
         predictions: None,

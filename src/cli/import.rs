@@ -165,7 +165,7 @@ async fn import(
 ) -> anyhow::Result<(Counts, String)> {
     let pipeline = match options.no_categorize {
         true => None,
-        false => Some(options.serving.pipeline(settings, store).await?.0),
+        false => Some(options.serving.pipeline(settings, store).await?.pipeline),
     };
     let mut rejects = Rejects::new(&options.file)?;
     let mut counts = Counts::default();
@@ -258,7 +258,7 @@ async fn take(
     }
     counts.labels += store.import_labels(&known, "import", now).await?;
     if let Some(pipeline) = pipeline {
-        pipeline.process(&taken, now).await?;
+        pipeline.process(&taken, None, now).await?;
     }
     Ok(())
 }

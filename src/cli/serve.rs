@@ -1,16 +1,19 @@
 //! `txcat serve`: the JSON API until Ctrl-C or SIGTERM.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
-use tokio::{net::TcpListener, signal::unix};
+use tokio::{net::TcpListener, signal::unix, task::JoinSet, time::MissedTickBehavior};
 
 use super::{
     Settings,
-    service::{Opened, Serving},
+    service::{Opened, Ready, Serving},
 };
-use crate::{access::Access, clock, config::Listen, http};
+use crate::{access::Access, adapters::watch, clock, config::Listen, http, store::Store};
+
+/// Seconds between looks at the adapters.
+pub const WATCH_EVERY: u64 = 60;
 
 /// Serves the JSON API until Ctrl-C or SIGTERM; requests under way are finished.
 ///
@@ -24,6 +27,10 @@ pub struct Options {
     /// Which stage answers.
     #[command(flatten)]
     pub serving: Serving,
+    /// Seconds between looks at how canary and champion do; one that does worse than what it replaced is taken back.
+    #[arg(long, env = "TXCAT_WATCH_EVERY", value_name = "SECONDS", default_value_t = WATCH_EVERY,
+        value_parser = clap::value_parser!(u64).range(1..))]
+    pub watch_every: u64,
 }
 
 /// Runs the command.
@@ -44,19 +51,42 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
 pub async fn serve(options: &Options, settings: &Settings, opened: &Opened) -> anyhow::Result<()> {
     let bind = options.listen.bind;
     let access = Access::new(opened.store.clone(), bind, clock::now()).await?;
-    let (pipeline, taxonomy) = options.serving.pipeline(settings, &opened.store).await?;
-    let stage = format!("{} ({})", pipeline.stage().name, pipeline.stage().engine());
+    let Ready { pipeline, taxonomy, roster } = options.serving.pipeline(settings, &opened.store).await?;
+    let pipeline = Arc::new(pipeline);
+    let lineup = pipeline.lineup();
+    let stage = format!("{} ({})", lineup.champion().name, lineup.champion().engine());
+    drop(lineup);
     let who = if access.is_open() {
         "no API keys: whoever reaches this address is a local admin"
     } else {
         "callers need an API key"
     };
-    let state = http::AppState::new(opened.store.clone(), Arc::new(pipeline), taxonomy, Arc::new(access));
+    let state = http::AppState::new(opened.store.clone(), Arc::clone(&pipeline), taxonomy, Arc::new(access));
     let listener = TcpListener::bind(bind).await.with_context(|| format!("can't listen on {bind}"))?;
     eprintln!("txcat answers with {stage} on http://{}/docs ({who})", listener.local_addr()?);
-    http::serve(listener, state, asked_to_stop()).await?;
+    let mut beside = JoinSet::new();
+    if let Some(roster) = roster {
+        beside.spawn(roster.follow(Arc::clone(&pipeline)));
+        beside.spawn(watch(opened.store.clone(), Duration::from_secs(options.watch_every)));
+    }
+    let served = http::serve(listener, state, asked_to_stop()).await;
+    beside.shutdown().await;
+    pipeline.settle().await;
+    served?;
     eprintln!("txcat: stopped");
     Ok(())
+}
+
+/// Takes back, again and again, adapters that do worse than what they replaced.
+async fn watch(store: Store, every: Duration) {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = watch::look(&store, watch::Limits::default(), clock::now()).await {
+            tracing::warn!(error = %error, "the adapters could not be looked at");
+        }
+    }
 }
 
 /// Ends at Ctrl-C or SIGTERM.

@@ -1,22 +1,33 @@
 //! What a command needs to take transactions on their way: database, taxonomy, encoder, stage.
 
-use std::{collections::HashMap, fs, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context;
 use clap::Args;
 
 use super::{Settings, models};
 use crate::{
-    categorize::{Calibration, Sources, Stage, StageEntry, StageFile},
+    access::LOCAL,
+    adapters::roster::Roster,
+    categorize::{Calibration, Engine, Lineup, Sources, Stage, StageEntry, StageFile},
     clock,
     domain::Taxonomy,
     embedded,
     enrich::Enricher,
     evaluate::dataset,
-    model::{AdapterModel, Encoder},
+    model::{AdapterModel, BaseEncoder, Encoder},
     pipeline::Pipeline,
     store::Store,
 };
+
+/// The adapter that a new deployment begins with, and that is measured where none is named, where its
+/// categories are those asked for.
+pub(super) const DEMO_ADAPTER: &str = "models/adapters/demo";
 
 /// Which stage answers, and in which categories.
 #[derive(Debug, Clone, Args)]
@@ -33,13 +44,35 @@ pub struct Serving {
     #[arg(long, env = "TXCAT_STAGE", value_name = "NAME")]
     pub stage: Option<String>,
 
-    /// The adapter of the `adapter` stage.
-    #[arg(long, env = "TXCAT_ADAPTER", value_name = "DIR", default_value = "models/adapters/demo")]
-    pub adapter: PathBuf,
+    /// The adapter of the `adapter` stage, whatever the registry says. [default: the registry's champion; where
+    /// there is none yet, models/adapters/demo becomes it]
+    #[arg(long, env = "TXCAT_ADAPTER", value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
 
     /// The taxonomy to answer in: a TOML file, or a data set's categories.csv. [default: the consumer taxonomy]
     #[arg(long, env = "TXCAT_TAXONOMY", value_name = "FILE")]
     pub taxonomy: Option<PathBuf>,
+
+    /// Share of the accepted answers that people are asked about all the same: these tell how accurate live
+    /// answers are.
+    #[arg(long, env = "TXCAT_AUDIT_SHARE", value_name = "SHARE", default_value_t = 0.005, value_parser = share)]
+    pub audit_share: f32,
+}
+
+/// A share, from 0 to 1.
+pub(super) fn share(text: &str) -> Result<f32, String> {
+    let share: f32 = text.parse().map_err(|_| "must be a number")?;
+    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("must be from 0 to 1".to_owned()) }
+}
+
+/// What answers, and what keeps it as the registry has it.
+pub struct Ready {
+    /// The way of a transaction.
+    pub pipeline: Pipeline,
+    /// The taxonomy that it answers in.
+    pub taxonomy: Arc<Taxonomy>,
+    /// Follows the registry, where the registry says who answers.
+    pub roster: Option<Roster>,
 }
 
 /// The database, open, with the private server behind it where there is one.
@@ -99,25 +132,45 @@ impl Serving {
     ///
     /// # Errors
     /// When the encoder can't be had, or the stage can't be built.
-    pub async fn pipeline(&self, settings: &Settings, store: &Store) -> anyhow::Result<(Pipeline, Arc<Taxonomy>)> {
+    pub async fn pipeline(&self, settings: &Settings, store: &Store) -> anyhow::Result<Ready> {
         let taxonomy = Arc::new(self.taxonomy()?);
         store.sync_taxonomy(&taxonomy, clock::now()).await?;
         let base = models::pull(settings, None).await?;
-        let encoder = Encoder::load(base.clone())?;
         let entry = self.entry()?;
-        let adapter = match entry.engine {
-            crate::categorize::Engine::Adapter => Some(Arc::new(AdapterModel::load(&self.adapter, &base)?)),
-            _ => None,
+        let mut roster = None;
+        let lineup = if entry.engine == Engine::Adapter && self.adapter.is_none() {
+            let mut registered = Roster::new(store.clone(), base, entry, taxonomy.clone());
+            registered.begin_with(Path::new(DEMO_ADAPTER), LOCAL, clock::now()).await?;
+            let lineup = registered.lineup().await?;
+            roster = Some(registered);
+            lineup
+        } else {
+            Lineup::alone(self.stage(&entry, base, &taxonomy, store).await?)
         };
+        let enricher = Enricher::open(store.clone()).await?;
+        let pipeline = Pipeline::new(store.clone(), enricher, lineup, self.audit_share);
+        Ok(Ready { pipeline, taxonomy, roster })
+    }
+
+    async fn stage(
+        &self,
+        entry: &StageEntry,
+        base: BaseEncoder,
+        taxonomy: &Taxonomy,
+        store: &Store,
+    ) -> anyhow::Result<Stage> {
+        let encoder = Encoder::load(base.clone())?;
+        let adapter = self.adapter.as_deref().filter(|_| entry.engine == Engine::Adapter);
+        let adapter = adapter.map(|dir| AdapterModel::load(dir, &base)).transpose()?.map(Arc::new);
         let sources = Sources {
-            taxonomy: &taxonomy,
+            taxonomy,
             encoder,
             adapter,
             prompts: &self.prompts,
             labelled: &[],
             calibrations: &HashMap::new(),
         };
-        let mut stage = Stage::build(&entry, &sources).await?;
+        let mut stage = Stage::build(entry, &sources).await?;
         if !stage.is_calibrated()
             && let Some(stored) = store.calibration(stage.engine(), taxonomy.version()).await?
         {
@@ -125,7 +178,6 @@ impl Serving {
                 .context("the stored calibration can't be read: run `txcat eval` on dev again")?;
             stage.calibrate(fitted);
         }
-        let enricher = Enricher::open(store.clone()).await?;
-        Ok((Pipeline::new(store.clone(), enricher, Arc::new(stage)), taxonomy))
+        Ok(stage)
     }
 }

@@ -4,7 +4,9 @@
 //! about without a machine around it, and every other module speaks in these types.
 
 pub mod acceptance;
+pub mod adapter;
 pub mod descriptor;
+pub mod draw;
 pub mod enrichment;
 pub mod merchant;
 pub mod money;
@@ -14,6 +16,7 @@ pub mod taxonomy;
 pub mod transaction;
 
 pub use acceptance::{Acceptance, Judged};
+pub use adapter::AdapterState;
 pub use descriptor::{Descriptor, DescriptorKey, InvalidDescriptor};
 pub use enrichment::{EnrichedTransaction, Enrichment, HistoryEntry, UserHistory};
 pub use merchant::{Merchant, MerchantMatch};

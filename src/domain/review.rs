@@ -57,6 +57,8 @@ pub enum ReviewReason {
     LowConfidence,
     /// The stage has no such confidence fitted yet, so nothing it says is accepted unseen.
     NotCalibrated,
+    /// Drawn at random from the accepted: what people say of these rows is how accurate live answers are.
+    Audit,
 }
 
 /// Whose word the category in force is, strongest first.
@@ -83,8 +85,8 @@ pub struct InForce {
 }
 
 code_enum!(
-    ReviewReason { LowConfidence = "low_confidence", NotCalibrated = "not_calibrated" },
-    "low_confidence or not_calibrated"
+    ReviewReason { LowConfidence = "low_confidence", NotCalibrated = "not_calibrated", Audit = "audit" },
+    "low_confidence, not_calibrated or audit"
 );
 code_enum!(
     DecidedBy { Correction = "correction", Import = "import", AccountRule = "account_rule", Stage = "stage" },

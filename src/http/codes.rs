@@ -9,9 +9,10 @@ const CHANNELS: &[&str] =
     &["card_present", "card_not_present", "transfer", "direct_debit", "standing_order", "cash", "cheque", "bank"];
 const DECIDED_BY: &[&str] = &["correction", "import", "account_rule", "stage"];
 const REVIEW_STATUSES: &[&str] = &["accepted", "pending", "reviewed"];
-const REVIEW_REASONS: &[&str] = &["low_confidence", "not_calibrated"];
+const REVIEW_REASONS: &[&str] = &["low_confidence", "not_calibrated", "audit"];
 const SCOPES: &[&str] = &["transaction", "account_merchant"];
 const READINESS: &[&str] = &["ok", "failing"];
+const ADAPTER_STATES: &[&str] = &["candidate", "shadow", "canary", "champion", "retired"];
 const CHECK_LEVELS: &[&str] = &["pass", "info", "warn", "block"];
 
 fn one_of(codes: &[&str]) -> Schema {
@@ -48,6 +49,10 @@ pub(super) fn correction_scope() -> Schema {
 
 pub(super) fn readiness() -> Schema {
     one_of(READINESS)
+}
+
+pub(super) fn adapter_state() -> Schema {
+    one_of(ADAPTER_STATES)
 }
 
 pub(super) fn check_level() -> Schema {

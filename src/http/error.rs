@@ -13,7 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::rows::RefusedRow;
-use crate::{access, access::Scope, domain::Slug, enrich, pipeline, store};
+use crate::{access, access::Scope, adapters, domain::Slug, enrich, pipeline, store};
 
 /// Why a request got no answer.
 #[derive(Debug, thiserror::Error)]
@@ -111,6 +111,9 @@ pub enum Error {
     /// The way of the transactions.
     #[error("the transactions could not be processed")]
     Pipeline(#[from] pipeline::Error),
+    /// An adapter could not be moved.
+    #[error(transparent)]
+    Adapters(#[from] adapters::Error),
 }
 
 /// RFC 9457 problem details.
@@ -245,7 +248,11 @@ impl Error {
             Self::Timeout { .. } => Problem::new(S::SERVICE_UNAVAILABLE, "timeout", "Took too long", detail),
             Self::Panicked => internal(),
             Self::Store(error) => store_problem(error),
+            Self::Adapters(error) => adapter_problem(error),
             Self::Pipeline(error) => match error {
+                pipeline::Error::UnknownAdapter { .. } => {
+                    unknown_adapter(S::UNPROCESSABLE_ENTITY, error.to_string()).at(Some("/adapter".to_owned()))
+                }
                 pipeline::Error::Store(error) | pipeline::Error::Enrich(enrich::Error::Store(error)) => {
                     store_problem(error)
                 }
@@ -254,6 +261,39 @@ impl Error {
                 | pipeline::Error::Enrich(enrich::Error::Build(_)) => internal(),
             },
         }
+    }
+}
+
+fn unknown_adapter(status: StatusCode, detail: String) -> Problem {
+    Problem::new(status, "unknown-adapter", "No such adapter", detail)
+}
+
+fn adapter_problem(error: &adapters::Error) -> Problem {
+    use adapters::Error as E;
+    let (status, detail) = (StatusCode::CONFLICT, error.to_string());
+    match error {
+        E::Unknown { .. } => unknown_adapter(StatusCode::NOT_FOUND, detail),
+        E::Share { .. } => Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid-body",
+            "The body is not of the documented shape",
+            detail,
+        )
+        .at(Some("/share".to_owned())),
+        E::NoWay { .. } | E::OnlyChampion { .. } | E::OtherCanary { .. } | E::NoPredecessor { .. } => {
+            Problem::new(status, "no-way", "The adapter can't go there", detail)
+        }
+        E::NoGate { .. } => Problem::new(status, "no-gate", "Not measured yet", detail),
+        E::GateShut { .. } => Problem::new(status, "gate-shut", "The promotion gate is shut", detail),
+        E::Moved { .. } => Problem::new(status, "moved", "Somebody else was faster", detail),
+        E::Store(error) => store_problem(error),
+        E::Model(_)
+        | E::Categorize(_)
+        | E::File { .. }
+        | E::Name { .. }
+        | E::Report(_)
+        | E::NoChampion { .. }
+        | E::Stopped => internal(),
     }
 }
 

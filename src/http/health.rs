@@ -97,7 +97,7 @@ async fn taxonomy(state: &AppState) -> Check {
 async fn engine(state: &AppState) -> Check {
     check("engine", async {
         match probe() {
-            Some(probe) => state.pipeline.stage().categorize(&[probe]).await.is_ok(),
+            Some(probe) => state.pipeline.lineup().champion().categorize(&[probe]).await.is_ok(),
             None => false,
         }
     })

@@ -4,6 +4,7 @@
 //! scope it needs ([`Need`]), and every failure leaves through [`Error`] as `application/problem+json`.
 
 mod accuracy;
+mod adapters;
 mod answer;
 mod categories;
 mod codes;
@@ -45,6 +46,11 @@ fn api() -> scopes::Routes {
         .add(scope(Scope::Batch), routes!(datasets::make))
         .add(scope(Scope::Read), routes!(datasets::list))
         .add(scope(Scope::Read), routes!(datasets::show))
+        .add(scope(Scope::Read), routes!(adapters::list))
+        .add(scope(Scope::Read), routes!(adapters::show))
+        .add(scope(Scope::Admin), routes!(adapters::make_move))
+        .add(scope(Scope::Admin), routes!(adapters::take_back))
+        .add(scope(Scope::Admin), routes!(adapters::group))
         .add(Need::Open, routes!(health::alive))
         .add(Need::Open, routes!(health::ready))
         .add_pages(&openapi::PAGES, openapi::pages)

@@ -33,6 +33,8 @@ pub(super) const MOST_ROWS: usize = 1_000;
 struct Batch<'a> {
     #[serde(borrow)]
     transactions: Vec<&'a RawValue>,
+    #[serde(default)]
+    adapter: Option<String>,
 }
 
 /// Rows to categorize.
@@ -43,6 +45,9 @@ struct Batch<'a> {
 pub(super) struct BatchDoc {
     #[schema(min_items = 1, max_items = 1000)]
     transactions: Vec<NewTransaction>,
+    /// The adapter that shall answer, by name and version (`consumer@3`) or by name for its newest version.
+    /// Without one, the champion or canary of each row's account group does.
+    adapter: Option<String>,
 }
 
 /// One result for each row, in the same order.
@@ -67,7 +72,7 @@ pub(super) struct Results {
         (status = 409, description = "The only row conflicts", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "More than 4 MiB", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Not 1 to 1,000 rows, or the only row is refused", body = Problem,
+        (status = 422, description = "Not 1 to 1,000 rows, no such adapter, or the only row is refused", body = Problem,
             content_type = "application/problem+json"),
     )
 )]
@@ -88,7 +93,7 @@ pub(super) async fn send(State(state): State<AppState>, body: JsonText) -> Resul
         })
         .collect();
     let accepted: Vec<Transaction> = parsed.iter().filter_map(|row| row.as_ref().ok()).cloned().collect();
-    let outcomes = state.pipeline.process(&accepted, clock::now()).await?;
+    let outcomes = state.pipeline.process(&accepted, batch.adapter.as_deref(), clock::now()).await?;
     let mut outcomes = outcomes.into_iter();
     let mut results = Vec::with_capacity(parsed.len());
     for (index, row) in parsed.into_iter().enumerate() {

@@ -88,6 +88,9 @@ fn plain() -> Enrichment {
 /// The name in [`AdapterFacts::sources`] of the digest of the labels that were learned from.
 pub const LABELS: &str = "labels, by sorted id";
 
+/// The name in [`AdapterFacts::sources`] of the SHA-256 of the manifest that let them be learned from.
+pub const MANIFEST: &str = "manifest of the label check";
+
 /// Which weights an adapter is a difference to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Base {

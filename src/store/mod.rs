@@ -4,6 +4,7 @@
 //! spans a model or network call. What is not there is `None`, not an error; a broken rule comes back
 //! as [`Error::Constraint`] with the constraint's name from `migrations/`.
 
+mod adapters;
 mod content;
 mod corrections;
 mod datasets;
@@ -12,6 +13,7 @@ mod history;
 mod ingest;
 mod keys;
 mod labelled;
+mod live;
 mod merchants;
 mod predictions;
 mod reviews;
@@ -27,12 +29,16 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
+pub use adapters::{
+    AdapterChanges, AdapterDecision, AdapterFile, AdapterGate, AdapterMove, NewAdapter, NewAdapterGate, StoredAdapter,
+};
 pub use corrections::ImportedLabel;
 pub use datasets::{DatasetItem, NewDataset, NewLabelReport, StoredDataset, StoredLabelReport};
 pub use eval_runs::{Calibration, EvalItem, EvalRun, NewEvalRun};
 pub use ingest::Ingested;
 pub use keys::{NewKey, StoredKey};
 pub use labelled::{LabelledTransaction, Traffic};
+pub use live::{LiveTally, RetrainingPlan, ShadowPrediction, ShadowTally};
 pub use predictions::Decision;
 pub use reviews::{ReviewFilter, ReviewItem};
 pub use rules::{AccountRule, RuleKey};

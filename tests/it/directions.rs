@@ -20,7 +20,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("pipeline", &["store", "enrich", "categorize"]),
     ("evaluate", &["pipeline"]),
     ("curate", &["evaluate"]),
-    ("http", &["curate", "access", "clock", "embedded"]),
+    ("adapters", &["curate"]),
+    ("http", &["adapters", "access", "clock", "embedded"]),
     ("cli", &["http"]),
 ];
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::oneshot};
 use txcat::{
     access::{Access, FreshKey, KeyRequest, Scope},
-    categorize::Stage,
+    categorize::{Lineup, Stage},
     clock,
     domain::{Acceptance, Enrichment, Taxonomy},
     enrich::Enricher,
@@ -77,7 +77,7 @@ impl App {
         let mut stage = Stage::new("scripted", 0.92, Enrichment::Full, Box::new(Scripted::new(taxonomy.version())));
         stage.acceptance = Some(Acceptance { known: Some(0.9), unknown: Some(0.9) });
         let enricher = Enricher::new(store.clone());
-        let pipeline = Arc::new(Pipeline::new(store.clone(), enricher, Arc::new(stage)));
+        let pipeline = Arc::new(Pipeline::new(store.clone(), enricher, Lineup::alone(stage), 0.0));
         let access = Arc::new(Access::new(store.clone(), address, clock::now()).await.unwrap());
         let state = AppState::new(store.clone(), pipeline, taxonomy, access);
         let (stop, stopped) = oneshot::channel::<()>();

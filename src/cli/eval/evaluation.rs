@@ -14,7 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{Options, SEED};
 use crate::{
     categorize::{self, Engine, LabelledExample, Sources, Stage, StageEntry, StageFile},
-    cli::{Settings, models},
+    cli::{Settings, models, service::DEMO_ADAPTER},
     clock,
     domain::Transaction,
     enrich::Enricher,
@@ -28,9 +28,6 @@ use crate::{
     model::{AdapterModel, BaseEncoder, Encoder, folder::LABELS},
     store::{self, EvalItem, NewEvalRun, Store},
 };
-
-/// The adapter that is used where none is named and its categories are the data set's.
-const DEMO_ADAPTER: &str = "models/adapters/demo";
 
 /// What was measured.
 pub(super) struct Evaluation {

@@ -23,7 +23,11 @@ use crate::{
         dataset::{Dataset, Row},
         labels::Choice,
     },
-    model::{AdapterInput, Labelled, Naming, folder::LABELS, train::TrainRows},
+    model::{
+        AdapterInput, Labelled, Naming,
+        folder::{LABELS, MANIFEST},
+        train::TrainRows,
+    },
 };
 
 /// Where labels come from.
@@ -160,7 +164,7 @@ impl Source {
         manifest
             .allows(&manifest::rows_sha256(rows), dataset.taxonomy().version())
             .context("the labels are not fit to learn from: `txcat data check` shows why, --without-check overrides")?;
-        Ok(("manifest of the label check".to_owned(), manifest.sha256))
+        Ok((MANIFEST.to_owned(), manifest.sha256))
     }
 
     fn enrichment(&self) -> Enrichment {

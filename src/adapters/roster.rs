@@ -1,0 +1,167 @@
+//! The line-up as the registry has it: loads who is on it, and follows its changes while serving.
+
+use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    Error, promotion,
+    registry::{self, Registration},
+};
+use crate::{
+    categorize::{AdapterCategorizer, Group, Lineup, Seat, Stage, StageEntry},
+    domain::{AdapterState, Taxonomy, adapter::EVERYONE},
+    model::BaseEncoder,
+    pipeline::Pipeline,
+    store::{self, Store, StoredAdapter},
+};
+
+/// A notification may get lost with its connection: so often the registry is read in any case.
+const READ_AGAIN: Duration = Duration::from_secs(60);
+
+/// Loads the adapters of one stage and taxonomy, each once.
+pub struct Roster {
+    store: Store,
+    base: BaseEncoder,
+    entry: StageEntry,
+    taxonomy: Arc<Taxonomy>,
+    loaded: HashMap<i64, Arc<Stage>>,
+}
+
+impl Roster {
+    /// A roster that has loaded nothing yet.
+    #[must_use]
+    pub fn new(store: Store, base: BaseEncoder, entry: StageEntry, taxonomy: Arc<Taxonomy>) -> Self {
+        Self { store, base, entry, taxonomy, loaded: HashMap::new() }
+    }
+
+    /// Makes the adapter of a folder everybody's champion where there is none yet and it answers in the
+    /// taxonomy: a new deployment begins with it.
+    ///
+    /// # Errors
+    /// When the adapter can't be loaded, or the database fails.
+    pub async fn begin_with(&self, dir: &Path, by: &str, now: DateTime<Utc>) -> Result<(), Error> {
+        let stands = self.store.adapters(Some(self.taxonomy.version())).await?;
+        if stands.iter().any(|adapter| champion_of(adapter, EVERYONE)) || !dir.exists() {
+            return Ok(());
+        }
+        if crate::model::AdapterFacts::read(dir)?.taxonomy != self.taxonomy.version() {
+            return Ok(());
+        }
+        let what = Registration { dir, name: None, account_group: EVERYONE, by };
+        let first = registry::register(&self.store, &self.base, what, now).await?;
+        let ask = promotion::Ask {
+            to: AdapterState::Champion,
+            share: 1.0,
+            overrides: Some("the first adapter of this taxonomy".to_owned()),
+            by: by.to_owned(),
+        };
+        match promotion::promote(&self.store, &first, ask, now).await {
+            // Another server was first.
+            Err(Error::Moved { .. } | Error::Store(store::Error::Constraint { .. })) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    /// Who answers now. What is no longer on it is let go; what can't be loaded is left out and logged,
+    /// so that a broken canary takes no traffic.
+    ///
+    /// # Errors
+    /// When nobody is everybody's champion, the champion can't be loaded, or the database fails.
+    pub async fn lineup(&mut self) -> Result<Lineup, Error> {
+        let mut adapters = self.store.adapters(Some(self.taxonomy.version())).await?;
+        adapters.retain(|adapter| adapter.state != AdapterState::Retired);
+        self.loaded.retain(|id, _| adapters.iter().any(|adapter| adapter.id == *id));
+        for adapter in &adapters {
+            if self.loaded.contains_key(&adapter.id) {
+                continue;
+            }
+            match self.load(adapter).await {
+                Ok(stage) => {
+                    tracing::info!(adapter.name = %adapter.reference(), adapter.state = %adapter.state, "loaded an adapter");
+                    self.loaded.insert(adapter.id, Arc::new(stage));
+                }
+                Err(error) if champion_of(adapter, EVERYONE) => return Err(error),
+                Err(error) => {
+                    tracing::error!(adapter.name = %adapter.reference(), error = %causes(&error), "can't load an adapter");
+                }
+            }
+        }
+        self.line_up(&adapters)
+    }
+
+    fn line_up(&self, adapters: &[StoredAdapter]) -> Result<Lineup, Error> {
+        let stage = |adapter: &StoredAdapter| self.loaded.get(&adapter.id).cloned();
+        let champion = |group: &str| adapters.iter().find(|adapter| champion_of(adapter, group)).and_then(stage);
+        let everybody =
+            champion(EVERYONE).ok_or_else(|| Error::NoChampion { taxonomy: self.taxonomy.version().to_owned() })?;
+        let mut groups: HashMap<String, Group> = HashMap::new();
+        let mut everyone = Group::of(everybody.clone());
+        let mut named = HashMap::new();
+        for adapter in adapters {
+            let Some(stage) = stage(adapter) else { continue };
+            // Newest first: of one name, the newest version has it.
+            named.entry(adapter.name.clone()).or_insert_with(|| stage.clone());
+            named.insert(adapter.reference(), stage.clone());
+            let group = if adapter.account_group == EVERYONE {
+                &mut everyone
+            } else {
+                let own = || Group::of(champion(&adapter.account_group).unwrap_or_else(|| everybody.clone()));
+                groups.entry(adapter.account_group.clone()).or_insert_with(own)
+            };
+            let seat = Seat { adapter: adapter.id, stage, share: adapter.share };
+            match adapter.state {
+                AdapterState::Shadow => group.shadows.push(seat),
+                AdapterState::Canary => group.canary = Some(seat),
+                AdapterState::Candidate | AdapterState::Champion | AdapterState::Retired => {}
+            }
+        }
+        Ok(Lineup::new(everyone, groups, named))
+    }
+
+    async fn load(&self, adapter: &StoredAdapter) -> Result<Stage, Error> {
+        let model = Arc::new(registry::open(&self.store, &self.base, adapter).await?);
+        let (acceptance, enrichment) = (model.facts().acceptance, model.facts().enrichment);
+        let categorizer = AdapterCategorizer::new(&self.entry.name, enrichment, &self.taxonomy, model)?;
+        let mut stage = Stage::new(&self.entry.name, self.entry.target, enrichment, Box::new(categorizer));
+        stage.acceptance = Some(acceptance);
+        Ok(stage)
+    }
+
+    /// Keeps a pipeline's line-up as the registry has it, until it is dropped. Where that can't be, those
+    /// who answered go on answering.
+    pub async fn follow(mut self, pipeline: Arc<Pipeline>) {
+        let mut changes = None;
+        loop {
+            if changes.is_none() {
+                changes = self.store.hear_adapters().await.ok();
+            }
+            match self.lineup().await {
+                Ok(lineup) => pipeline.swap(lineup),
+                Err(error) => tracing::error!(error = %causes(&error), "the line-up stays as it was"),
+            }
+            let heard = match &mut changes {
+                Some(changes) => tokio::time::timeout(READ_AGAIN, changes.next()).await,
+                None => tokio::time::timeout(READ_AGAIN, std::future::pending()).await,
+            };
+            if matches!(heard, Ok(Err(_))) {
+                changes = None;
+            }
+        }
+    }
+}
+
+fn champion_of(adapter: &StoredAdapter, group: &str) -> bool {
+    adapter.state == AdapterState::Champion && adapter.account_group == group
+}
+
+/// An error with its causes, for the log.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

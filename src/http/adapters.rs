@@ -1,0 +1,402 @@
+//! Adapters: what there is, where each stands and on what evidence, and moves between states.
+
+#![expect(unused_qualifications, reason = "utoipa writes paths out in full")]
+
+use axum::{
+    Json,
+    extract::{Path, State, rejection::PathRejection},
+};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{
+    codes,
+    error::{Error, Problem},
+    extract::{JsonText, Who},
+    state::AppState,
+};
+use crate::{
+    adapters::{
+        self,
+        gate::Check,
+        promotion::{self, Ask},
+        registry,
+    },
+    clock,
+    domain::{AccountId, AdapterState},
+    store::{AdapterDecision, AdapterGate, LiveTally, ShadowTally, Store, StoredAdapter},
+};
+
+/// Accounts of one call at most.
+const MOST_ACCOUNTS: usize = 10_000;
+
+/// An adapter in the registry.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Adapter {
+    /// What to call it: name and version.
+    #[schema(example = "consumer@3")]
+    reference: String,
+    /// As predictions name it.
+    #[schema(example = "adapter:consumer@1f3a9c02")]
+    engine: String,
+    taxonomy: String,
+    /// Whose answers it may give; `everyone` is whoever is in no other group.
+    account_group: String,
+    /// The base encoder.
+    base: String,
+    /// SHA-256 of the manifest of the labels that it learned from.
+    #[schema(required)]
+    label_manifest: Option<String>,
+    #[schema(schema_with = codes::adapter_state)]
+    state: AdapterState,
+    /// Share of the group's accounts that see it; a champion sees those that no canary takes.
+    share: f32,
+    state_since: DateTime<Utc>,
+    registered_by: String,
+    registered_at: DateTime<Utc>,
+    /// What became of its answers since `state_since`.
+    live: Live,
+    /// What it would have answered, as a shadow, beside what was in force.
+    shadow: Shadow,
+}
+
+/// What became of an adapter's answers on live traffic.
+#[derive(Serialize, ToSchema)]
+#[schema(as = LiveTally)]
+struct Live {
+    /// Transactions whose latest prediction is its own.
+    answered: u32,
+    /// Those that a person has spoken about.
+    judged: u32,
+    /// Those where the person said something else.
+    wrong: u32,
+    /// Judged ones that were drawn at random.
+    audited: u32,
+    /// Those of them where the person said something else.
+    audited_wrong: u32,
+}
+
+impl From<LiveTally> for Live {
+    fn from(LiveTally { answered, judged, wrong, audited, audited_wrong }: LiveTally) -> Self {
+        Self { answered, judged, wrong, audited, audited_wrong }
+    }
+}
+
+/// A shadow beside what was in force.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ShadowTally)]
+struct Shadow {
+    /// Transactions it looked at.
+    answered: u32,
+    /// Those where it said the same.
+    agreed: u32,
+    /// Those that a person has spoken about.
+    judged: u32,
+    /// Those of them where the shadow was right.
+    right: u32,
+    /// Those of them where the stage in force was right.
+    champion_right: u32,
+}
+
+impl From<ShadowTally> for Shadow {
+    fn from(ShadowTally { answered, agreed, judged, right, champion_right }: ShadowTally) -> Self {
+        Self { answered, agreed, judged, right, champion_right }
+    }
+}
+
+/// Adapters of the registry.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Adapters {
+    /// Newest first.
+    adapters: Vec<Adapter>,
+}
+
+/// An adapter with its evidence.
+#[derive(Serialize, ToSchema)]
+pub(super) struct AdapterDetail {
+    adapter: Adapter,
+    /// What it was trained on and how, as it says itself.
+    #[schema(value_type = Object)]
+    facts: serde_json::Value,
+    /// What the promotion gate last measured.
+    #[schema(required)]
+    gate: Option<Gate>,
+    /// Everything that was decided about it, newest first.
+    decisions: Vec<Decision>,
+}
+
+/// What the promotion gate measured.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AdapterGate)]
+struct Gate {
+    data_set: String,
+    rows: i32,
+    /// Whether every check is passed.
+    passed: bool,
+    made_at: DateTime<Utc>,
+    checks: Vec<GateCheck>,
+}
+
+/// One check of the promotion gate.
+#[derive(Serialize, ToSchema)]
+struct GateCheck {
+    #[schema(example = "classes")]
+    name: String,
+    passed: bool,
+    /// The finding in a sentence.
+    says: String,
+}
+
+impl From<AdapterGate> for Gate {
+    fn from(gate: AdapterGate) -> Self {
+        let checks: Vec<Check> = serde_json::from_value(gate.report["checks"].clone()).unwrap_or_default();
+        let check = |Check { name, passed, says }: Check| GateCheck { name, passed, says };
+        Self {
+            data_set: gate.data_set,
+            rows: gate.rows,
+            passed: gate.passed,
+            made_at: gate.made_at,
+            checks: checks.into_iter().map(check).collect(),
+        }
+    }
+}
+
+/// One change of an adapter's state.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AdapterDecision)]
+struct Decision {
+    #[schema(schema_with = adapter_state_or_null, required)]
+    from: Option<AdapterState>,
+    #[schema(schema_with = codes::adapter_state)]
+    to: AdapterState,
+    share: f32,
+    /// Whether a person overrode the gate.
+    overridden: bool,
+    /// Why.
+    reason: String,
+    /// The numbers that it rests on.
+    #[schema(value_type = Object)]
+    numbers: serde_json::Value,
+    made_by: String,
+    made_at: DateTime<Utc>,
+}
+
+fn adapter_state_or_null() -> utoipa::openapi::Schema {
+    use utoipa::openapi::{ObjectBuilder, OneOfBuilder, Type};
+    OneOfBuilder::new().item(ObjectBuilder::new().schema_type(Type::Null)).item(codes::adapter_state()).into()
+}
+
+impl From<AdapterDecision> for Decision {
+    fn from(decision: AdapterDecision) -> Self {
+        let AdapterDecision { from, to, share, overridden, reason, numbers, made_by, made_at, .. } = decision;
+        Self { from, to, share, overridden, reason, numbers, made_by, made_at }
+    }
+}
+
+async fn shown(store: &Store, adapter: StoredAdapter) -> Result<Adapter, Error> {
+    let live = store.live_tally(&adapter.engine, adapter.state_since).await?;
+    let shadow = store.shadow_tally(adapter.id).await?;
+    Ok(Adapter {
+        reference: adapter.reference(),
+        engine: adapter.engine,
+        taxonomy: adapter.taxonomy,
+        account_group: adapter.account_group,
+        base: adapter.base,
+        label_manifest: adapter.label_manifest,
+        state: adapter.state,
+        share: adapter.share,
+        state_since: adapter.state_since,
+        registered_by: adapter.registered_by,
+        registered_at: adapter.registered_at,
+        live: live.into(),
+        shadow: shadow.into(),
+    })
+}
+
+async fn detail(store: &Store, reference: &str) -> Result<Json<AdapterDetail>, Error> {
+    let adapter = registry::find(store, reference).await?;
+    let facts = adapter.facts.clone();
+    let gate = store.latest_gate(adapter.id).await?.map(Into::into);
+    let decisions = store.adapter_decisions(adapter.id).await?.into_iter().map(Into::into).collect();
+    Ok(Json(AdapterDetail { adapter: shown(store, adapter).await?, facts, gate, decisions }))
+}
+
+fn reference(path: Result<Path<String>, PathRejection>) -> Result<String, Error> {
+    let unknown = |_| adapters::Error::Unknown { reference: "?".to_owned() };
+    Ok(path.map_err(unknown)?.0)
+}
+
+/// Every adapter of the registry, with what became of its answers.
+#[utoipa::path(get, path = "/v1/adapters", tag = "adapters", responses((status = 200, body = Adapters)))]
+pub(super) async fn list(State(state): State<AppState>) -> Result<Json<Adapters>, Error> {
+    let mut adapters = Vec::new();
+    for adapter in state.store.adapters(None).await? {
+        adapters.push(shown(&state.store, adapter).await?);
+    }
+    Ok(Json(Adapters { adapters }))
+}
+
+/// One adapter with its evidence and everything that was decided about it.
+#[utoipa::path(
+    get,
+    path = "/v1/adapters/{reference}",
+    tag = "adapters",
+    params(("reference" = String, Path, description = "Name and version, or the name for its newest version")),
+    responses(
+        (status = 200, body = AdapterDetail),
+        (status = 404, description = "No such adapter", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn show(
+    State(state): State<AppState>,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Json<AdapterDetail>, Error> {
+    detail(&state.store, &reference(path)?).await
+}
+
+/// Where an adapter shall go.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = AdapterMove)]
+pub(super) struct Move {
+    #[schema(schema_with = codes::adapter_state)]
+    to: AdapterState,
+    /// Share of the group's accounts that a shadow or canary sees, above 0 and at most 1.
+    #[serde(default = "a_tenth")]
+    #[schema(default = 0.1, maximum = 1.0)]
+    share: f32,
+    /// Why a shut gate shall not count; recorded with the decision.
+    #[serde(default, rename = "override")]
+    #[schema(max_length = 1000)]
+    overrides: Option<String>,
+}
+
+fn a_tenth() -> f32 {
+    0.1
+}
+
+/// Moves an adapter to another state. Servers of this deployment follow at once, without losing a request.
+///
+/// On the way to canary or champion it must have passed the gate (`txcat adapters evaluate`) beside the present
+/// champion; a new champion retires the one before.
+#[utoipa::path(
+    post,
+    path = "/v1/adapters/{reference}/moves",
+    tag = "adapters",
+    params(("reference" = String, Path, description = "Name and version, or the name for its newest version")),
+    request_body = Move,
+    responses(
+        (status = 200, description = "The adapter as it stands now", body = AdapterDetail),
+        (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such adapter", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "There is no such way, the gate is shut, or somebody else was faster",
+            body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Not of this shape", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn make_move(
+    State(state): State<AppState>,
+    Who(caller): Who,
+    path: Result<Path<String>, PathRejection>,
+    body: JsonText,
+) -> Result<Json<AdapterDetail>, Error> {
+    let Move { to, share, overrides } = body.parse()?;
+    if overrides.as_ref().is_some_and(|reason| reason.trim().is_empty() || reason.chars().count() > 1_000) {
+        let detail = "a reason has 1 to 1,000 characters".to_owned();
+        return Err(Error::Shape { pointer: Some("/override".to_owned()), detail });
+    }
+    let adapter = registry::find(&state.store, &reference(path)?).await?;
+    let ask = Ask { to, share, overrides, by: caller.name().to_owned() };
+    promotion::promote(&state.store, &adapter, ask, clock::now()).await?;
+    detail(&state.store, &adapter.reference()).await
+}
+
+/// Why an adapter is taken back.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TakeBack {
+    /// In a sentence, at most 1,000 characters.
+    #[schema(min_length = 1, max_length = 1000)]
+    reason: String,
+}
+
+/// Takes a canary or shadow out, or puts the champion's predecessor back in its place.
+#[utoipa::path(
+    post,
+    path = "/v1/adapters/{reference}/rollback",
+    tag = "adapters",
+    params(("reference" = String, Path, description = "Name and version, or the name for its newest version")),
+    request_body = TakeBack,
+    responses(
+        (status = 200, description = "The adapter as it stands now", body = AdapterDetail),
+        (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such adapter", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It answers nobody, or replaced nobody", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Not of this shape", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn take_back(
+    State(state): State<AppState>,
+    Who(caller): Who,
+    path: Result<Path<String>, PathRejection>,
+    body: JsonText,
+) -> Result<Json<AdapterDetail>, Error> {
+    let TakeBack { reason } = body.parse()?;
+    if reason.trim().is_empty() || reason.chars().count() > 1_000 {
+        let detail = "a reason has 1 to 1,000 characters".to_owned();
+        return Err(Error::Shape { pointer: Some("/reason".to_owned()), detail });
+    }
+    let adapter = registry::find(&state.store, &reference(path)?).await?;
+    let live = state.store.live_tally(&adapter.engine, adapter.state_since).await?;
+    let numbers = serde_json::to_value(live).map_err(adapters::Error::Report)?;
+    promotion::take_back(&state.store, &adapter, &reason, numbers, caller.name(), clock::now()).await?;
+    detail(&state.store, &adapter.reference()).await
+}
+
+/// Accounts and the group they go into.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AccountGroup {
+    #[schema(value_type = Vec<String>, min_items = 1, max_items = 10_000)]
+    account_ids: Vec<AccountId>,
+    /// 1 to 63 letters, digits, `.`, `_` and `-`; `null` takes them out of any.
+    #[schema(required, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+    group: Option<String>,
+}
+
+/// How many accounts changed.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Regrouped {
+    changed: u64,
+}
+
+/// Puts accounts into a group, which adapters may be registered for.
+#[utoipa::path(
+    post,
+    path = "/v1/account-groups",
+    tag = "adapters",
+    request_body = AccountGroup,
+    responses(
+        (status = 200, body = Regrouped),
+        (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Not of this shape", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn group(State(state): State<AppState>, body: JsonText) -> Result<Json<Regrouped>, Error> {
+    let AccountGroup { account_ids, group } = body.parse()?;
+    if account_ids.is_empty() || account_ids.len() > MOST_ACCOUNTS {
+        let detail = format!("name 1 to {MOST_ACCOUNTS} accounts in one call, not {}", account_ids.len());
+        return Err(Error::Shape { pointer: Some("/account_ids".to_owned()), detail });
+    }
+    if let Some(name) = group.as_deref().filter(|name| !registry::is_name(name)) {
+        let detail = adapters::Error::Name { name: name.to_owned() }.to_string();
+        return Err(Error::Shape { pointer: Some("/group".to_owned()), detail });
+    }
+    let changed = state.store.put_account_group(&account_ids, group.as_deref()).await?;
+    Ok(Json(Regrouped { changed }))
+}
