@@ -1,7 +1,8 @@
 -- Adapters as products: what there is, where each stands, on what evidence, and what was decided.
 
 -- One trained adapter. Its engine names it in every prediction it makes. Which share of the accounts a
--- shadow or canary sees stands here; a champion sees all that nobody else takes.
+-- shadow or canary sees stands here; a champion sees all that nobody else takes. last_label is the newest
+-- correction of then: later ones are labels that came since, whatever day they are about.
 create table adapters (
     id bigint generated always as identity,
     name text not null,
@@ -12,6 +13,7 @@ create table adapters (
     base text not null,
     base_sha256 text not null,
     label_manifest text,
+    last_label bigint not null,
     facts jsonb not null,
     state text not null,
     share real not null,

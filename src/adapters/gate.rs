@@ -256,9 +256,9 @@ mod tests {
 
     #[test]
     fn the_lower_end_of_the_interval_must_reach_the_target_and_not_the_share() {
-        let answered = rows(0, 100, 9, None);
-        assert_eq!(failed(&answered, limits(0.85), AdapterState::Canary), ["target"]);
-        assert_eq!(failed(&rows(0, 1_000, 9, None), limits(0.85), AdapterState::Canary), [""; 0]);
+        let below =
+            |n: usize| failed(&rows(0, n, 9, None), limits(0.85), AdapterState::Canary).contains(&"target".to_owned());
+        assert!(below(100) && !below(1_000));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! does worse on live traffic than what it replaced. Every move leaves a decision with its numbers.
 
 pub mod gate;
+pub mod health;
 pub mod promotion;
 pub mod registry;
 pub mod roster;

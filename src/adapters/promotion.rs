@@ -96,7 +96,7 @@ pub async fn promote(store: &Store, adapter: &StoredAdapter, ask: Ask, now: Date
     }
     let mut moves = Vec::new();
     if let (Champion, Some(champion)) = (to, champion) {
-        let reference = store.live_tally(&champion.engine, champion.state_since).await?;
+        let reference = store.live_tally(&champion.engine, champion.state_since, None).await?;
         step.numbers = serde_json::to_value(Replaced { predecessor: champion.id, reference })?;
         moves.push(AdapterMove {
             adapter_id: champion.id,

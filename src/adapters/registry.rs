@@ -123,6 +123,8 @@ fn told(facts: &AdapterFacts) -> Result<serde_json::Value, Error> {
         "data": facts.data,
         "dev": serde_json::to_value(facts.dev)?,
         "labels": facts.counts[0],
+        "enrichment": serde_json::to_value(facts.enrichment)?,
+        "effort": serde_json::to_value(facts.effort)?,
         "trained_numbers": facts.trained,
         "training": serde_json::to_value(&facts.training)?,
         "acceptance": serde_json::to_value(facts.acceptance)?,

@@ -54,7 +54,9 @@ impl Comparison {
         self.now.wrong >= limits.least_wrong && self.p < limits.p
     }
 
-    fn says(&self) -> String {
+    /// In a sentence.
+    #[must_use]
+    pub fn says(&self) -> String {
         format!(
             "people corrected {} of {} answers, and {} of {} of what it is compared with (p = {:.1e})",
             self.now.wrong, self.now.answered, self.reference.wrong, self.reference.answered, self.p
@@ -99,7 +101,7 @@ pub async fn look(store: &Store, limits: Limits, now: DateTime<Utc>) -> Result<V
                         && other.taxonomy == adapter.taxonomy
                 });
                 match champion {
-                    Some(champion) => Some(store.live_tally(&champion.engine, adapter.state_since).await?),
+                    Some(champion) => Some(store.live_tally(&champion.engine, adapter.state_since, None).await?),
                     None => None,
                 }
             }
@@ -107,7 +109,7 @@ pub async fn look(store: &Store, limits: Limits, now: DateTime<Utc>) -> Result<V
             _ => None,
         };
         let Some(reference) = reference else { continue };
-        let tally = store.live_tally(&adapter.engine, adapter.state_since).await?;
+        let tally = store.live_tally(&adapter.engine, adapter.state_since, None).await?;
         let comparison = Comparison::of(tally, reference);
         let mut finding = Finding { adapter: adapter.clone(), comparison, taken_back: false };
         if comparison.fell(limits) {

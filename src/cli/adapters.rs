@@ -1,18 +1,19 @@
-//! `txcat adapters import`: adapters that were not trained here.
+//! `txcat adapters`: what there is, how it came, where it stands, and what is to be done.
 
-use std::path::{Path, PathBuf};
+mod evaluate;
+mod health;
+mod import;
+mod registered;
+mod retrain;
 
-use super::{
-    Settings, models,
-    train::{Prepared, Source, Watch, interrupted, tell_dev},
-};
-use crate::model::{
-    Method, PeftAdapter,
-    train::{Progress, TrainOptions},
-    wide::WideOptions,
-};
+use super::{Settings, service::Opened};
 
-/// Adapters that were not trained here.
+/// Adapters: register, measure, promote, watch and renew them.
+///
+/// An adapter goes from candidate to shadow (answers beside the champion, unseen), canary (answers a share of
+/// the accounts) and champion; the gate that `evaluate` puts it through must be open on the last two steps.
+/// Running servers follow at once. A REFERENCE is a name and version such as `consumer@3`, or a name for its
+/// newest version.
 #[derive(Debug, clap::Args)]
 pub struct Options {
     /// What to do.
@@ -24,81 +25,53 @@ pub struct Options {
 #[derive(Debug, clap::Subcommand)]
 pub enum Action {
     /// Make an adapter of a LoRA that Python's PEFT trained on the base encoder.
-    Import(Import),
-}
-
-/// Reads `adapter_config.json` and `adapter_model.safetensors`, and refuses by name what txcat can't compute.
-///
-/// The head is `head.weight` and `head.bias` (categories in the order of the data set's) of another
-/// safetensors file of the folder; without one it is trained on the labels over the frozen adapted encoder.
-#[derive(Debug, clap::Args)]
-pub struct Import {
-    /// The folder that Python's `save_pretrained` wrote.
-    #[arg(value_name = "PEFT_DIR")]
-    pub peft: PathBuf,
-
-    /// The adapter's folder; what stood there is replaced.
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
-
-    /// Which labels.
-    #[command(flatten)]
-    pub source: Source,
-
-    /// Train the wide part beside it.
-    #[arg(long)]
-    pub wide: bool,
-
-    /// Accuracy that accepted answers shall have on dev.
-    #[arg(long, default_value_t = 0.92)]
-    pub target: f64,
+    Import(Box<import::Import>),
+    /// Put an adapter's folder into the registry, as a candidate.
+    Register(registered::Register),
+    /// List every adapter and where it stands.
+    List(registered::List),
+    /// Show an adapter with its gate and everything that was decided about it.
+    Show(registered::Show),
+    /// Put an adapter through the promotion gate, beside the champion on the same rows.
+    Evaluate(Box<evaluate::Evaluate>),
+    /// Move an adapter to another state.
+    Promote(registered::Promote),
+    /// Take a canary or shadow out, or put the champion's predecessor back in its place.
+    Rollback(registered::Rollback),
+    /// Look once at how canary and champion do on live traffic, and take back what does worse.
+    Watch(registered::Watch),
+    /// Put accounts into a group, or take them out of any.
+    Group(registered::Group),
+    /// Say whether the champion should be trained again, and why.
+    Health(health::Health),
+    /// Train a candidate on what people have said: gate, train, register, evaluate, propose.
+    Retrain(Box<retrain::Retrain>),
 }
 
 /// Runs `txcat adapters`.
 ///
 /// # Errors
-/// When the adapter can't be read or served, or the data set or the encoder can't be had.
+/// When the adapter can't be read or served, or the data set, the encoder or the database can't be had.
 pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
-    let Action::Import(import) = options.action;
-    import.run(settings).await
-}
-
-impl Import {
-    async fn run(self, settings: &Settings) -> anyhow::Result<()> {
-        let base = models::pull(settings, None).await?;
-        let peft = PeftAdapter::read(&self.peft, &base)?;
-        if let Some(named) = peft.base.as_deref().filter(|named| !ends_with(named, &base.name)) {
-            println!("it names {named} as its base model; it is put on {}", base.name);
-        }
-        for name in &peft.passed_over {
-            println!("passed over, because it is zero and mean pooling never reads it: {name}");
-        }
-        let stop = interrupted();
-        let facts = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
-            let Prepared { rows, mut naming } = self.source.prepare(self.wide)?;
-            naming.sources.extend(peft.sources.clone());
-            let head = if peft.classes().is_some() { "its own head" } else { "a head trained" };
-            naming.data = format!("a PEFT adapter, with {head} on {}", naming.data);
-            let options = TrainOptions {
-                wide: self.wide.then(WideOptions::default),
-                target: self.target,
-                seed: self.source.seed,
-                epochs: Method::Head.epochs(),
-                ..TrainOptions::default()
-            };
-            let mut watch = Watch::new(false);
-            let mut show = |step: Progress| watch.show(step);
-            let trained = peft.import(&base, &rows, naming.categories.len(), &options, &mut show, &stop)?;
-            watch.end();
-            Ok(trained.save(&self.out, naming)?)
-        })
-        .await??;
-        tell_dev(&facts);
-        Ok(())
-    }
-}
-
-/// Whether a hub's name, or a folder's, ends in a model's name.
-fn ends_with(named: &str, model: &str) -> bool {
-    Path::new(named).file_name().is_some_and(|last| last == model)
+    let action = match options.action {
+        Action::Import(import) => return import.run(settings).await,
+        action => action,
+    };
+    let opened = Opened::new(settings).await?;
+    let store = &opened.store;
+    let done = match action {
+        Action::Import(_) => Ok(()),
+        Action::Register(register) => register.run(settings, store).await,
+        Action::List(list) => list.run(store).await,
+        Action::Show(show) => show.run(store).await,
+        Action::Evaluate(evaluate) => evaluate.run(settings, store).await,
+        Action::Promote(promote) => promote.run(store).await,
+        Action::Rollback(rollback) => rollback.run(store).await,
+        Action::Watch(watch) => watch.run(store).await,
+        Action::Group(group) => group.run(store).await,
+        Action::Health(health) => health.run(settings, store).await,
+        Action::Retrain(retrain) => retrain.run(settings, store).await,
+    };
+    opened.close().await?;
+    done
 }

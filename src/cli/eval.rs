@@ -20,6 +20,7 @@ use crate::{
     },
 };
 use evaluation::Evaluation;
+pub(super) use evaluation::{data_set, to_store};
 
 /// Draws the label choice's remainder and the resamples of intervals.
 const SEED: u64 = 1;

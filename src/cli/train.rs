@@ -24,7 +24,8 @@ pub(super) use self::{
 };
 use super::{Settings, models};
 use crate::model::{
-    AdapterFacts, Method,
+    AdapterFacts, BaseEncoder, Method,
+    folder::Effort,
     lora::{LoraOptions, TARGETS, Target},
     optim::Decay,
     train::{DevMetrics, TrainOptions, train},
@@ -180,51 +181,62 @@ pub(super) fn interrupted() -> Arc<AtomicBool> {
 impl Training {
     async fn run(self, source: Source, settings: &Settings) -> anyhow::Result<()> {
         let base = models::pull(settings, None).await?;
-        let stop = interrupted();
         let json = self.json;
-        let (facts, outcome) = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
-            let Prepared { rows, naming } = source.prepare(!self.no_wide)?;
-            let mut watch = Watch::new(self.json);
-            watch.say(&format!(
-                "{} labelled rows, {} lexicon terms, {} unlabelled texts; {} dev rows",
-                rows.rows.len(),
-                rows.terms.len(),
-                rows.texts.len(),
-                rows.dev.len()
-            ));
-            let memory_before = memory::held();
-            memory::forget_peak();
-            let classes = naming.categories.len();
-            let trained =
-                train(&base, &rows, classes, &self.train_options(source.seed), &mut |step| watch.show(step), &stop)?;
-            let peak_memory = memory::peak();
-            let (done, took) = watch.end();
-            let facts = trained.save(&self.out, naming)?;
-            let outcome = Outcome {
-                method: self.method,
-                labels: rows.rows.len(),
-                rows: done,
-                seconds: took.as_secs_f64(),
-                trained: facts.trained,
-                bytes: bytes_in(&self.out)?,
-                peak_memory,
-                memory_before,
-                best_epoch: facts.best_epoch,
-                dev: facts.dev,
-            };
-            if done > 0 && !self.json {
-                let rate = done as f64 / outcome.seconds;
-                println!("{}: {done} rows in {} ({rate:.1} rows/s)", self.method, HumanDuration(took));
-            }
-            Ok((facts, outcome))
-        })
-        .await??;
+        let outcome = self.fit(source, base, interrupted()).await?;
         if json {
             println!("{}", serde_json::to_string(&outcome)?);
-        } else {
-            tell(&facts, &outcome);
         }
         Ok(())
+    }
+
+    /// Trains, saves, and says what came out, unless it is told as JSON.
+    ///
+    /// # Errors
+    /// When the data set can't be read, or the folder can't be written.
+    pub(super) async fn fit(self, source: Source, base: BaseEncoder, stop: Arc<AtomicBool>) -> anyhow::Result<Outcome> {
+        tokio::task::spawn_blocking(move || self.fit_now(&source, &base, &stop)).await?
+    }
+
+    fn fit_now(&self, source: &Source, base: &BaseEncoder, stop: &AtomicBool) -> anyhow::Result<Outcome> {
+        let Prepared { rows, mut naming } = source.prepare(!self.no_wide)?;
+        let mut watch = Watch::new(self.json);
+        watch.say(&format!(
+            "{} labelled rows, {} lexicon terms, {} unlabelled texts; {} dev rows",
+            rows.rows.len(),
+            rows.terms.len(),
+            rows.texts.len(),
+            rows.dev.len()
+        ));
+        let memory_before = memory::held();
+        memory::forget_peak();
+        let classes = naming.categories.len();
+        let trained =
+            train(base, &rows, classes, &self.train_options(source.seed), &mut |step| watch.show(step), stop)?;
+        let peak_memory = memory::peak();
+        let (done, took) = watch.end();
+        naming.effort = Some(Effort { rows: done, seconds: took.as_secs_f64() });
+        let facts = trained.save(&self.out, naming)?;
+        let outcome = Outcome {
+            method: self.method,
+            labels: rows.rows.len(),
+            rows: done,
+            seconds: took.as_secs_f64(),
+            trained: facts.trained,
+            bytes: bytes_in(&self.out)?,
+            peak_memory,
+            memory_before,
+            best_epoch: facts.best_epoch,
+            dev: facts.dev,
+        };
+        if self.json {
+            return Ok(outcome);
+        }
+        if done > 0 {
+            let rate = done as f64 / outcome.seconds;
+            println!("{}: {done} rows in {} ({rate:.1} rows/s)", self.method, HumanDuration(took));
+        }
+        tell(&facts, &outcome);
+        Ok(outcome)
     }
 
     fn train_options(&self, seed: u64) -> TrainOptions {

@@ -1,7 +1,5 @@
 //! Adapters: what there is, where each stands and on what evidence, and moves between states.
 
-#![expect(unused_qualifications, reason = "utoipa writes paths out in full")]
-
 use axum::{
     Json,
     extract::{Path, State, rejection::PathRejection},
@@ -195,7 +193,7 @@ impl From<AdapterDecision> for Decision {
 }
 
 async fn shown(store: &Store, adapter: StoredAdapter) -> Result<Adapter, Error> {
-    let live = store.live_tally(&adapter.engine, adapter.state_since).await?;
+    let live = store.live_tally(&adapter.engine, adapter.state_since, None).await?;
     let shadow = store.shadow_tally(adapter.id).await?;
     Ok(Adapter {
         reference: adapter.reference(),
@@ -351,7 +349,7 @@ pub(super) async fn take_back(
         return Err(Error::Shape { pointer: Some("/reason".to_owned()), detail });
     }
     let adapter = registry::find(&state.store, &reference(path)?).await?;
-    let live = state.store.live_tally(&adapter.engine, adapter.state_since).await?;
+    let live = state.store.live_tally(&adapter.engine, adapter.state_since, None).await?;
     let numbers = serde_json::to_value(live).map_err(adapters::Error::Report)?;
     promotion::take_back(&state.store, &adapter, &reason, numbers, caller.name(), clock::now()).await?;
     detail(&state.store, &adapter.reference()).await

@@ -70,6 +70,9 @@ pub struct AdapterFacts {
     pub trained: usize,
     /// Labelled rows, terms and unlabelled texts learned from.
     pub counts: [usize; 3],
+    /// What its training took, where that was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effort: Option<Effort>,
     /// Measured on dev.
     pub dev: DevMetrics,
     /// SHA-256 of files the training read, by what they are.
@@ -78,6 +81,15 @@ pub struct AdapterFacts {
     pub files: BTreeMap<String, String>,
     /// Inputs, and what must come out.
     pub(super) probes: Vec<Probe>,
+}
+
+/// What a training took.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Effort {
+    /// Rows that went through it, all passes together.
+    pub rows: usize,
+    /// How long those took.
+    pub seconds: f64,
 }
 
 /// Folders that don't say were trained on the descriptor, amount and direction.
@@ -139,6 +151,8 @@ pub struct Naming {
     pub enrichment: Enrichment,
     /// SHA-256 of files the training read, by what they are.
     pub sources: BTreeMap<String, String>,
+    /// What the training took.
+    pub effort: Option<Effort>,
 }
 
 /// The parts of a folder, read and verified.
@@ -217,6 +231,7 @@ impl Trained {
             best_epoch: self.best_epoch,
             trained: self.trained(),
             counts: self.counts,
+            effort: naming.effort,
             dev: self.dev,
             sources: naming.sources,
             files,

@@ -62,11 +62,16 @@ pub struct RetrainingPlan {
 }
 
 impl Store {
-    /// What became of an engine's answers since a moment.
+    /// What became of an engine's answers since a moment, until another or until now.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn live_tally(&self, engine: &str, since: DateTime<Utc>) -> Result<LiveTally, Error> {
+    pub async fn live_tally(
+        &self,
+        engine: &str,
+        since: DateTime<Utc>,
+        until: Option<DateTime<Utc>>,
+    ) -> Result<LiveTally, Error> {
         let row = sqlx::query!(
             r#"select
                 count(*) as "answered!",
@@ -90,9 +95,11 @@ impl Store {
                 limit 1
             ) as said on true
             where predictions.engine = $1
-            and predictions.made_at >= $2"#,
+            and predictions.made_at >= $2
+            and ($3::timestamptz is null or predictions.made_at < $3)"#,
             engine,
             since,
+            until,
         )
         .fetch_one(&self.pool)
         .await?;
@@ -289,17 +296,19 @@ impl Store {
         Ok(())
     }
 
-    /// How many labels people have given since a moment: corrections, and labels that came with data.
+    /// How many transactions got a label since an adapter was registered: corrections, and labels that came
+    /// with data.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn labels_since(&self, since: DateTime<Utc>) -> Result<u32, Error> {
+    pub async fn labels_since(&self, adapter: i64) -> Result<u32, Error> {
         let labels = sqlx::query_scalar!(
             r#"select
-                count(distinct transaction_id) as "labels!"
-            from corrections
-            where made_at >= $1"#,
-            since,
+                count(distinct corrections.transaction_id) as "labels!"
+            from adapters
+            join corrections on corrections.id > adapters.last_label
+            where adapters.id = $1"#,
+            adapter,
         )
         .fetch_one(&self.pool)
         .await?;

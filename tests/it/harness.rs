@@ -25,6 +25,7 @@ use crate::database::{TestDatabase, fresh_store};
 pub(crate) struct App {
     pub(crate) address: SocketAddr,
     pub(crate) store: Store,
+    pub(crate) pipeline: Arc<Pipeline>,
     client: reqwest::Client,
     key: Option<String>,
     _stop: oneshot::Sender<()>,
@@ -72,20 +73,31 @@ impl App {
     }
 
     async fn serve(store: Store, database: TestDatabase, taxonomy: Arc<Taxonomy>) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
         let mut stage = Stage::new("scripted", 0.92, Enrichment::Full, Box::new(Scripted::new(taxonomy.version())));
         stage.acceptance = Some(Acceptance { known: Some(0.9), unknown: Some(0.9) });
+        Self::answering(store, database, taxonomy, Lineup::alone(stage), 0.0).await
+    }
+
+    /// With a line-up of its own.
+    pub(crate) async fn answering(
+        store: Store,
+        database: TestDatabase,
+        taxonomy: Arc<Taxonomy>,
+        lineup: Lineup,
+        audit_share: f32,
+    ) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
         let enricher = Enricher::new(store.clone());
-        let pipeline = Arc::new(Pipeline::new(store.clone(), enricher, Lineup::alone(stage), 0.0));
+        let pipeline = Arc::new(Pipeline::new(store.clone(), enricher, lineup, audit_share));
         let access = Arc::new(Access::new(store.clone(), address, clock::now()).await.unwrap());
-        let state = AppState::new(store.clone(), pipeline, taxonomy, access);
+        let state = AppState::new(store.clone(), Arc::clone(&pipeline), taxonomy, access);
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(http::serve(listener, state, async {
             let _ = stopped.await;
         }));
         let client = txcat::outbound::client().no_proxy().build().unwrap();
-        Self { address, database, store, client, key: None, _stop: stop }
+        Self { address, database, store, pipeline, client, key: None, _stop: stop }
     }
 
     pub(crate) async fn make_key(

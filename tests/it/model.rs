@@ -122,6 +122,7 @@ pub(crate) fn naming() -> Naming {
         categories: vec!["cafes".to_owned(), "fuel".to_owned()],
         enrichment: Enrichment::None,
         sources: BTreeMap::new(),
+        effort: None,
     }
 }
 

@@ -180,7 +180,7 @@ fn adapter_for(options: &Options, dataset: &Dataset, base: &BaseEncoder) -> anyh
     Ok(fits.then(|| Arc::new(adapter)))
 }
 
-fn data_set(dataset: &Dataset) -> String {
+pub(in crate::cli) fn data_set(dataset: &Dataset) -> String {
     let dir = dataset.dir().canonicalize().unwrap_or_else(|_| dataset.dir().to_owned());
     dir.file_name().map_or_else(|| "dataset".to_owned(), |name| name.to_string_lossy().into_owned())
 }
@@ -207,7 +207,7 @@ async fn keep(
 }
 
 /// A score as the tracker keeps it.
-fn to_store(
+pub(in crate::cli) fn to_store(
     score: &FileScore,
     dataset: &Dataset,
     label_budget: usize,

@@ -133,6 +133,7 @@ impl Source {
             enrichment: self.enrichment(),
             categories: taxonomy.assignable().iter().map(|category| category.slug.to_string()).collect(),
             sources,
+            effort: None,
         };
         Ok(Prepared { rows, naming })
     }

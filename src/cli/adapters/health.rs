@@ -1,0 +1,125 @@
+//! `txcat adapters health`: whether the champion should be trained again.
+
+use anyhow::Context;
+use chrono::TimeDelta;
+use indicatif::HumanDuration;
+
+use crate::{
+    adapters::{
+        health::{self, Diagnosis, Limits, Signs},
+        registry,
+        watch::Comparison,
+    },
+    cli::{Settings, service::Serving},
+    clock,
+    domain::{AdapterState, adapter::EVERYONE},
+    model::BaseEncoder,
+    store::Store,
+};
+
+/// Days at the begin and at the end of an adapter's service whose corrections are compared.
+const DAYS: i64 = 30;
+
+/// Looks for reasons to train again: corrections more frequent than in its first 30 days, audited answers below
+/// the target, age, another base encoder, new labels. Where there is one, a retraining plan opens and stays
+/// open until a candidate was trained (`txcat adapters retrain`).
+#[derive(Debug, clap::Args)]
+pub struct Health {
+    /// Look at this adapter. [default: everybody's champion]
+    #[arg(value_name = "REFERENCE")]
+    pub reference: Option<String>,
+
+    /// Days after which an adapter is old.
+    #[arg(long, default_value_t = Limits::default().most_days)]
+    pub most_days: i64,
+
+    /// Print one JSON object instead of sentences.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Which taxonomy and stage.
+    #[command(flatten)]
+    pub serving: Serving,
+}
+
+impl Health {
+    pub(super) async fn run(self, settings: &Settings, store: &Store) -> anyhow::Result<()> {
+        let now = clock::now();
+        let taxonomy = self.serving.taxonomy()?;
+        let adapter = match &self.reference {
+            Some(reference) => registry::find(store, reference).await?,
+            None => {
+                let champion = |adapter: &crate::store::StoredAdapter| {
+                    adapter.state == AdapterState::Champion && adapter.account_group == EVERYONE
+                };
+                let adapters = store.adapters(Some(taxonomy.version())).await?;
+                adapters.into_iter().find(champion).context("nobody is champion of this taxonomy")?
+            }
+        };
+        let new = store
+            .live_tally(&adapter.engine, adapter.state_since, Some(adapter.state_since + TimeDelta::days(DAYS)))
+            .await?;
+        let recent = store
+            .live_tally(
+                &adapter.engine,
+                (now - TimeDelta::days(DAYS)).max(adapter.state_since + TimeDelta::days(DAYS)),
+                None,
+            )
+            .await?;
+        let base = BaseEncoder::locate(&settings.models).ok().map(|base| [adapter.base_sha256.clone(), base.sha256]);
+        let signs = Signs {
+            registered_at: adapter.registered_at,
+            labels: u32::try_from(adapter.facts["labels"].as_u64().unwrap_or_default())?,
+            new_labels: store.labels_since(adapter.id).await?,
+            corrections: Comparison::of(recent, new),
+            tally: store.live_tally(&adapter.engine, adapter.state_since, None).await?,
+            target: self.serving.entry()?.target,
+            base,
+            effort: effort(&adapter.facts["effort"]),
+        };
+        let limits = Limits { most_days: self.most_days, ..Limits::default() };
+        let found = health::diagnose(&signs, limits, now);
+        let plan = match found.reasons.is_empty() {
+            true => None,
+            false => Some(store.open_plan(adapter.id, &serde_json::to_value(&found)?, now).await?),
+        };
+        if self.json {
+            let plan = plan.map(|plan| serde_json::json!({ "id": plan.id, "opened_at": plan.opened_at }));
+            let all = serde_json::json!({
+                "adapter": adapter.reference(), "signs": signs, "limits": limits, "diagnosis": found, "plan": plan,
+            });
+            println!("{all}");
+            return Ok(());
+        }
+        println!("{}: {}", adapter.reference(), if found.reasons.is_empty() { "healthy" } else { "train it again" });
+        tell(&found);
+        if let Some(plan) = plan {
+            println!("plan {} is open since {}", plan.id, plan.opened_at.format("%Y-%m-%d %H:%M"));
+            println!("next: txcat adapters retrain --out models/adapters/{}-next", adapter.name);
+        }
+        Ok(())
+    }
+}
+
+fn effort(told: &serde_json::Value) -> Option<(usize, f64)> {
+    Some((usize::try_from(told["rows"].as_u64()?).ok()?, told["seconds"].as_f64()?))
+}
+
+fn tell(found: &Diagnosis) {
+    for reason in &found.reasons {
+        println!("  {}: {}", reason.name, reason.says);
+    }
+    match (found.audited, found.expected_gain) {
+        (Some(share), Some(gain)) => println!(
+            "  {:.1} % of {} audited answers are right; back at the target is {:+.1} points",
+            100.0 * share.share,
+            share.n,
+            100.0 * gain
+        ),
+        _ => println!("  no audited answers yet, so what there is to gain is not known"),
+    }
+    let seconds = found.seconds.map(|seconds| HumanDuration(std::time::Duration::from_secs_f64(seconds)));
+    let cost =
+        seconds.map_or_else(|| "its last training told no time".to_owned(), |time| format!("about {time} of training"));
+    println!("  {} labels to learn from; {cost}", found.labels);
+}

@@ -1,0 +1,125 @@
+//! `txcat adapters` as its own process: from labels to a champion.
+
+use std::{fmt::Write as _, fs, path::Path, process::Command};
+
+use serde_json::Value;
+
+use super::make;
+use crate::{
+    database::{TestDatabase, fresh_database},
+    model,
+};
+
+/// A folder of cafés and filling stations; every label is right.
+fn folder(dir: &Path) {
+    fs::create_dir_all(dir).unwrap();
+    fs::write(dir.join("categories.csv"), "category,description\ncafes,coffee and cake\nfuel,petrol and diesel\n")
+        .unwrap();
+    for (name, month, n) in [("pool", 1, 200), ("dev", 2, 160)] {
+        let mut text = "id,posted_on,account_id,descriptor,amount,direction,currency,category\n".to_owned();
+        for row in 0..n {
+            let (descriptor, category) =
+                [("BLUE COFFEE HOUSE", "cafes"), ("SHELL STATION", "fuel"), ("COFFEE BAR", "cafes")][row % 3];
+            writeln!(
+                text,
+                "{name}{row},2024-{month:02}-{:02},acct-{},{descriptor},{row}.50,debit,CAD,{category}",
+                1 + row % 28,
+                row % 7
+            )
+            .unwrap();
+        }
+        fs::write(dir.join(format!("{name}.csv")), text).unwrap();
+    }
+}
+
+struct Shell<'a> {
+    database: &'a TestDatabase,
+    encoder: &'a Path,
+    categories: &'a Path,
+}
+
+impl Shell<'_> {
+    fn run(&self, arguments: &[&str]) -> std::process::Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_txcat"));
+        command.args(arguments).env("DATABASE_URL", &self.database.url).arg("--encoder-dir").arg(self.encoder);
+        if ["health", "retrain"].contains(&arguments[1]) {
+            command.arg("--taxonomy").arg(self.categories);
+        }
+        command.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap()
+    }
+
+    #[track_caller]
+    fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    #[track_caller]
+    fn refused(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_a_folder_to_a_champion_and_from_labels_to_the_next_candidate() {
+    let (encoder, base) = model::tiny_encoder();
+    let database = fresh_database().await;
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("shops");
+    folder(&data);
+    let categories = data.join("categories.csv");
+    let shell = Shell { database: &database, encoder: encoder.path(), categories: &categories };
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    make(&base, &dir.path().join("cafes"), true, 1);
+    make(&base, &dir.path().join("upside-down"), false, 1);
+    let data = data.to_str().unwrap();
+
+    assert!(shell.ok(&["adapters", "register", &at("cafes")]).starts_with("cafes@1 is candidate"));
+    assert!(shell.ok(&["adapters", "register", &at("cafes")]).starts_with("cafes@1 is candidate"), "registered once");
+    assert!(shell.refused(&["adapters", "promote", "cafes", "--to", "champion"]).contains("txcat adapters evaluate"));
+    let said =
+        shell.ok(&["adapters", "evaluate", "cafes", "--data", data, "--label-budget", "100", "--p95-ms", "5000"]);
+    assert!(said.contains("open target: 100.0 % of 160 rows right") && said.contains("the gate is open"), "{said}");
+    shell.ok(&["adapters", "promote", "cafes", "--to", "champion"]);
+
+    shell.ok(&["adapters", "register", &at("upside-down")]);
+    let said = shell.ok(&["adapters", "evaluate", "upside-down", "--data", data, "--label-budget", "100", "--json"]);
+    let report: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(
+        (&report["report"]["accuracy"]["share"], &report["report"]["champion"]["share"]),
+        (&Value::from(0.0), &Value::from(1.0))
+    );
+    assert_eq!(report["report"]["falls"].as_array().unwrap().len(), 2, "{report}");
+    let shut = shell.refused(&["adapters", "promote", "upside-down", "--to", "canary"]);
+    assert!(shut.contains("the gate is shut") && shut.contains("not_worse_than_champion"), "{shut}");
+    let listed: Value = serde_json::from_str(&shell.ok(&["adapters", "list", "--json"])).unwrap();
+    let states = listed["adapters"].as_array().unwrap().iter().map(|adapter| adapter["state"].as_str().unwrap());
+    assert_eq!(states.collect::<Vec<_>>(), ["candidate", "champion"]);
+
+    let health: Value = serde_json::from_str(&shell.ok(&["adapters", "health", "--json"])).unwrap();
+    assert_eq!(
+        (health["diagnosis"]["reasons"].as_array().unwrap().len(), &health["plan"]),
+        (0, &Value::Null),
+        "{health}"
+    );
+    let few = shell.refused(&["adapters", "retrain", "--out", &at("next")]);
+    assert!(few.contains("people have labelled 0 transactions; training begins at 100"), "{few}");
+    let pool = format!("{data}/pool.csv");
+    let import =
+        ["import", &pool, "--labels", "category", "--no-categorize", "--taxonomy", categories.to_str().unwrap()];
+    shell.ok(&import);
+    let health: Value = serde_json::from_str(&shell.ok(&["adapters", "health", "--json"])).unwrap();
+    assert_eq!(health["diagnosis"]["reasons"][0]["name"], "labels", "{health}");
+    assert!(health["plan"]["id"].is_i64(), "{health}");
+
+    let said = shell.ok(&["adapters", "retrain", "--out", &at("next"), "--epochs", "6", "--batch", "8"]);
+    assert!(said.contains("1/4 140 labels to learn from, 30 to calibrate on, 30 for the gate"), "{said}");
+    assert!(said.contains("cafes@2 is candidate") && said.contains("not_worse_than_champion"), "{said}");
+    let shown = shell.ok(&["adapters", "show", "cafes@2"]);
+    assert!(shown.contains("gate on 30 rows of next-labels/test_newest"), "{shown}");
+    let again: Value = serde_json::from_str(&shell.ok(&["adapters", "health", "--json"])).unwrap();
+    assert_ne!(again["plan"]["id"], health["plan"]["id"], "the candidate closed the plan");
+}
