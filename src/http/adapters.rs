@@ -1,33 +1,25 @@
-//! Adapters: what there is, where each stands and on what evidence, and moves between states.
+//! Adapters: what there is, where each stands and on what evidence.
+
+pub(super) mod moves;
 
 use axum::{
     Json,
     extract::{Path, State, rejection::PathRejection},
 };
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
     codes,
     error::{Error, Problem},
-    extract::{JsonText, Who},
     state::AppState,
 };
 use crate::{
-    adapters::{
-        self,
-        gate::Check,
-        promotion::{self, Ask},
-        registry,
-    },
-    clock,
-    domain::{AccountId, AdapterState},
+    adapters::{self, gate::Check, registry},
+    domain::AdapterState,
     store::{AdapterDecision, AdapterGate, LiveTally, ShadowTally, Store, StoredAdapter},
 };
-
-/// Accounts of one call at most.
-const MOST_ACCOUNTS: usize = 10_000;
 
 /// An adapter in the registry.
 #[derive(Serialize, ToSchema)]
@@ -251,150 +243,4 @@ pub(super) async fn show(
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Json<AdapterDetail>, Error> {
     detail(&state.store, &reference(path)?).await
-}
-
-/// Where an adapter shall go.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = AdapterMove)]
-pub(super) struct Move {
-    #[schema(schema_with = codes::adapter_state)]
-    to: AdapterState,
-    /// Share of the group's accounts that a shadow or canary sees, above 0 and at most 1.
-    #[serde(default = "a_tenth")]
-    #[schema(default = 0.1, maximum = 1.0)]
-    share: f32,
-    /// Why a shut gate shall not count; recorded with the decision.
-    #[serde(default, rename = "override")]
-    #[schema(max_length = 1000)]
-    overrides: Option<String>,
-}
-
-fn a_tenth() -> f32 {
-    0.1
-}
-
-/// Moves an adapter to another state. Servers of this deployment follow at once, without losing a request.
-///
-/// On the way to canary or champion it must have passed the gate (`txcat adapters evaluate`) beside the present
-/// champion; a new champion retires the one before.
-#[utoipa::path(
-    post,
-    path = "/v1/adapters/{reference}/moves",
-    tag = "adapters",
-    params(("reference" = String, Path, description = "Name and version, or the name for its newest version")),
-    request_body = Move,
-    responses(
-        (status = 200, description = "The adapter as it stands now", body = AdapterDetail),
-        (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such adapter", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "There is no such way, the gate is shut, or somebody else was faster",
-            body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Not of this shape", body = Problem, content_type = "application/problem+json"),
-    )
-)]
-pub(super) async fn make_move(
-    State(state): State<AppState>,
-    Who(caller): Who,
-    path: Result<Path<String>, PathRejection>,
-    body: JsonText,
-) -> Result<Json<AdapterDetail>, Error> {
-    let Move { to, share, overrides } = body.parse()?;
-    if overrides.as_ref().is_some_and(|reason| reason.trim().is_empty() || reason.chars().count() > 1_000) {
-        let detail = "a reason has 1 to 1,000 characters".to_owned();
-        return Err(Error::Shape { pointer: Some("/override".to_owned()), detail });
-    }
-    let adapter = registry::find(&state.store, &reference(path)?).await?;
-    let ask = Ask { to, share, overrides, by: caller.name().to_owned() };
-    promotion::promote(&state.store, &adapter, ask, clock::now()).await?;
-    detail(&state.store, &adapter.reference()).await
-}
-
-/// Why an adapter is taken back.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct TakeBack {
-    /// In a sentence, at most 1,000 characters.
-    #[schema(min_length = 1, max_length = 1000)]
-    reason: String,
-}
-
-/// Takes a canary or shadow out, or puts the champion's predecessor back in its place.
-#[utoipa::path(
-    post,
-    path = "/v1/adapters/{reference}/rollback",
-    tag = "adapters",
-    params(("reference" = String, Path, description = "Name and version, or the name for its newest version")),
-    request_body = TakeBack,
-    responses(
-        (status = 200, description = "The adapter as it stands now", body = AdapterDetail),
-        (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such adapter", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "It answers nobody, or replaced nobody", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Not of this shape", body = Problem, content_type = "application/problem+json"),
-    )
-)]
-pub(super) async fn take_back(
-    State(state): State<AppState>,
-    Who(caller): Who,
-    path: Result<Path<String>, PathRejection>,
-    body: JsonText,
-) -> Result<Json<AdapterDetail>, Error> {
-    let TakeBack { reason } = body.parse()?;
-    if reason.trim().is_empty() || reason.chars().count() > 1_000 {
-        let detail = "a reason has 1 to 1,000 characters".to_owned();
-        return Err(Error::Shape { pointer: Some("/reason".to_owned()), detail });
-    }
-    let adapter = registry::find(&state.store, &reference(path)?).await?;
-    let live = state.store.live_tally(&adapter.engine, adapter.state_since, None).await?;
-    let numbers = serde_json::to_value(live).map_err(adapters::Error::Report)?;
-    promotion::take_back(&state.store, &adapter, &reason, numbers, caller.name(), clock::now()).await?;
-    detail(&state.store, &adapter.reference()).await
-}
-
-/// Accounts and the group they go into.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct AccountGroup {
-    #[schema(value_type = Vec<String>, min_items = 1, max_items = 10_000)]
-    account_ids: Vec<AccountId>,
-    /// 1 to 63 letters, digits, `.`, `_` and `-`; `null` takes them out of any.
-    #[schema(required, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
-    group: Option<String>,
-}
-
-/// How many accounts changed.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Regrouped {
-    changed: u64,
-}
-
-/// Puts accounts into a group, which adapters may be registered for.
-#[utoipa::path(
-    post,
-    path = "/v1/account-groups",
-    tag = "adapters",
-    request_body = AccountGroup,
-    responses(
-        (status = 200, body = Regrouped),
-        (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Not of this shape", body = Problem, content_type = "application/problem+json"),
-    )
-)]
-pub(super) async fn group(State(state): State<AppState>, body: JsonText) -> Result<Json<Regrouped>, Error> {
-    let AccountGroup { account_ids, group } = body.parse()?;
-    if account_ids.is_empty() || account_ids.len() > MOST_ACCOUNTS {
-        let detail = format!("name 1 to {MOST_ACCOUNTS} accounts in one call, not {}", account_ids.len());
-        return Err(Error::Shape { pointer: Some("/account_ids".to_owned()), detail });
-    }
-    if let Some(name) = group.as_deref().filter(|name| !registry::is_name(name)) {
-        let detail = adapters::Error::Name { name: name.to_owned() }.to_string();
-        return Err(Error::Shape { pointer: Some("/group".to_owned()), detail });
-    }
-    let changed = state.store.put_account_group(&account_ids, group.as_deref()).await?;
-    Ok(Json(Regrouped { changed }))
 }
