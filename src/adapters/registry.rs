@@ -1,12 +1,15 @@
 //! The registry: an adapter's folder goes into the database whole, and comes out whole on any server.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use chrono::{DateTime, Utc};
 
 use super::Error;
 use crate::{
-    model::{AdapterFacts, AdapterModel, BaseEncoder, folder::MANIFEST},
+    model::{AdapterBank, AdapterFacts, AdapterModel, folder::MANIFEST},
     store::{AdapterFile, NewAdapter, Store, StoredAdapter},
 };
 
@@ -36,11 +39,11 @@ pub fn is_name(name: &str) -> bool {
 /// When it can't be loaded on this base encoder, or the database fails; then nothing was stored.
 pub async fn register(
     store: &Store,
-    base: &BaseEncoder,
+    bank: &AdapterBank,
     what: Registration<'_>,
     now: DateTime<Utc>,
 ) -> Result<StoredAdapter, Error> {
-    let loaded = load(what.dir.to_owned(), base.clone()).await?;
+    let loaded = load(what.dir.to_owned(), bank).await?;
     let facts = loaded.facts();
     let name = what.name.unwrap_or(&facts.name);
     for name in [name, what.account_group] {
@@ -81,7 +84,7 @@ pub async fn find(store: &Store, reference: &str) -> Result<StoredAdapter, Error
 ///
 /// # Errors
 /// When its files can't be had or are not what they were, or it is on another base encoder.
-pub async fn open(store: &Store, base: &BaseEncoder, adapter: &StoredAdapter) -> Result<AdapterModel, Error> {
+pub async fn open(store: &Store, bank: &AdapterBank, adapter: &StoredAdapter) -> Result<AdapterModel, Error> {
     let files = store.adapter_files(adapter.id).await?;
     let dir = tempfile::tempdir().map_err(failed("create", Path::new("a temporary folder")))?;
     for AdapterFile { path, content } in files {
@@ -89,7 +92,7 @@ pub async fn open(store: &Store, base: &BaseEncoder, adapter: &StoredAdapter) ->
         let at = dir.path().join(Path::new(&path).file_name().unwrap_or_default());
         fs::write(&at, content).map_err(failed("write", &at))?;
     }
-    let loaded = load(dir.path().to_owned(), base.clone()).await?;
+    let loaded = load(dir.path().to_owned(), bank).await?;
     drop(dir);
     Ok(loaded)
 }
@@ -100,8 +103,9 @@ pub fn engine(adapter: &AdapterModel) -> String {
     format!("adapter:{}@{}", adapter.facts().name, adapter.hash8())
 }
 
-async fn load(dir: std::path::PathBuf, base: BaseEncoder) -> Result<AdapterModel, Error> {
-    let loaded = tokio::task::spawn_blocking(move || AdapterModel::load(&dir, &base));
+async fn load(dir: PathBuf, bank: &AdapterBank) -> Result<AdapterModel, Error> {
+    let bank = bank.clone();
+    let loaded = tokio::task::spawn_blocking(move || bank.load(&dir));
     Ok(loaded.await.map_err(|_| Error::Stopped)??)
 }
 

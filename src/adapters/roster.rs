@@ -11,7 +11,7 @@ use super::{
 use crate::{
     categorize::{AdapterCategorizer, Group, Lineup, Seat, Stage, StageEntry},
     domain::{AdapterState, Taxonomy, adapter::EVERYONE},
-    model::BaseEncoder,
+    model::AdapterBank,
     pipeline::Pipeline,
     store::{self, Store, StoredAdapter},
 };
@@ -22,7 +22,7 @@ const READ_AGAIN: Duration = Duration::from_secs(60);
 /// Loads the adapters of one stage and taxonomy, each once.
 pub struct Roster {
     store: Store,
-    base: BaseEncoder,
+    bank: AdapterBank,
     entry: StageEntry,
     taxonomy: Arc<Taxonomy>,
     loaded: HashMap<i64, Arc<Stage>>,
@@ -31,8 +31,8 @@ pub struct Roster {
 impl Roster {
     /// A roster that has loaded nothing yet.
     #[must_use]
-    pub fn new(store: Store, base: BaseEncoder, entry: StageEntry, taxonomy: Arc<Taxonomy>) -> Self {
-        Self { store, base, entry, taxonomy, loaded: HashMap::new() }
+    pub fn new(store: Store, bank: AdapterBank, entry: StageEntry, taxonomy: Arc<Taxonomy>) -> Self {
+        Self { store, bank, entry, taxonomy, loaded: HashMap::new() }
     }
 
     /// Makes the adapter of a folder everybody's champion where there is none yet and it answers in the
@@ -49,7 +49,7 @@ impl Roster {
             return Ok(());
         }
         let what = Registration { dir, name: None, account_group: EVERYONE, by };
-        let first = registry::register(&self.store, &self.base, what, now).await?;
+        let first = registry::register(&self.store, &self.bank, what, now).await?;
         let ask = promotion::Ask {
             to: AdapterState::Champion,
             share: 1.0,
@@ -120,7 +120,7 @@ impl Roster {
     }
 
     async fn load(&self, adapter: &StoredAdapter) -> Result<Stage, Error> {
-        let model = Arc::new(registry::open(&self.store, &self.base, adapter).await?);
+        let model = Arc::new(registry::open(&self.store, &self.bank, adapter).await?);
         let (acceptance, enrichment) = (model.facts().acceptance, model.facts().enrichment);
         let categorizer = AdapterCategorizer::new(&self.entry.name, enrichment, &self.taxonomy, model)?;
         let mut stage = Stage::new(&self.entry.name, self.entry.target, enrichment, Box::new(categorizer));

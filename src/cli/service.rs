@@ -20,7 +20,7 @@ use crate::{
     embedded,
     enrich::Enricher,
     evaluate::dataset,
-    model::{AdapterModel, BaseEncoder, Encoder},
+    model::{AdapterBank, BaseEncoder, Encoder},
     pipeline::Pipeline,
     store::Store,
 };
@@ -139,7 +139,8 @@ impl Serving {
         let entry = self.entry()?;
         let mut roster = None;
         let lineup = if entry.engine == Engine::Adapter && self.adapter.is_none() {
-            let mut registered = Roster::new(store.clone(), base, entry, taxonomy.clone());
+            let bank = AdapterBank::open(&base)?;
+            let mut registered = Roster::new(store.clone(), bank, entry, taxonomy.clone());
             registered.begin_with(Path::new(DEMO_ADAPTER), LOCAL, clock::now()).await?;
             let lineup = registered.lineup().await?;
             roster = Some(registered);
@@ -159,9 +160,9 @@ impl Serving {
         taxonomy: &Taxonomy,
         store: &Store,
     ) -> anyhow::Result<Stage> {
-        let encoder = Encoder::load(base.clone())?;
+        let encoder = Encoder::load(base)?;
         let adapter = self.adapter.as_deref().filter(|_| entry.engine == Engine::Adapter);
-        let adapter = adapter.map(|dir| AdapterModel::load(dir, &base)).transpose()?.map(Arc::new);
+        let adapter = adapter.map(|dir| AdapterBank::beside(&encoder)?.load(dir)).transpose()?.map(Arc::new);
         let sources = Sources {
             taxonomy,
             encoder,

@@ -1,23 +1,18 @@
-//! An adapter in service: its difference merged into the encoder once, probabilities out.
+//! One adapter in service: its numbers beside weights that others share, probabilities out.
 
-use std::{path::Path, sync::Arc};
-
-use rayon::prelude::*;
+use std::{fmt, path::Path, sync::Arc};
 
 use super::{
-    BaseEncoder, Error,
-    bert::Config,
+    AdapterBank, BaseEncoder, Error,
     calibrate::{Fusion, Opinions},
-    encoder::pooled,
-    folder::{AdapterFacts, Naming, Parts, Probe, Quantization},
+    encoder::{Reader, pooled},
+    folder::{AdapterFacts, Naming, Probe, Quantization},
     input::AdapterInput,
     lora::Layout,
     method::Method,
-    packed::{Learned, Packed},
-    tokens::Tokenizer,
+    packed::{Group, Learned},
     train::{Origin, Trained, head},
     wide::Wide,
-    worker::Worker,
 };
 
 /// How far a probe's answer may be from the stored one: other cores sum in another order.
@@ -34,54 +29,36 @@ pub struct AdapterOutput {
     pub known: Option<(usize, u32)>,
 }
 
-/// A handle on the adapter's thread; clones share it, and the last one ends it.
-#[derive(Debug, Clone)]
+/// A handle on an adapter in a bank; clones share it, and the last one frees its memory.
+#[derive(Clone)]
 pub struct AdapterModel {
-    worker: Worker<Vec<AdapterInput>, Vec<AdapterOutput>>,
-    facts: Arc<AdapterFacts>,
-    hash: Arc<str>,
+    bank: AdapterBank,
+    pub(super) loaded: Arc<Loaded>,
 }
 
 impl AdapterModel {
-    /// Reads an adapter's folder, verifies its hashes, base model and probes, merges its difference
-    /// into the encoder and starts the thread.
+    /// Loads an adapter's folder into a bank of its own: for a process with one adapter.
     ///
     /// # Errors
-    /// When a file is missing, malformed or has another hash, the base model is another one, or a
-    /// probe's answer differs from the stored one.
+    /// As [`AdapterBank::open`] and [`AdapterBank::load`].
     pub fn load(dir: &Path, base: &BaseEncoder) -> Result<Self, Error> {
-        let facts = AdapterFacts::read(dir)?;
-        if facts.base.sha256 != base.sha256 {
-            return Err(Error::OtherBase {
-                dir: dir.to_owned(),
-                wanted: facts.base.sha256,
-                found: base.sha256.clone(),
-            });
-        }
-        let packed = base_weights(base, facts.base.quantization)?;
-        let Parts { facts, hash, layout, numbers, wide } = Parts::read(dir, facts, &packed)?;
-        let engine = Engine::new(
-            base,
-            &packed,
-            Learned { layout: &layout, numbers: &numbers, noise: None },
-            wide,
-            &facts.fusion,
-        )?;
-        engine.verify(dir, &facts, &packed)?;
-        let worker = Worker::start("adapter", move |inputs: Vec<AdapterInput>| engine.classify(&inputs))?;
-        Ok(Self { worker, facts: Arc::new(facts), hash: hash.into() })
+        AdapterBank::open(base)?.load(dir)
+    }
+
+    pub(super) fn new(bank: AdapterBank, loaded: Arc<Loaded>) -> Self {
+        Self { bank, loaded }
     }
 
     /// What is known about it.
     #[must_use]
     pub fn facts(&self) -> &AdapterFacts {
-        &self.facts
+        &self.loaded.facts
     }
 
     /// Eight hexadecimal digits that change with any of its files.
     #[must_use]
     pub fn hash8(&self) -> &str {
-        &self.hash
+        &self.loaded.hash[..8]
     }
 
     /// One answer for each input, in order.
@@ -89,23 +66,27 @@ impl AdapterModel {
     /// # Errors
     /// When the thread has ended or a text can't be tokenized.
     pub async fn classify(&self, inputs: Vec<AdapterInput>) -> Result<Vec<AdapterOutput>, Error> {
-        self.worker.ask(inputs).await
+        self.bank.classify(inputs.into_iter().map(|input| (self.clone(), input)).collect()).await
     }
 }
 
-/// The encoder's weights, as an adapter was trained on them.
-fn base_weights(base: &BaseEncoder, quantization: Option<Quantization>) -> Result<Packed, Error> {
-    let packed = Packed::load(&base.dir.join("model.safetensors"), &Config::load(&base.dir)?)?;
-    Ok(match quantization {
-        Some(Quantization::Nf4) => packed.quantized(),
-        None => packed,
-    })
+impl fmt::Debug for AdapterModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AdapterModel({}@{})", self.facts().name, self.hash8())
+    }
 }
 
-struct Engine {
-    packed: Packed,
-    tokenizer: Tokenizer,
-    /// Of the head alone.
+/// An adapter in memory.
+pub(super) struct Loaded {
+    pub(super) facts: AdapterFacts,
+    /// SHA-256 of `txcat.json`, which holds those of all other files.
+    pub(super) hash: String,
+    pub(super) engine: Engine,
+}
+
+/// The numbers of an adapter, and the weights that they are a difference to.
+pub(super) struct Engine {
+    pub(super) reader: Arc<Reader>,
     layout: Layout,
     numbers: Vec<f32>,
     wide: Option<Wide>,
@@ -113,55 +94,70 @@ struct Engine {
 }
 
 impl Engine {
-    fn new(
-        base: &BaseEncoder,
-        packed: &Packed,
-        learned: Learned<'_>,
+    /// `reader` has the weights as the adapter was trained on them. An adapter that trained every weight
+    /// gets a copy with its own in their place.
+    pub(super) fn new(
+        reader: Arc<Reader>,
+        (layout, numbers): (Layout, Vec<f32>),
         wide: Option<Wide>,
-        fusion: &Fusion,
-    ) -> Result<Self, Error> {
-        let (layout, numbers) = learned.layout.head_alone(learned.numbers);
-        let tokenizer = Tokenizer::load(&base.dir.join("tokenizer.json"))?;
-        Ok(Self { packed: packed.merged(learned), tokenizer, layout, numbers, wide, fusion: *fusion })
+        fusion: Fusion,
+    ) -> Self {
+        if layout.whole.is_none() {
+            return Self { reader, layout, numbers, wide, fusion };
+        }
+        let learned = Learned { layout: &layout, numbers: &numbers, noise: None };
+        let own = Arc::new(reader.with(reader.packed.merged(learned)));
+        let (layout, numbers) = layout.head_alone(&numbers);
+        Self { reader: own, layout, numbers, wide, fusion }
     }
 
-    fn classify(&self, inputs: &[AdapterInput]) -> Result<Vec<AdapterOutput>, Error> {
-        let logits = self.encoder_logits(&self.packed, inputs)?;
-        let answer = |(input, logits): (&AdapterInput, Vec<f32>)| {
-            let wide = self.wide.as_ref().map(|wide| wide.logits(input));
-            let known = self.wide.as_ref().and_then(|wide| wide.memory.known(&input.key));
-            AdapterOutput {
-                probabilities: self.fusion.fused(Opinions {
-                    encoder: &logits,
-                    wide: wide.as_deref(),
-                    known: known.is_some(),
-                }),
-                encoder_probabilities: self.fusion.alone(&logits),
-                known,
-            }
-        };
-        Ok(inputs.par_iter().zip(logits).map(answer).collect())
+    /// What it learned, to read texts with.
+    pub(super) fn learned(&self) -> Learned<'_> {
+        Learned { layout: &self.layout, numbers: &self.numbers, noise: None }
     }
 
-    fn encoder_logits(&self, packed: &Packed, inputs: &[AdapterInput]) -> Result<Vec<Vec<f32>>, Error> {
-        let texts: Vec<String> = inputs.iter().map(|input| input.text.clone()).collect();
-        let vectors = pooled(packed, None, &self.tokenizer.encode(&texts)?);
-        Ok(vectors.iter().map(|vector| head(&self.layout, &self.numbers, vector)).collect())
+    /// The head's logits for a text's vector.
+    pub(super) fn logits(&self, vector: &[f32]) -> Vec<f32> {
+        head(&self.layout, &self.numbers, vector)
+    }
+
+    /// The answer to an input of which the encoder and the head say `logits`.
+    pub(super) fn answer(&self, input: &AdapterInput, logits: &[f32]) -> AdapterOutput {
+        let wide = self.wide.as_ref().map(|wide| wide.logits(input));
+        let known = self.wide.as_ref().and_then(|wide| wide.memory.known(&input.key));
+        let opinions = Opinions { encoder: logits, wide: wide.as_deref(), known: known.is_some() };
+        AdapterOutput {
+            probabilities: self.fusion.fused(opinions),
+            encoder_probabilities: self.fusion.alone(logits),
+            known,
+        }
+    }
+
+    /// Logits of inputs as another reader reads them, with what was learned or without.
+    fn logits_of(
+        &self,
+        reader: &Reader,
+        learned: Option<Learned<'_>>,
+        inputs: &[AdapterInput],
+    ) -> Result<Vec<Vec<f32>>, Error> {
+        let texts: Vec<&str> = inputs.iter().map(|input| input.text.as_str()).collect();
+        let sequences = reader.tokenizer.encode(&texts)?;
+        let vectors = pooled(&reader.packed, &[Group::new(learned, &sequences)]);
+        Ok(vectors.iter().map(|vector| self.logits(vector)).collect())
     }
 
     fn probe(&self, inputs: &[AdapterInput]) -> Result<Vec<Probe>, Error> {
-        let logits = self.encoder_logits(&self.packed, inputs)?;
-        let outputs = self.classify(inputs)?;
-        let probe = |((input, encoder_logits), output): ((&AdapterInput, Vec<f32>), AdapterOutput)| Probe {
+        let logits = self.logits_of(&self.reader, Some(self.learned()), inputs)?;
+        let probe = |(input, encoder_logits): (&AdapterInput, Vec<f32>)| Probe {
             input: input.clone(),
+            probabilities: self.answer(input, &encoder_logits).probabilities,
             encoder_logits,
-            probabilities: output.probabilities,
         };
-        Ok(inputs.iter().zip(logits).zip(outputs).map(probe).collect())
+        Ok(inputs.iter().zip(logits).map(probe).collect())
     }
 
-    /// The stored probes must give the stored answers, and the difference must make a difference.
-    fn verify(&self, dir: &Path, facts: &AdapterFacts, base: &Packed) -> Result<(), Error> {
+    /// The stored probes must give the stored answers, and the difference to `base` must make a difference.
+    pub(super) fn verify(&self, dir: &Path, facts: &AdapterFacts, base: &Reader) -> Result<(), Error> {
         let inputs: Vec<AdapterInput> = facts.probes.iter().map(|probe| probe.input.clone()).collect();
         let found = self.probe(&inputs)?;
         let near = |a: &[f32], b: &[f32]| {
@@ -173,7 +169,7 @@ impl Engine {
         if found.is_empty() || !found.iter().zip(&facts.probes).all(same) {
             return Err(Error::Probes { dir: dir.to_owned() });
         }
-        let without = self.encoder_logits(base, &inputs)?;
+        let without = self.logits_of(base, None, &inputs)?;
         let unchanged = |(found, without): (&Probe, &Vec<f32>)| near(&found.encoder_logits, without);
         let trained = facts.best_epoch > 0 || facts.origin != Origin::Trained;
         let moves = facts.training.method != Method::Head && trained;
@@ -190,11 +186,10 @@ impl Trained {
     /// # Errors
     /// When the base encoder can't be read or a file can't be written.
     pub fn save(&self, dir: &Path, naming: Naming) -> Result<AdapterFacts, Error> {
-        let packed = base_weights(&self.base, Quantization::of(self.options.method))?;
-        let learned = Learned { layout: &self.layout, numbers: &self.numbers, noise: None };
+        let reader = Arc::new(Reader::load(&self.base)?.kept(Quantization::of(self.options.method)));
         let wide = self.wide.as_ref().map(Wide::rounded);
-        let engine = Engine::new(&self.base, &packed, learned, wide, &self.fusion)?;
-        self.write(dir, naming, engine.probe(&self.probes)?, &packed)
+        let engine = Engine::new(reader.clone(), (self.layout.clone(), self.numbers.clone()), wide, self.fusion);
+        self.write(dir, naming, engine.probe(&self.probes)?, &reader.packed)
     }
 }
 
@@ -208,19 +203,13 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let models = config::Models { dir: root.join("models"), encoder: None };
         let base = BaseEncoder::pull(&models, None, &mut |_| {}).await.unwrap();
-        let dir = root.join("models/adapters/demo");
-        let packed = base_weights(&base, None).unwrap();
-        let Parts { facts, layout, numbers, .. } =
-            Parts::read(&dir, AdapterFacts::read(&dir).unwrap(), &packed).unwrap();
-        let learned = Learned { layout: &layout, numbers: &numbers, noise: None };
-        let texts: Vec<String> = facts.probes.iter().map(|probe| probe.input.text.clone()).collect();
-        let sequences = Tokenizer::load(&base.dir.join("tokenizer.json")).unwrap().encode(&texts).unwrap();
-        let logits = |vectors: Vec<Vec<f32>>| -> Vec<f32> {
-            vectors.iter().flat_map(|vector| head(&layout, &numbers, vector)).collect()
-        };
-        let merged = logits(pooled(&packed.merged(learned), None, &sequences));
-        let beside = logits(pooled(&packed, Some(learned), &sequences));
+        let adapter = AdapterModel::load(&root.join("models/adapters/demo"), &base).unwrap();
+        let (facts, engine) = (adapter.facts(), &adapter.loaded.engine);
+        let inputs: Vec<AdapterInput> = facts.probes.iter().map(|probe| probe.input.clone()).collect();
+        let beside = engine.logits_of(&engine.reader, Some(engine.learned()), &inputs).unwrap().concat();
+        let merged = engine.reader.with(engine.reader.packed.merged(engine.learned()));
+        let merged = engine.logits_of(&merged, None, &inputs).unwrap().concat();
         let apart = merged.iter().zip(&beside).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(merged.len() == texts.len() * facts.categories.len() && apart < 1e-4, "{apart}");
+        assert!(merged.len() == inputs.len() * facts.categories.len() && apart < 1e-4, "{apart}");
     }
 }

@@ -2,15 +2,16 @@
 //!
 //! Batches are of like length and computed on all cores; the answers come in the order of the texts.
 
-use std::{path::Path, sync::Arc};
+use std::{cmp::Reverse, sync::Arc};
 
 use rayon::prelude::*;
 
 use super::{
     BaseEncoder, Error,
     bert::Config,
+    folder::Quantization,
     kernel::{Into, Mat, product},
-    packed::{Learned, Packed},
+    packed::{Group, Packed},
     tokens::Tokenizer,
     worker::Worker,
 };
@@ -19,9 +20,10 @@ use super::{
 const BATCH: usize = 16;
 
 /// A handle on the encoder's thread; clones share it, and the last one ends it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Encoder {
     worker: Worker<Vec<String>, Vec<Vec<f32>>>,
+    reader: Arc<Reader>,
     base: Arc<BaseEncoder>,
 }
 
@@ -31,15 +33,21 @@ impl Encoder {
     /// # Errors
     /// When a file is missing or malformed.
     pub fn load(base: BaseEncoder) -> Result<Self, Error> {
-        let engine = Engine::load(&base.dir)?;
-        let worker = Worker::start("encoder", move |texts: Vec<String>| engine.embed(&texts))?;
-        Ok(Self { worker, base: Arc::new(base) })
+        let reader = Arc::new(Reader::load(&base)?);
+        let reads = reader.clone();
+        let worker = Worker::start("encoder", move |texts: Vec<String>| reads.embed(&texts))?;
+        Ok(Self { worker, reader, base: Arc::new(base) })
     }
 
     /// Which weights these are.
     #[must_use]
     pub fn base(&self) -> &BaseEncoder {
         &self.base
+    }
+
+    /// Its weights, for others that compute with them.
+    pub(super) fn reader(&self) -> Arc<Reader> {
+        self.reader.clone()
     }
 
     /// One vector of unit length for each text, in order: the mean over its tokens of the last layer.
@@ -84,50 +92,84 @@ impl Vectors {
     }
 }
 
-struct Engine {
-    tokenizer: Tokenizer,
-    packed: Packed,
+/// The weights of an encoder and the tokenizer that they were trained with.
+pub(super) struct Reader {
+    pub(super) packed: Packed,
+    pub(super) tokenizer: Arc<Tokenizer>,
 }
 
-impl Engine {
-    fn load(dir: &Path) -> Result<Self, Error> {
-        let packed = Packed::load(&dir.join("model.safetensors"), &Config::load(dir)?)?;
-        Ok(Self { tokenizer: Tokenizer::load(&dir.join("tokenizer.json"))?, packed })
+impl Reader {
+    pub(super) fn load(base: &BaseEncoder) -> Result<Self, Error> {
+        let packed = Packed::load(&base.dir.join("model.safetensors"), &Config::load(&base.dir)?)?;
+        Ok(Self { packed, tokenizer: Arc::new(Tokenizer::load(&base.dir.join("tokenizer.json"))?) })
+    }
+
+    /// The weights as they are kept for training, ready to compute with.
+    pub(super) fn kept(&self, quantization: Option<Quantization>) -> Self {
+        self.with(match quantization {
+            Some(Quantization::Nf4) => self.packed.clone().quantized().unpacked(),
+            None => self.packed.clone(),
+        })
+    }
+
+    /// Other weights that read the same tokens.
+    pub(super) fn with(&self, packed: Packed) -> Self {
+        Self { packed, tokenizer: self.tokenizer.clone() }
     }
 
     fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, Error> {
         let sequences = self.tokenizer.encode(texts)?;
-        let mut vectors = pooled(&self.packed, None, &sequences);
+        let mut vectors = pooled(&self.packed, &[Group::new(None, &sequences)]);
         vectors.iter_mut().for_each(|vector| unit(vector));
         Ok(vectors)
     }
 }
 
-/// The mean-pooled vector of each sequence, in order, computed on all cores.
-pub(super) fn pooled(packed: &Packed, learned: Option<Learned<'_>>, sequences: &[Vec<u32>]) -> Vec<Vec<f32>> {
+/// The mean-pooled vector of each sequence, group after group in order, computed on all cores.
+pub(super) fn pooled(packed: &Packed, groups: &[Group<'_>]) -> Vec<Vec<f32>> {
     let hidden = packed.config().hidden_size;
-    let computed: Vec<(Vec<usize>, Vec<f32>)> = by_length(sequences, BATCH)
-        .into_par_iter()
-        .map(|batch| {
-            let of_batch: Vec<&[u32]> = batch.iter().map(|&at| sequences[at].as_slice()).collect();
-            let pooled = packed.pooled(&of_batch, learned);
-            (batch, pooled)
-        })
-        .collect();
-    let mut vectors = vec![Vec::new(); sequences.len()];
-    for (batch, pooled) in computed {
-        for (at, vector) in batch.into_iter().zip(pooled.chunks_exact(hidden)) {
+    let computed: Vec<(Vec<usize>, Vec<f32>)> =
+        packs(groups).into_par_iter().map(|pack| (pack.places, packed.pooled(&pack.groups))).collect();
+    let mut vectors = vec![Vec::new(); groups.iter().map(|group| group.sequences.len()).sum()];
+    for (places, pooled) in computed {
+        for (at, vector) in places.into_iter().zip(pooled.chunks_exact(hidden)) {
             vectors[at] = vector.to_vec();
         }
     }
     vectors
 }
 
-/// Places of sequences in batches of like length, longest first, so that no core is left alone with the long ones.
-fn by_length(sequences: &[Vec<u32>], batch: usize) -> Vec<Vec<usize>> {
-    let mut order: Vec<usize> = (0..sequences.len()).collect();
-    order.sort_by_key(|&at| std::cmp::Reverse(sequences[at].len()));
-    order.chunks(batch).map(<[usize]>::to_vec).collect()
+/// What one core computes together, and the sequences' places among all.
+struct Pack<'a> {
+    places: Vec<usize>,
+    groups: Vec<Group<'a>>,
+}
+
+impl Pack<'_> {
+    fn tokens(&self) -> usize {
+        self.groups.iter().flat_map(|group| &group.sequences).map(|ids| ids.len()).sum()
+    }
+}
+
+/// Packs that touch few groups each and hold sequences of like length, the longest first, so that no
+/// core is left alone with it.
+fn packs<'a>(groups: &[Group<'a>]) -> Vec<Pack<'a>> {
+    let of_all = groups.iter().enumerate().flat_map(|(group, of)| of.sequences.iter().map(move |ids| (group, *ids)));
+    let mut order: Vec<(usize, (usize, &[u32]))> = of_all.enumerate().collect();
+    order.sort_by_key(|(_, (group, ids))| (*group, Reverse(ids.len())));
+    let pack = |places: &[(usize, (usize, &'a [u32]))]| Pack {
+        places: places.iter().map(|(at, _)| *at).collect(),
+        groups: places
+            .chunk_by(|(_, (a, _)), (_, (b, _))| a == b)
+            .map(|of| Group {
+                learned: groups[of[0].1.0].learned,
+                sequences: of.iter().map(|(_, (_, ids))| *ids).collect(),
+            })
+            .collect(),
+    };
+    let mut packs: Vec<Pack<'a>> = order.chunks(BATCH).map(pack).collect();
+    packs.sort_by_key(|pack| Reverse(pack.tokens()));
+    packs
 }
 
 fn unit(vector: &mut [f32]) {

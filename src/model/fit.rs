@@ -22,7 +22,7 @@ use super::{
     lora::Layout,
     method::Method,
     optim::{AdamW, Pace, clip, rate},
-    packed::{Learned, Packed, Tape},
+    packed::{Group, Learned, Packed, Tape},
     tokens::Tokenizer,
     train::{Progress, TrainOptions, TrainRows, accuracy, head, logits},
 };
@@ -112,7 +112,7 @@ impl Run<'_> {
                 progress(Progress::Rows { done, total, loss });
             }
             let of_dev = if frozen.is_some() {
-                let vectors = dev.get_or_insert_with(|| pooled(self.packed, None, self.dev_ids));
+                let vectors = dev.get_or_insert_with(|| pooled(self.packed, &[Group::new(None, self.dev_ids)]));
                 vectors.iter().map(|vector| head(self.layout, &numbers, vector)).collect()
             } else {
                 logits(self.packed, self.layout, &numbers, self.dev_ids)
@@ -146,7 +146,8 @@ impl Run<'_> {
             return Ok(None);
         }
         let texts: Vec<String> = rows.iter().map(|(row, _)| row.input.text.clone()).collect();
-        let vectors = pooled(self.packed, None, &self.tokenizer.encode(&texts)?).into_iter().map(Reads::Vector);
+        let sequences = self.tokenizer.encode(&texts)?;
+        let vectors = pooled(self.packed, &[Group::new(None, &sequences)]).into_iter().map(Reads::Vector);
         Ok(Some(examples(vectors, rows, class_weights)))
     }
 
@@ -187,7 +188,7 @@ impl Run<'_> {
         if self.options.method == Method::Head {
             let vector = |example: &&Example| match &example.reads {
                 Reads::Vector(vector) => vector.clone(),
-                Reads::Tokens(ids) => self.packed.pooled(&[ids], None),
+                Reads::Tokens(ids) => self.packed.pooled(&[Group::new(None, &[ids])]),
             };
             return (shard.iter().flat_map(vector).collect(), None);
         }

@@ -10,7 +10,6 @@ use std::{borrow::Cow, collections::BTreeMap, fs, path::Path};
 
 use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::domain::{Acceptance, Enrichment};
 
@@ -158,8 +157,6 @@ pub struct Naming {
 /// The parts of a folder, read and verified.
 pub(super) struct Parts {
     pub(super) facts: AdapterFacts,
-    /// First 8 digits of the SHA-256 of `txcat.json`, which holds those of all other files.
-    pub(super) hash: String,
     pub(super) layout: Layout,
     pub(super) numbers: Vec<f32>,
     pub(super) wide: Option<Wide>,
@@ -179,6 +176,20 @@ impl AdapterFacts {
             return Err(malformed(format!("its format is not {FORMAT}: train it again with this txcat").into()));
         }
         serde_json::from_value(value).map_err(|source| malformed(source.into()))
+    }
+
+    /// Checks the SHA-256 of every other file of the folder that these facts were read from, and gives
+    /// that of `txcat.json`, which holds theirs: it changes with any of them.
+    pub(super) fn verify(&self, dir: &Path) -> Result<String, Error> {
+        for name in files_of(self.training.method) {
+            let path = dir.join(name);
+            let wanted = self.files.get(*name).cloned().unwrap_or_default();
+            let found = sha256_of(&path)?;
+            if found != wanted {
+                return Err(Error::WrongHash { path, wanted, found });
+            }
+        }
+        sha256_of(&dir.join(FACTS))
     }
 }
 
@@ -364,16 +375,8 @@ fn files_of(method: Method) -> &'static [&'static str] {
 }
 
 impl Parts {
-    /// Reads the folder that `facts` were read from, as a difference to `base`, and checks every hash.
+    /// Reads the folder that `facts` were read from, as a difference to `base`.
     pub(super) fn read(dir: &Path, facts: AdapterFacts, base: &Packed) -> Result<Self, Error> {
-        for name in files_of(facts.training.method) {
-            let path = dir.join(name);
-            let wanted = facts.files.get(*name).cloned().unwrap_or_default();
-            let found = sha256_of(&path)?;
-            if found != wanted {
-                return Err(Error::WrongHash { path, wanted, found });
-            }
-        }
         let classes = facts.categories.len();
         let layout = Layout::new(base.config(), facts.training.method, &facts.training.lora, classes);
         let mut numbers = vec![0.0; layout.len()];
@@ -389,8 +392,7 @@ impl Parts {
         layout.head_weight.of_mut(&mut numbers).copy_from_slice(&head);
         layout.head_bias.of_mut(&mut numbers).copy_from_slice(&other.floats("head.bias", classes)?);
         let wide = if other.has("wide.weights") { Some(wide(&other, classes)?) } else { None };
-        let hash = hex::encode(Sha256::digest(read(&dir.join(FACTS))?)).chars().take(8).collect();
-        Ok(Self { facts, hash, layout, numbers, wide })
+        Ok(Self { facts, layout, numbers, wide })
     }
 }
 
@@ -435,7 +437,7 @@ fn wide(other: &Tensors<'_>, classes: usize) -> Result<Wide, Error> {
     let scales = other.floats("wide.scales", n)?;
     let weights = other.values("wide.weights", Dtype::I8, i8::from_le_bytes)?;
     let weights = other.counted("wide.weights", weights, n * classes)?;
-    let (rows, weights) = Rounded { features, scales, weights }.unrounded(classes);
+    let (rows, weights) = Rounded { features, scales, weights }.rows();
     let idf = other.values("wide.idf", Dtype::F16, |bytes| half::f16::from_le_bytes(bytes).to_f32())?;
     let keys = other.values("wide.known_keys", Dtype::U64, u64::from_le_bytes)?;
     let counts = other.values("wide.known_counts", Dtype::U32, u32::from_le_bytes)?;

@@ -175,7 +175,8 @@ impl Layout {
         let from = self.head_weight.start;
         let moved = |slot: Slot| Slot { start: slot.start - from, ..slot };
         let (head_weight, head_bias) = (moved(self.head_weight), moved(self.head_bias));
-        let alone = Self { whole: None, pairs: Vec::new(), head_weight, head_bias, ..*self };
+        let pairs = vec![[None; TARGETS.len()]; self.pairs.len()];
+        let alone = Self { whole: None, pairs, head_weight, head_bias, ..*self };
         (alone, numbers[from..].to_vec())
     }
 

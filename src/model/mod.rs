@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 
 pub mod adapter;
+pub mod bank;
 pub mod base;
 mod bert;
 mod calibrate;
@@ -34,6 +35,7 @@ pub mod wide;
 mod worker;
 
 pub use adapter::{AdapterModel, AdapterOutput};
+pub use bank::AdapterBank;
 pub use base::BaseEncoder;
 pub use calibrate::Fusion;
 pub use encoder::Encoder;

@@ -22,8 +22,8 @@ impl Tokenizer {
     }
 
     /// Token ids of each text, `[CLS]` and `[SEP]` included: at least 2, at most [`MAX_TOKENS`].
-    pub(super) fn encode(&self, texts: &[String]) -> Result<Vec<Vec<u32>>, Error> {
-        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    pub(super) fn encode<S: AsRef<str>>(&self, texts: &[S]) -> Result<Vec<Vec<u32>>, Error> {
+        let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
         let encodings = self.0.encode_batch_fast(texts, true).map_err(Error::Tokenize)?;
         Ok(encodings.iter().map(|encoding| encoding.get_ids().to_vec()).collect())
     }

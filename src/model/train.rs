@@ -19,7 +19,7 @@ use super::{
     lora::{Layout, LoraOptions},
     method::Method,
     optim::Decay,
-    packed::{Learned, Packed},
+    packed::{Group, Learned, Packed},
     tokens::Tokenizer,
     wide::{Wide, WideOptions},
 };
@@ -321,9 +321,9 @@ pub(super) fn logits(packed: &Packed, layout: &Layout, numbers: &[f32], sequence
     let learned = Learned { layout, numbers, noise: None };
     let vectors = if layout.whole.is_some() {
         // Its weights lie ready in `numbers`: merging would copy all of them.
-        pooled(packed, Some(learned), sequences)
+        pooled(packed, &[Group::new(Some(learned), sequences)])
     } else {
-        pooled(&packed.merged(learned), None, sequences)
+        pooled(&packed.merged(learned), &[Group::new(None, sequences)])
     };
     vectors.iter().map(|vector| head(layout, numbers, vector)).collect()
 }

@@ -4,7 +4,7 @@
 //! Every group of pieces has its own hash space. Within a group a row's values are tf-idf, scaled to
 //! the group's length, so that no group drowns another.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
@@ -130,8 +130,46 @@ pub(super) struct Wide {
     pub(super) shares: Vec<f32>,
     /// Row of weights of a feature.
     pub(super) rows: HashMap<u32, u32>,
-    /// `[rows, classes]`
-    pub(super) weights: Vec<f32>,
+    pub(super) weights: Weights,
+}
+
+/// `[rows, classes]`: as they were trained, or in 8 bits as they are stored and serve.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Weights {
+    Exact(Vec<f32>),
+    /// Each row with a scale of its own.
+    Rounded {
+        scales: Vec<f32>,
+        weights: Vec<i8>,
+    },
+}
+
+impl Weights {
+    fn row(&self, at: u32, classes: usize) -> Cow<'_, [f32]> {
+        let span = at as usize * classes..(at as usize + 1) * classes;
+        match self {
+            Self::Exact(weights) => Cow::Borrowed(&weights[span]),
+            Self::Rounded { scales, weights } => {
+                Cow::Owned(weights[span].iter().map(|weight| f32::from(*weight) * scales[at as usize]).collect())
+            }
+        }
+    }
+
+    /// `sums += value * row`
+    fn add(&self, at: u32, value: f32, sums: &mut [f32]) {
+        let span = at as usize * sums.len()..(at as usize + 1) * sums.len();
+        match self {
+            Self::Exact(weights) => add(sums, value, &weights[span]),
+            Self::Rounded { scales, weights } => {
+                let value = value * scales[at as usize];
+                sums.iter_mut().zip(&weights[span]).for_each(|(sum, weight)| *sum += value * f32::from(*weight));
+            }
+        }
+    }
+}
+
+fn add(sums: &mut [f32], value: f32, row: &[f32]) {
+    sums.iter_mut().zip(row).for_each(|(sum, weight)| *sum += value * weight);
 }
 
 /// Features of one row: place and value.
@@ -157,7 +195,7 @@ impl Wide {
             idf: idf(texts.iter()),
             shares: shares(labelled, classes),
             rows: HashMap::new(),
-            weights: Vec::new(),
+            weights: Weights::Exact(Vec::new()),
         };
         let features: Vec<Features> = rows
             .iter()
@@ -170,8 +208,8 @@ impl Wide {
                 features
             })
             .collect();
-        wide.weights = vec![0.0; wide.rows.len() * classes];
-        let mut squares = vec![1e-6f32; wide.weights.len()];
+        let mut weights = vec![0.0; wide.rows.len() * classes];
+        let mut squares = vec![1e-6f32; weights.len()];
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut order: Vec<usize> = (0..rows.len()).collect();
         let mut gradient = vec![0.0; classes];
@@ -180,7 +218,10 @@ impl Wide {
             order.shuffle(&mut rng);
             for &at in &order {
                 let ((row, weight), features) = (rows[at], &features[at]);
-                wide.sum(features.iter().copied(), &mut gradient);
+                gradient.fill(0.0);
+                for &(feature, value) in features {
+                    add(&mut gradient, value, &weights[feature as usize * classes..][..classes]);
+                }
                 let top = gradient.iter().copied().fold(f32::NEG_INFINITY, f32::max);
                 gradient.iter_mut().for_each(|logit| *logit = (*logit - top).exp());
                 let scale = weight / gradient.iter().sum::<f32>();
@@ -189,8 +230,8 @@ impl Wide {
                 let pull = options.l2 * weight;
                 for &(feature, value) in features {
                     let span = feature as usize * classes..(feature as usize + 1) * classes;
-                    let weights = wide.weights[span.clone()].iter_mut().zip(&mut squares[span]);
-                    for ((weight, square), gradient) in weights.zip(&gradient) {
+                    let of_row = weights[span.clone()].iter_mut().zip(&mut squares[span]);
+                    for ((weight, square), gradient) in of_row.zip(&gradient) {
                         let slope = gradient * value + pull * *weight;
                         *square += slope * slope;
                         *weight -= rate * slope / (square.sqrt() + 1e-3);
@@ -198,22 +239,17 @@ impl Wide {
                 }
             }
         }
+        wide.weights = Weights::Exact(weights);
         wide
-    }
-
-    fn sum(&self, features: impl Iterator<Item = (u32, f32)>, into: &mut [f32]) {
-        into.fill(0.0);
-        for (row, value) in features {
-            let weights = &self.weights[row as usize * self.classes..][..self.classes];
-            into.iter_mut().zip(weights).for_each(|(sum, weight)| *sum += value * weight);
-        }
     }
 
     pub(super) fn logits(&self, input: &AdapterInput) -> Vec<f32> {
         let mut logits = vec![0.0; self.classes];
-        let features = self.features(input);
-        let known = features.into_iter().filter_map(|(feature, value)| Some((*self.rows.get(&feature)?, value)));
-        self.sum(known, &mut logits);
+        for (feature, value) in self.features(input) {
+            if let Some(row) = self.rows.get(&feature) {
+                self.weights.add(*row, value, &mut logits);
+            }
+        }
         logits
     }
 
@@ -357,34 +393,34 @@ impl Rounded {
     /// Leaves out the smallest rows where there are more than [`STORED_BYTES`] of them.
     pub(super) fn of(wide: &Wide) -> Self {
         let largest = |weights: &[f32]| weights.iter().fold(0.0f32, |top, weight| top.max(weight.abs()));
-        let mut rows: Vec<(u32, &[f32], f32)> = wide
+        let mut rows: Vec<(u32, f32, Cow<'_, [f32]>)> = wide
             .rows
             .iter()
-            .map(|(feature, row)| (*feature, &wide.weights[*row as usize * wide.classes..][..wide.classes]))
-            .map(|(feature, weights)| (feature, weights, largest(weights)))
+            .map(|(feature, row)| (*feature, wide.weights.row(*row, wide.classes)))
+            .map(|(feature, weights)| (feature, largest(&weights), weights))
             .collect();
-        rows.sort_by(|a, b| b.2.total_cmp(&a.2).then(a.0.cmp(&b.0)));
+        rows.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         rows.truncate(STORED_BYTES / (wide.classes + 8));
         rows.sort_by_key(|row| row.0);
-        let scales: Vec<f32> = rows.iter().map(|row| (row.2 / 127.0).max(f32::MIN_POSITIVE)).collect();
-        let round = |((_, weights, _), scale): (&(u32, &[f32], f32), &f32)| -> Vec<i8> {
+        let scales: Vec<f32> = rows.iter().map(|row| (row.1 / 127.0).max(f32::MIN_POSITIVE)).collect();
+        let round = |((_, _, weights), scale): (&(u32, f32, Cow<'_, [f32]>), &f32)| -> Vec<i8> {
             weights.iter().map(|weight| (weight / scale).round().clamp(-127.0, 127.0) as i8).collect()
         };
         let weights = rows.iter().zip(&scales).flat_map(round).collect();
         Self { features: rows.iter().map(|row| row.0).collect(), scales, weights }
     }
 
-    pub(super) fn unrounded(self, classes: usize) -> (HashMap<u32, u32>, Vec<f32>) {
-        let rows = self.weights.chunks_exact(classes.max(1)).zip(&self.scales);
-        let weights = rows.flat_map(|(row, scale)| row.iter().map(move |weight| f32::from(*weight) * scale)).collect();
-        (self.features.into_iter().zip(0..).collect(), weights)
+    /// Where each feature's row is, and the rows.
+    pub(super) fn rows(self) -> (HashMap<u32, u32>, Weights) {
+        let Self { features, scales, weights } = self;
+        (features.into_iter().zip(0..).collect(), Weights::Rounded { scales, weights })
     }
 }
 
 impl Wide {
     /// As it will be read from its folder.
     pub(super) fn rounded(&self) -> Self {
-        let (rows, weights) = Rounded::of(self).unrounded(self.classes);
+        let (rows, weights) = Rounded::of(self).rows();
         let idf = self.idf.iter().map(|idf| half::f16::from_f32(*idf).to_f32()).collect();
         Self { rows, weights, idf, ..self.clone() }
     }

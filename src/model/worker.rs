@@ -36,14 +36,17 @@ impl<Q: Send + 'static, A: Send + 'static> Worker<Q, A> {
         name: &str,
         mut work: impl FnMut(Q) -> Result<A, Error> + Send + 'static,
     ) -> Result<Self, Error> {
-        let (jobs, mut queue) = mpsc::channel::<Job<Q, A>>(QUEUE);
-        let run = move || {
+        Self::spawn(name, move |mut queue| {
             while let Some(Job { question, answer }) = queue.blocking_recv() {
                 // The asker may have gone: then the answer goes nowhere.
                 let _ = answer.send(work(question));
             }
-        };
-        std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(|source| Error::File {
+        })
+    }
+
+    fn spawn(name: &str, run: impl FnOnce(mpsc::Receiver<Job<Q, A>>) + Send + 'static) -> Result<Self, Error> {
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || run(queue)).map_err(|source| Error::File {
             action: "start a thread for",
             path: PathBuf::from(name),
             source,
@@ -55,5 +58,90 @@ impl<Q: Send + 'static, A: Send + 'static> Worker<Q, A> {
         let (answer, answered) = oneshot::channel();
         self.jobs.send(Job { question, answer }).await.map_err(|_| Error::Stopped)?;
         answered.await.map_err(|_| Error::Stopped)?
+    }
+}
+
+impl<Q: Send + 'static, A: Send + 'static> Worker<Vec<Q>, Vec<A>> {
+    /// Starts the thread `name`, which takes what waits in its queue together, up to `most` rows at a time:
+    /// many small requests cost what one large one does.
+    pub(super) fn start_together(
+        name: &str,
+        most: usize,
+        mut work: impl FnMut(&[Q]) -> Result<Vec<A>, Error> + Send + 'static,
+    ) -> Result<Self, Error> {
+        Self::spawn(name, move |mut queue| {
+            while let Some(first) = queue.blocking_recv() {
+                let mut jobs = vec![first];
+                let mut rows = jobs[0].question.len();
+                while rows < most
+                    && let Ok(next) = queue.try_recv()
+                {
+                    rows += next.question.len();
+                    jobs.push(next);
+                }
+                answer(jobs, &mut work);
+            }
+        })
+    }
+}
+
+/// Answers jobs together, and where that fails each alone, so that none fails for another's sake.
+fn answer<Q, A>(jobs: Vec<Job<Vec<Q>, Vec<A>>>, work: &mut impl FnMut(&[Q]) -> Result<Vec<A>, Error>) {
+    let (mut rows, mut askers) = (Vec::new(), Vec::new());
+    for Job { question, answer } in jobs {
+        askers.push((question.len(), answer));
+        rows.extend(question);
+    }
+    // An asker may have gone: then the answer goes nowhere.
+    match work(&rows) {
+        Ok(said) => {
+            let mut said = said.into_iter();
+            for (len, asker) in askers {
+                let _ = asker.send(Ok(said.by_ref().take(len).collect()));
+            }
+        }
+        Err(_) => {
+            let mut rest = rows.as_slice();
+            for (len, asker) in askers {
+                let (own, others) = rest.split_at(len);
+                rest = others;
+                let _ = asker.send(work(own));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_waits_is_answered_together_and_each_asker_gets_its_own() {
+        let (begin, may_begin) = std::sync::mpsc::channel();
+        let (tell, sizes) = std::sync::mpsc::channel();
+        let worker = Worker::start_together("test", 8, move |rows: &[u32]| {
+            // The first job waits, so that the others gather behind it.
+            let _: Result<(), _> = may_begin.recv();
+            let _ = tell.send(rows.len());
+            if rows.contains(&7) { Err(Error::Stopped) } else { Ok(rows.iter().map(|row| row * 10).collect()) }
+        })
+        .unwrap();
+        let ask = |rows: Vec<u32>| {
+            let worker = worker.clone();
+            tokio::spawn(async move { worker.ask(rows).await })
+        };
+        let asked = [vec![1], vec![2, 3], vec![7], vec![4]].map(ask);
+        // All four have been sent when the queue has no more room than three jobs leave it.
+        while worker.jobs.capacity() > QUEUE - 3 {
+            tokio::task::yield_now().await;
+        }
+        (0..8).for_each(|_| begin.send(()).unwrap());
+        let mut answers = Vec::new();
+        for asked in asked {
+            answers.push(asked.await.unwrap().ok());
+        }
+        assert_eq!(answers, [Some(vec![10]), Some(vec![20, 30]), None, Some(vec![40])]);
+        let sizes: Vec<usize> = std::iter::from_fn(|| sizes.try_recv().ok()).collect();
+        assert!(sizes.iter().any(|size| *size > 2), "{sizes:?}: nothing was taken together");
     }
 }

@@ -18,7 +18,7 @@ use txcat::{
     categorize::{Engine, Lineup, Stage, StageEntry},
     clock,
     domain::{Acceptance, AdapterState, Enrichment, Taxonomy, adapter::EVERYONE, draw::drawn},
-    model::{BaseEncoder, Naming, train::TrainRows},
+    model::{AdapterBank, BaseEncoder, Naming, train::TrainRows},
     store::{NewAdapterGate, StoredAdapter},
 };
 
@@ -32,6 +32,7 @@ use crate::{
 struct Stand {
     app: App,
     base: BaseEncoder,
+    bank: AdapterBank,
     taxonomy: Arc<Taxonomy>,
     folders: TempDir,
     follows: tokio::task::JoinHandle<()>,
@@ -84,19 +85,20 @@ impl Stand {
         let folders = tempfile::tempdir().unwrap();
         let first = folders.path().join("good");
         make(&base, &first, true, 1);
-        let mut roster = Roster::new(store.clone(), base.clone(), entry(), Arc::clone(&taxonomy));
+        let bank = AdapterBank::open(&base).unwrap();
+        let mut roster = Roster::new(store.clone(), bank.clone(), entry(), Arc::clone(&taxonomy));
         roster.begin_with(&first, "test", clock::now()).await.unwrap();
         let lineup = roster.lineup().await.unwrap();
         let app = App::answering(store, database, Arc::clone(&taxonomy), lineup, 0.0).await;
         let follows = tokio::spawn(roster.follow(Arc::clone(&app.pipeline)));
-        Self { app, base, taxonomy, folders, follows, _encoder: encoder }
+        Self { app, base, bank, taxonomy, folders, follows, _encoder: encoder }
     }
 
     async fn register(&self, name: &str, right: bool, group: &str) -> StoredAdapter {
         let dir = self.folders.path().join(name);
         make(&self.base, &dir, right, 7 + name.len() as u64);
         let what = Registration { dir: &dir, name: None, account_group: group, by: "test" };
-        let adapter = registry::register(&self.app.store, &self.base, what, clock::now()).await.unwrap();
+        let adapter = registry::register(&self.app.store, &self.bank, what, clock::now()).await.unwrap();
         std::fs::remove_dir_all(dir).unwrap();
         adapter
     }

@@ -4,6 +4,7 @@
 
 mod adapters;
 mod api;
+mod bank;
 mod curate;
 mod database;
 mod datasets;

@@ -23,7 +23,7 @@ use crate::{
         run::{self, Prepared},
         scored::FileScore,
     },
-    model::BaseEncoder,
+    model::AdapterBank,
     store::{NewAdapterGate, Store, StoredAdapter},
 };
 
@@ -107,10 +107,10 @@ impl Evaluate {
                 && other.account_group == adapter.account_group
                 && other.id != adapter.id
         });
-        let base = models::pull(settings, None).await?;
-        let ours = stage(store, &base, &adapter, &taxonomy, self.target).await?;
+        let bank = AdapterBank::open(&models::pull(settings, None).await?)?;
+        let ours = stage(store, &bank, &adapter, &taxonomy, self.target).await?;
         let theirs = match &champion {
-            Some(champion) => Some(stage(store, &base, champion, &taxonomy, self.target).await?),
+            Some(champion) => Some(stage(store, &bank, champion, &taxonomy, self.target).await?),
             None => None,
         };
         let bar = ProgressBar::new_spinner().with_message("reading");
@@ -179,12 +179,12 @@ impl Evaluate {
 
 async fn stage(
     store: &Store,
-    base: &BaseEncoder,
+    bank: &AdapterBank,
     adapter: &StoredAdapter,
     taxonomy: &Taxonomy,
     target: f64,
 ) -> anyhow::Result<Stage> {
-    let model = Arc::new(registry::open(store, base, adapter).await?);
+    let model = Arc::new(registry::open(store, bank, adapter).await?);
     let enrichment = model.facts().enrichment;
     let categorizer = AdapterCategorizer::new("adapter", enrichment, taxonomy, model)?;
     Ok(Stage::new("adapter", target, enrichment, Box::new(categorizer)))

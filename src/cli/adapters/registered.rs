@@ -18,6 +18,7 @@ use crate::{
     cli::{Settings, models, service::share},
     clock,
     domain::{AccountId, AdapterState, adapter::EVERYONE},
+    model::AdapterBank,
     store::{AdapterDecision, AdapterGate, LiveTally, Store, StoredAdapter},
 };
 
@@ -39,9 +40,9 @@ pub struct Register {
 
 impl Register {
     pub(super) async fn run(self, settings: &Settings, store: &Store) -> anyhow::Result<()> {
-        let base = models::pull(settings, None).await?;
+        let bank = AdapterBank::open(&models::pull(settings, None).await?)?;
         let what = Registration { dir: &self.dir, name: self.name.as_deref(), account_group: &self.group, by: LOCAL };
-        let adapter = registry::register(store, &base, what, clock::now()).await?;
+        let adapter = registry::register(store, &bank, what, clock::now()).await?;
         println!("{} is {} ({})", adapter.reference(), adapter.state, adapter.engine);
         Ok(())
     }

@@ -23,6 +23,7 @@ use crate::{
     },
     clock,
     domain::{AdapterState, Taxonomy, adapter::EVERYONE},
+    model::AdapterBank,
     store::{LabelledTransaction, Store},
 };
 
@@ -114,7 +115,7 @@ impl Retrain {
         println!("3/4 register");
         let name = self.name.or_else(|| champion.as_ref().map(|champion| champion.name.clone()));
         let what = Registration { dir: &out, name: name.as_deref(), account_group: &self.group, by: LOCAL };
-        let candidate = registry::register(store, &base, what, clock::now()).await?;
+        let candidate = registry::register(store, &AdapterBank::open(&base)?, what, clock::now()).await?;
         println!("{} is {}", candidate.reference(), candidate.state);
 
         println!("4/4 the gate");

@@ -9,7 +9,7 @@ use super::{
         lora::{Pair, TARGETS, Target},
         nf4::Nf4,
     },
-    Learned, trained,
+    Learned, Mix, trained,
 };
 
 /// A weight matrix, row after row.
@@ -59,7 +59,7 @@ pub(super) struct Place {
     pub(super) target: Target,
 }
 
-/// What a forward keeps for its backward.
+/// What a forward keeps for its backward, which is of one group alone.
 #[derive(Default)]
 pub(super) struct LinearTape {
     /// The input of the difference, where dropout made it another than the layer's input.
@@ -77,25 +77,26 @@ impl Linear {
         }
     }
 
-    pub(super) fn forward(
-        &self,
-        xs: &[f32],
-        learned: Option<Learned<'_>>,
-        place: Place,
-        tape: &mut LinearTape,
-    ) -> Vec<f32> {
+    pub(super) fn forward(&self, xs: &[f32], mix: &Mix<'_>, place: Place, tape: &mut LinearTape) -> Vec<f32> {
         let tokens = xs.len() / self.inputs;
-        let (weight, bias) = self.in_use(learned, place);
+        let (weight, bias) = self.in_use(mix.whole(), place);
         let mut out = Vec::with_capacity(tokens * self.outputs);
         for _ in 0..tokens {
             out.extend_from_slice(bias);
         }
         let weight = Mat::new(&weight, self.outputs, self.inputs);
         product(&mut out, self.outputs, Into::Sum, 1.0, Mat::new(xs, tokens, self.inputs), weight.t());
-        let pair = |learned: Learned<'_>| learned.layout.pair(place.layer, place.target);
-        let Some((lora, Pair { a, b })) = learned.and_then(|learned| Some((learned, pair(learned)?))) else {
-            return out;
-        };
+        for (group, learned) in &mix.0 {
+            let xs = &xs[group.start * self.inputs..group.end * self.inputs];
+            self.differ(xs, *learned, place, tape, &mut out[group.start * self.outputs..group.end * self.outputs]);
+        }
+        out
+    }
+
+    /// Adds a low-rank difference, where there is one, to what the weights made of `xs`.
+    fn differ(&self, xs: &[f32], lora: Learned<'_>, place: Place, tape: &mut LinearTape, out: &mut [f32]) {
+        let Some(Pair { a, b }) = lora.layout.pair(place.layer, place.target) else { return };
+        let tokens = xs.len() / self.inputs;
         if let Some(noise) = lora.noise.filter(|_| lora.layout.dropout > 0.0) {
             tape.seed =
                 noise.wrapping_mul(64).wrapping_add((place.layer * TARGETS.len() + place.target as usize) as u64);
@@ -108,8 +109,7 @@ impl Linear {
         let factor = Mat::new(a.of(lora.numbers), a.rows, a.cols);
         product(&mut tape.reduced, a.rows, Into::Empty, lora.layout.scale, source, factor.t());
         let factor = Mat::new(b.of(lora.numbers), b.rows, b.cols);
-        product(&mut out, self.outputs, Into::Sum, 1.0, Mat::new(&tape.reduced, tokens, a.rows), factor.t());
-        out
+        product(out, self.outputs, Into::Sum, 1.0, Mat::new(&tape.reduced, tokens, a.rows), factor.t());
     }
 
     /// Adds the gradient of `xs` to `into` (which it makes, where that is empty) and those of what

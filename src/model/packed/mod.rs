@@ -46,6 +46,19 @@ fn trained<'a>(learned: Option<Learned<'a>>, pick: impl FnOnce(&Whole) -> Affine
     Some((slots.weight.of(numbers), slots.bias.of(numbers)))
 }
 
+/// Sequences that are read with the same learned numbers, or with none.
+#[derive(Clone)]
+pub(super) struct Group<'a> {
+    pub(super) learned: Option<Learned<'a>>,
+    pub(super) sequences: Vec<&'a [u32]>,
+}
+
+impl<'a> Group<'a> {
+    pub(super) fn new<S: AsRef<[u32]>>(learned: Option<Learned<'a>>, sequences: &'a [S]) -> Self {
+        Self { learned, sequences: sequences.iter().map(AsRef::as_ref).collect() }
+    }
+}
+
 /// Sequences one after the other.
 struct Pack {
     ids: Vec<u32>,
@@ -53,12 +66,39 @@ struct Pack {
 }
 
 impl Pack {
-    fn new(sequences: &[&[u32]]) -> Self {
-        let ends = sequences.iter().scan(0, |end, ids| {
-            *end += ids.len();
-            Some(*end - ids.len()..*end)
-        });
-        Self { spans: ends.collect(), ids: sequences.concat() }
+    fn new(groups: &[Group<'_>]) -> Self {
+        let sequences = || groups.iter().flat_map(|group| &group.sequences);
+        Self {
+            spans: spans(sequences().map(|ids| ids.len())).collect(),
+            ids: sequences().copied().flatten().copied().collect(),
+        }
+    }
+}
+
+/// Where pieces of these lengths lie, one after the other.
+fn spans(lengths: impl Iterator<Item = usize>) -> impl Iterator<Item = Range<usize>> {
+    lengths.scan(0, |end, length| {
+        *end += length;
+        Some(*end - length..*end)
+    })
+}
+
+/// What was learned in each group of a pack, and the group's tokens. The base's products are computed over
+/// all tokens together; only a low-rank difference is computed group by group.
+struct Mix<'a>(Vec<(Range<usize>, Learned<'a>)>);
+
+impl<'a> Mix<'a> {
+    fn new(groups: &[Group<'a>]) -> Self {
+        let lengths = groups.iter().map(|group| group.sequences.iter().map(|ids| ids.len()).sum());
+        let mix: Vec<_> = spans(lengths).zip(groups).filter_map(|(span, group)| Some((span, group.learned?))).collect();
+        let whole = mix.iter().any(|(_, learned)| learned.layout.whole.is_some());
+        assert!(!whole || groups.len() == 1, "other weights for one group than for another");
+        Self(mix)
+    }
+
+    /// Whoever trains every weight is alone in its pack.
+    fn whole(&self) -> Option<Learned<'a>> {
+        self.0.first().map(|(_, learned)| *learned).filter(|learned| learned.layout.whole.is_some())
     }
 }
 
@@ -99,27 +139,28 @@ impl Packed {
     }
 
     /// Mean over each sequence's tokens of the last layer: `[sequences, hidden]`, row after row.
-    pub(super) fn pooled(&self, sequences: &[&[u32]], learned: Option<Learned<'_>>) -> Vec<f32> {
-        self.forward(sequences, learned, false).0
+    pub(super) fn pooled(&self, groups: &[Group<'_>]) -> Vec<f32> {
+        self.forward(groups, false).0
     }
 
     /// [`Packed::pooled`], and what its backward needs.
     pub(super) fn taped(&self, sequences: &[&[u32]], learned: Learned<'_>) -> (Vec<f32>, Tape) {
-        self.forward(sequences, Some(learned), true)
+        self.forward(&[Group::new(Some(learned), sequences)], true)
     }
 
-    fn forward(&self, sequences: &[&[u32]], learned: Option<Learned<'_>>, keep: bool) -> (Vec<f32>, Tape) {
+    fn forward(&self, groups: &[Group<'_>], keep: bool) -> (Vec<f32>, Tape) {
         let hidden = self.config.hidden_size;
-        let mut tape = Tape { pack: Pack::new(sequences), embeddings: NormTape::default(), layers: Vec::new() };
-        let mut xs = self.embed(&tape.pack, learned, &mut tape.embeddings);
+        let mix = Mix::new(groups);
+        let mut tape = Tape { pack: Pack::new(groups), embeddings: NormTape::default(), layers: Vec::new() };
+        let mut xs = self.embed(&tape.pack, mix.whole(), &mut tape.embeddings);
         for at in 0..self.layers.len() {
             let mut of_layer = LayerTape::default();
-            xs = self.layer(at, xs, &tape.pack, learned, &mut of_layer);
+            xs = self.layer(at, xs, &tape.pack, &mix, &mut of_layer);
             if keep {
                 tape.layers.push(of_layer);
             }
         }
-        let mut pooled = vec![0.0; sequences.len() * hidden];
+        let mut pooled = vec![0.0; tape.pack.spans.len() * hidden];
         for (out, span) in pooled.chunks_exact_mut(hidden).zip(&tape.pack.spans) {
             xs[span.start * hidden..span.end * hidden].chunks_exact(hidden).for_each(|row| kernel::add(out, row));
             out.iter_mut().for_each(|x| *x /= length(span));
@@ -154,18 +195,11 @@ impl Packed {
         kernel::layer_norm(xs, (weight, bias, eps), &mut tape.normed, &mut tape.scales);
     }
 
-    fn layer(
-        &self,
-        at: usize,
-        input: Vec<f32>,
-        pack: &Pack,
-        learned: Option<Learned<'_>>,
-        tape: &mut LayerTape,
-    ) -> Vec<f32> {
+    fn layer(&self, at: usize, input: Vec<f32>, pack: &Pack, mix: &Mix<'_>, tape: &mut LayerTape) -> Vec<f32> {
         let layer = &self.layers[at];
         let mut linear = |target: Target, xs: &[f32]| {
             let place = Place { layer: at, target };
-            layer.linears[target as usize].forward(xs, learned, place, &mut tape.linears[target as usize])
+            layer.linears[target as usize].forward(xs, mix, place, &mut tape.linears[target as usize])
         };
         tape.query = linear(Target::Query, &input);
         tape.key = linear(Target::Key, &input);
@@ -174,7 +208,7 @@ impl Packed {
         let mut xs = linear(Target::AttentionOutput, &tape.context);
         kernel::add(&mut xs, &input);
         tape.input = input;
-        let norm = trained(learned, |whole| whole.layers[at].attention_norm);
+        let norm = trained(mix.whole(), |whole| whole.layers[at].attention_norm);
         self.norm(&layer.attention_norm, norm, &mut xs, &mut tape.attention_norm);
         let mut inner = linear(Target::Intermediate, &xs);
         tape.slopes.resize(inner.len(), 0.0);
@@ -182,7 +216,7 @@ impl Packed {
         let mut out = linear(Target::Output, &inner);
         kernel::add(&mut out, &xs);
         (tape.inner, tape.middle) = (inner, xs);
-        let norm = trained(learned, |whole| whole.layers[at].output_norm);
+        let norm = trained(mix.whole(), |whole| whole.layers[at].output_norm);
         self.norm(&layer.output_norm, norm, &mut out, &mut tape.output_norm);
         out
     }

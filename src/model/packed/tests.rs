@@ -103,10 +103,30 @@ fn merged_weights_give_what_the_adapter_beside_them_gives() {
     let (config, tensors, layout, numbers, sequences) = setting();
     let packed = Packed::from_tensors(&tensors, &config).unwrap();
     let lora = Learned { layout: &layout, numbers: &numbers, noise: None };
-    let merged = packed.merged(lora).pooled(&refs(&sequences), None);
-    close(&merged, &packed.pooled(&refs(&sequences), Some(lora)), 1e-4);
-    let without = packed.pooled(&refs(&sequences), None);
+    let merged = packed.merged(lora).pooled(&[Group::new(None, &sequences)]);
+    close(&merged, &packed.pooled(&[Group::new(Some(lora), &sequences)]), 1e-4);
+    let without = packed.pooled(&[Group::new(None, &sequences)]);
     assert!(without.iter().zip(&merged).any(|(a, b)| (a - b).abs() > 1e-2), "the adapter does something");
+}
+
+#[test]
+fn groups_of_one_pack_are_each_read_with_their_own_numbers() {
+    let (config, tensors, layout, numbers, sequences) = setting();
+    let packed = Packed::from_tensors(&tensors, &config).unwrap();
+    let options = LoraOptions { rank: 5, alpha: 1.0, targets: vec![Target::Value, Target::Output], dropout: 0.0 };
+    let other = Layout::new(&config, Method::Lora, &options, 1);
+    let halves = vec![0.5; other.len()];
+    let first = Some(Learned { layout: &layout, numbers: &numbers, noise: None });
+    let second = Some(Learned { layout: &other, numbers: &halves, noise: None });
+    let groups = [
+        Group::new(first, &sequences[..1]),
+        Group::new(None, &sequences),
+        Group::new(second, &sequences[1..]),
+        Group::new(second, &sequences[..0]),
+        Group::new(first, &sequences[2..]),
+    ];
+    let alone: Vec<f32> = groups.iter().flat_map(|group| packed.pooled(std::slice::from_ref(group))).collect();
+    close(&packed.pooled(&groups), &alone, 1e-5);
 }
 
 #[test]
@@ -135,7 +155,7 @@ fn gradients_of_every_weight_are_those_of_candle_autograd() {
     let gradients = loss.backward().unwrap();
 
     close(&pooled, &expected.flatten_all().unwrap().to_vec1::<f32>().unwrap(), 1e-5);
-    close(&packed.merged(learned).pooled(&refs(&sequences), None), &pooled, 1e-6);
+    close(&packed.merged(learned).pooled(&[Group::new(None, &sequences)]), &pooled, 1e-6);
     let mut sums = vec![0.0; layout.len()];
     packed.backward(&tape, &weighting, learned, &mut sums);
     for (name, slot) in whole.named() {
@@ -153,8 +173,7 @@ fn quantized_weights_compute_as_the_same_weights_unpacked() {
     let (config, tensors, layout, numbers, sequences) = setting();
     let plain = Packed::from_tensors(&tensors, &config).unwrap();
     let quantized = plain.clone().quantized();
-    let nothing = Layout::new(&config, Method::Head, &LoraOptions::default(), CLASSES);
-    let unpacked = quantized.merged(Learned { layout: &nothing, numbers: &[], noise: None });
+    let unpacked = quantized.clone().unpacked();
     let learned = Learned { layout: &layout, numbers: &numbers, noise: Some(3) };
     let run = |packed: &Packed| {
         let (pooled, tape) = packed.taped(&refs(&sequences), learned);
@@ -165,8 +184,8 @@ fn quantized_weights_compute_as_the_same_weights_unpacked() {
     assert_eq!(run(&quantized), run(&unpacked));
     let (exact, rounded) = (run(&plain).0, run(&quantized).0);
     assert!(exact.iter().zip(&rounded).any(|(a, b)| (a - b).abs() > 1e-3), "nothing was rounded");
-    let merged = quantized.merged(learned).pooled(&refs(&sequences), None);
-    close(&merged, &quantized.pooled(&refs(&sequences), Some(Learned { noise: None, ..learned })), 1e-4);
+    let merged = quantized.merged(learned).pooled(&[Group::new(None, &sequences)]);
+    close(&merged, &quantized.pooled(&[Group::new(Some(Learned { noise: None, ..learned }), &sequences)]), 1e-4);
 }
 
 #[test]

@@ -1,0 +1,154 @@
+//! Many adapters in one bank: each row gets what its own adapter says, and nobody pays for what nobody uses.
+
+use std::{fs, path::Path, sync::atomic::AtomicBool};
+
+use tempfile::TempDir;
+use txcat::{
+    config,
+    model::{
+        AdapterBank, AdapterInput, AdapterModel, AdapterOutput, BaseEncoder, Encoder, Error, Method,
+        lora::{LoraOptions, Target},
+        train::{TrainOptions, train},
+    },
+};
+
+use crate::model::{naming, options, row, rows, tiny_encoder, trained};
+
+const TEXTS: [&str; 7] = [
+    "shell 44",
+    "coffee house",
+    "blue bar coffee",
+    "unheard of",
+    "fuel station",
+    "bar",
+    "a long way to the blue house",
+];
+
+fn inputs() -> Vec<AdapterInput> {
+    TEXTS.iter().map(|text| row(text, 0).input).collect()
+}
+
+async fn base() -> BaseEncoder {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let models = config::Models { dir, encoder: std::env::var_os("TXCAT_ENCODER_DIR").map(Into::into) };
+    BaseEncoder::pull(&models, None, &mut |_| {}).await.unwrap()
+}
+
+/// A few steps on the real encoder.
+fn saved(base: &BaseEncoder, to: &Path, options: &TrainOptions) {
+    let trained = train(base, &rows(), 2, options, &mut |_| {}, &AtomicBool::new(false)).unwrap();
+    trained.save(to, naming()).unwrap();
+}
+
+fn close(found: &AdapterOutput, expected: &AdapterOutput) -> bool {
+    let near = |a: &[f32], b: &[f32]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-4);
+    found.known == expected.known
+        && near(&found.probabilities, &expected.probabilities)
+        && near(&found.encoder_probabilities, &expected.encoder_probabilities)
+}
+
+#[tokio::test]
+async fn a_mixed_batch_gives_each_row_what_its_own_adapter_alone_gives() {
+    let base = base().await;
+    let out = tempfile::tempdir().unwrap();
+    let by = |method: Method, seed: u64, lora: LoraOptions| TrainOptions {
+        seed,
+        lora,
+        epochs: 2,
+        batch: 8,
+        learning_rate: 4.0 * method.learning_rate(),
+        ..TrainOptions::of(method)
+    };
+    let lora = |rank, targets: &[Target]| LoraOptions { rank, targets: targets.to_vec(), ..LoraOptions::default() };
+    let attention = lora(3, &[Target::Query, Target::Value]);
+    for (name, options) in [
+        ("lora", by(Method::Lora, 1, LoraOptions::default())),
+        ("attention", by(Method::Lora, 2, attention)),
+        ("qlora", by(Method::Qlora, 3, LoraOptions::default())),
+        ("qlora2", by(Method::Qlora, 4, lora(4, &[Target::Output]))),
+        ("full", by(Method::Full, 5, LoraOptions::default())),
+        ("head", by(Method::Head, 6, LoraOptions::default())),
+    ] {
+        saved(&base, &out.path().join(name), &options);
+    }
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("models/adapters/demo")];
+    folders.extend(["lora", "attention", "qlora", "qlora2", "full", "head"].map(|name| out.path().join(name)));
+
+    let bank = AdapterBank::open(&base).unwrap();
+    let adapters: Vec<AdapterModel> = folders.iter().map(|dir| bank.load(dir).unwrap()).collect();
+    assert_eq!(bank.len(), adapters.len());
+    let mut expected = Vec::new();
+    for dir in &folders {
+        expected.push(AdapterModel::load(dir, &base).unwrap().classify(inputs()).await.unwrap());
+    }
+    // Every adapter reads every text, in an order in which neither stands together.
+    let pairs: Vec<(usize, usize)> =
+        (0..adapters.len() * TEXTS.len()).map(|at| (at * 3 % adapters.len(), at / adapters.len())).collect();
+    let batch = pairs.iter().map(|(adapter, text)| (adapters[*adapter].clone(), inputs()[*text].clone())).collect();
+    let answers = bank.classify(batch).await.unwrap();
+    assert_eq!(answers.len(), pairs.len());
+    for (answer, (adapter, text)) in answers.iter().zip(&pairs) {
+        assert!(close(answer, &expected[*adapter][*text]), "{:?} on {}", adapters[*adapter], TEXTS[*text]);
+    }
+    for (at, one) in expected.iter().enumerate() {
+        let same = |other: &&Vec<AdapterOutput>| one.iter().zip(*other).all(|(a, b)| close(a, b));
+        assert!(!expected[..at].iter().any(|other| same(&other)), "two adapters say the same of every text");
+    }
+    assert!(bank.classify(Vec::new()).await.unwrap().is_empty());
+}
+
+fn saved_by(method: Method, seed: u64, base: &BaseEncoder, out: &TempDir) -> std::path::PathBuf {
+    let dir = out.path().join(format!("{method}-{seed}"));
+    trained(base, &TrainOptions { method, seed, ..options() }).save(&dir, naming()).unwrap();
+    dir
+}
+
+#[test]
+fn an_adapter_leaves_memory_with_its_last_handle() {
+    let (_keep, base) = tiny_encoder();
+    let out = tempfile::tempdir().unwrap();
+    let bank = AdapterBank::beside(&Encoder::load(base.clone()).unwrap()).unwrap();
+    assert!(bank.is_empty());
+    let [lora, qlora, full] =
+        [Method::Lora, Method::Qlora, Method::Full].map(|method| bank.load(&saved_by(method, 1, &base, &out)).unwrap());
+    let again = lora.clone();
+    assert_eq!(bank.len(), 3);
+    drop(lora);
+    assert_eq!(bank.len(), 3, "a clone holds it");
+    drop((again, qlora));
+    assert_eq!(bank.len(), 1);
+    drop(full);
+    assert!(bank.is_empty());
+}
+
+#[test]
+fn folders_with_the_same_contents_share_one_copy() {
+    let (_keep, base) = tiny_encoder();
+    let out = tempfile::tempdir().unwrap();
+    let bank = AdapterBank::open(&base).unwrap();
+    let dir = saved_by(Method::Lora, 1, &base, &out);
+    let copy = out.path().join("copy");
+    fs::create_dir(&copy).unwrap();
+    for file in fs::read_dir(&dir).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), copy.join(file.file_name())).unwrap();
+    }
+    let (first, second) = (bank.load(&dir).unwrap(), bank.load(&copy).unwrap());
+    assert_eq!((bank.len(), first.hash8()), (1, second.hash8()));
+    let other = bank.load(&saved_by(Method::Lora, 2, &base, &out)).unwrap();
+    assert_ne!(other.hash8(), first.hash8());
+    assert_eq!(bank.len(), 2);
+
+    fs::write(copy.join("txcat.safetensors"), "other bytes").unwrap();
+    assert!(matches!(bank.load(&copy), Err(Error::WrongHash { .. })), "shared though its files differ");
+}
+
+#[test]
+fn a_bank_refuses_an_adapter_of_another_base() {
+    let (_keep, base) = tiny_encoder();
+    let out = tempfile::tempdir().unwrap();
+    let dir = saved_by(Method::Lora, 1, &base, &out);
+    let bank = AdapterBank::open(&BaseEncoder { sha256: "00".repeat(32), ..base }).unwrap();
+    assert!(matches!(bank.load(&dir), Err(Error::OtherBase { .. })));
+    assert!(bank.is_empty());
+}
