@@ -4,6 +4,8 @@
 //! database transaction spans a model call: what is ingested but not yet categorized, because the
 //! process died in between, is categorized when the same row comes again.
 
+mod gathered;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -13,6 +15,8 @@ use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
+
+pub use gathered::Gathered;
 
 use crate::{
     categorize::{self, Lineup, Seat, Stage},
@@ -78,6 +82,9 @@ pub enum Error {
         /// What was asked for.
         name: String,
     },
+    /// A bug, or the process is ending.
+    #[error("the batch was not finished")]
+    Broken,
     /// A row was stored and is not there any more.
     #[error("a transaction vanished while it was being processed")]
     Vanished,

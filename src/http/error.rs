@@ -258,6 +258,7 @@ impl Error {
                 }
                 pipeline::Error::Categorize(_)
                 | pipeline::Error::Vanished
+                | pipeline::Error::Broken
                 | pipeline::Error::Enrich(enrich::Error::Build(_)) => internal(),
             },
         }

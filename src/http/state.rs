@@ -3,22 +3,29 @@
 use std::sync::Arc;
 
 use super::health::LastFinding;
-use crate::{access::Access, domain::Taxonomy, pipeline::Pipeline, store::Store};
+use crate::{
+    access::Access,
+    domain::Taxonomy,
+    pipeline::{Gathered, Pipeline},
+    store::Store,
+};
 
 /// What the handlers share. Cheap to clone.
 #[derive(Clone)]
 pub struct AppState {
     pub(super) store: Store,
     pub(super) pipeline: Arc<Pipeline>,
+    pub(super) entrance: Gathered,
     pub(super) taxonomy: Arc<Taxonomy>,
     pub(super) access: Arc<Access>,
     pub(super) last_finding: LastFinding,
 }
 
 impl AppState {
-    /// The taxonomy must be the one that the pipeline's stage answers in.
+    /// Within a tokio runtime. The taxonomy must be the one that the pipeline's stage answers in.
     #[must_use]
     pub fn new(store: Store, pipeline: Arc<Pipeline>, taxonomy: Arc<Taxonomy>, access: Arc<Access>) -> Self {
-        Self { store, pipeline, taxonomy, access, last_finding: LastFinding::default() }
+        let entrance = Gathered::before(Arc::clone(&pipeline));
+        Self { store, pipeline, entrance, taxonomy, access, last_finding: LastFinding::default() }
     }
 }

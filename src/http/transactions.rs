@@ -93,7 +93,7 @@ pub(super) async fn send(State(state): State<AppState>, body: JsonText) -> Resul
         })
         .collect();
     let accepted: Vec<Transaction> = parsed.iter().filter_map(|row| row.as_ref().ok()).cloned().collect();
-    let outcomes = state.pipeline.process(&accepted, batch.adapter.as_deref(), clock::now()).await?;
+    let outcomes = state.entrance.process(accepted, batch.adapter, clock::now()).await?;
     let mut outcomes = outcomes.into_iter();
     let mut results = Vec::with_capacity(parsed.len());
     for (index, row) in parsed.into_iter().enumerate() {

@@ -38,7 +38,7 @@ pub use eval_runs::{Calibration, EvalItem, EvalRun, NewEvalRun};
 pub use ingest::Ingested;
 pub use keys::{NewKey, StoredKey};
 pub use labelled::{LabelledTransaction, Traffic};
-pub use live::{LiveTally, RetrainingPlan, ShadowPrediction, ShadowTally};
+pub use live::{AnswerCount, LiveTally, RetrainingPlan, ShadowPrediction, ShadowTally};
 pub use predictions::Decision;
 pub use reviews::{ReviewFilter, ReviewItem};
 pub use rules::{AccountRule, RuleKey};
