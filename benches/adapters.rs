@@ -37,8 +37,8 @@ const GAINS: &str = "encoder_gains.safetensors";
 const OTHER: &str = "txcat.safetensors";
 
 fn main() -> Result<()> {
-    let models =
-        config::Models { dir: "models".into(), encoder: std::env::var_os("TXCAT_ENCODER_DIR").map(Into::into) };
+    let encoder_dir = std::env::var_os("TXCAT_ENCODER_DIR").map(Into::into);
+    let models = config::Models { dir: "models".into(), encoder: None, encoder_dir };
     let base = BaseEncoder::locate(&models)?;
     let weights = fs::read(base.dir.join("model.safetensors"))?;
     let bank = AdapterBank::open(&base)?;

@@ -14,8 +14,8 @@ const ROWS: usize = 64;
 
 #[divan::bench(args = ["tim hortons, paid 8.4 cad", "tim hortons, paid 8.4 cad; tim hortons, cafe; 12 before, about 7.9 cad, restaurants; account: restaurants, groceries"])]
 fn embed(bencher: Bencher, text: &str) {
-    let models =
-        config::Models { dir: "models".into(), encoder: std::env::var_os("TXCAT_ENCODER_DIR").map(Into::into) };
+    let encoder_dir = std::env::var_os("TXCAT_ENCODER_DIR").map(Into::into);
+    let models = config::Models { dir: "models".into(), encoder: None, encoder_dir };
     let (Ok(base), Ok(runtime)) = (BaseEncoder::locate(&models), tokio::runtime::Runtime::new()) else {
         eprintln!("the base encoder is absent: run `txcat models pull`");
         return;

@@ -24,13 +24,17 @@ pub struct Database {
 /// Which models and prompts, and where.
 #[derive(Debug, Clone, Args)]
 pub struct Models {
-    /// Folder of the base encoders; see `models/manifest.toml`.
+    /// Folder of the base encoders, and of the manifest.toml that lists them.
     #[arg(long = "models-dir", env = "TXCAT_MODELS_DIR", value_name = "DIR", default_value = "models", global = true)]
     pub dir: PathBuf,
 
+    /// The base encoder, by its name in the manifest. [default: the manifest's first]
+    #[arg(long, env = "TXCAT_ENCODER", value_name = "NAME", global = true)]
+    pub encoder: Option<String>,
+
     /// A local copy of the base encoder (config.json, tokenizer.json, model.safetensors) to use instead of fetching it.
-    #[arg(long = "encoder-dir", env = "TXCAT_ENCODER_DIR", value_name = "DIR", global = true)]
-    pub encoder: Option<PathBuf>,
+    #[arg(long, env = "TXCAT_ENCODER_DIR", value_name = "DIR", global = true)]
+    pub encoder_dir: Option<PathBuf>,
 }
 
 /// Where to listen.

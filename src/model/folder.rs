@@ -109,10 +109,26 @@ pub struct Base {
     pub name: String,
     /// SHA-256 of its `model.safetensors`.
     pub sha256: String,
+    /// Its repository on the Hugging Face hub, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hub: Option<String>,
     /// How its linear layers' weights are kept. Without this an adapter would be a difference to other
     /// weights than those it was trained on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantization: Option<Quantization>,
+}
+
+impl Base {
+    /// What hubs and Python know it by.
+    pub(super) fn repository(&self) -> &str {
+        self.hub.as_deref().unwrap_or(&self.name)
+    }
+}
+
+impl std::fmt::Display for Base {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} (SHA-256 {})", self.name, self.sha256)
+    }
 }
 
 /// How weights are kept in fewer bits.
@@ -194,13 +210,13 @@ impl AdapterFacts {
 }
 
 impl Trained {
-    /// Writes the folder: whole, or not at all. `base` is what the numbers are a difference to.
+    /// Writes the folder: whole, or not at all. `weights` are what the numbers are a difference to.
     pub(super) fn write(
         &self,
         dir: &Path,
         naming: Naming,
         probes: Vec<Probe>,
-        base: &Packed,
+        weights: &Packed,
     ) -> Result<AdapterFacts, Error> {
         let failed = |action| move |source| Error::File { action, path: dir.to_owned(), source };
         let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -209,12 +225,18 @@ impl Trained {
         let at = |name: &str| whole.path().join(name);
         let write = |name: &str, text: &str| fs::write(at(name), text).map_err(failed("write"));
 
+        let base = Base {
+            name: self.base.name.clone(),
+            sha256: self.base.sha256.clone(),
+            hub: self.base.hub.clone(),
+            quantization: Quantization::of(self.options.method),
+        };
         match self.options.method {
             Method::Lora | Method::Qlora => {
-                write(PEFT_CONFIG, &json(&self.peft_config(), &at(PEFT_CONFIG))?)?;
+                write(PEFT_CONFIG, &json(&self.peft_config(base.repository()), &at(PEFT_CONFIG))?)?;
                 write_tensors(&at(PEFT_MODEL), &self.peft_tensors())?;
             }
-            Method::Full => write_tensors(&at(GAINS), &self.gains(base))?,
+            Method::Full => write_tensors(&at(GAINS), &self.gains(weights))?,
             Method::Head => {}
         }
         write_tensors(&at(OTHER), &self.other_tensors())?;
@@ -227,11 +249,7 @@ impl Trained {
             format: FORMAT,
             name,
             data: naming.data,
-            base: Base {
-                name: self.base.name.clone(),
-                sha256: self.base.sha256.clone(),
-                quantization: Quantization::of(self.options.method),
-            },
+            base,
             taxonomy: naming.taxonomy,
             categories: naming.categories,
             enrichment: naming.enrichment,
@@ -258,14 +276,14 @@ impl Trained {
     }
 
     /// Keys sorted, as PEFT writes them.
-    fn peft_config(&self) -> serde_json::Value {
+    fn peft_config(&self, base: &str) -> serde_json::Value {
         let LoraOptions { rank, alpha, dropout, targets } = &self.options.lora;
         let wanted = TARGETS.into_iter().filter(|target| targets.contains(target));
         let modules: Vec<String> = wanted.map(|target| target.path().replace('.', r"\.")).collect();
         serde_json::json!({
             "alpha_pattern": {},
             "auto_mapping": null,
-            "base_model_name_or_path": format!("sentence-transformers/{}", self.base.name),
+            "base_model_name_or_path": base,
             "bias": "none",
             "fan_in_fan_out": false,
             "inference_mode": true,

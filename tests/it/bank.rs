@@ -30,7 +30,8 @@ fn inputs() -> Vec<AdapterInput> {
 
 async fn base() -> BaseEncoder {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
-    let models = config::Models { dir, encoder: std::env::var_os("TXCAT_ENCODER_DIR").map(Into::into) };
+    let encoder_dir = std::env::var_os("TXCAT_ENCODER_DIR").map(Into::into);
+    let models = config::Models { dir, encoder: None, encoder_dir };
     BaseEncoder::pull(&models, None, &mut |_| {}).await.unwrap()
 }
 

@@ -11,6 +11,7 @@ mod datasets;
 mod descriptors;
 mod directions;
 mod embedded;
+mod encoders;
 mod enrichment;
 mod harness;
 mod history;

@@ -24,16 +24,33 @@ use txcat::{
 const WORDS: [&str; 12] =
     ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "coffee", "shell", "bar", "fuel", "house", "station", "blue", "44"];
 
-/// A folder with the three files of a base encoder: BERT with 2 layers of 16.
+/// Sizes of a BERT, and what its tensors' names begin with.
+#[derive(Clone, Copy)]
+pub(crate) struct Bert {
+    pub(crate) hidden: usize,
+    pub(crate) inner: usize,
+    pub(crate) layers: usize,
+    pub(crate) heads: usize,
+    pub(crate) prefix: &'static str,
+}
+
+/// A base encoder with 2 layers of 16.
 pub(crate) fn tiny_encoder() -> (TempDir, BaseEncoder) {
     let dir = tempfile::tempdir().unwrap();
-    let (hidden, inner, layers) = (16, 24, 2);
+    write_encoder(dir.path(), Bert { hidden: 16, inner: 24, layers: 2, heads: 2, prefix: "" });
+    let models = config::Models { dir: dir.path().to_owned(), encoder: None, encoder_dir: Some(dir.path().to_owned()) };
+    let base = BaseEncoder::locate(&models).unwrap();
+    (dir, base)
+}
+
+/// The three files of a base encoder of random weights.
+pub(crate) fn write_encoder(dir: &Path, Bert { hidden, inner, layers, heads, prefix }: Bert) {
     let config = serde_json::json!({
-        "vocab_size": WORDS.len(), "hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": 2,
+        "vocab_size": WORDS.len(), "hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": heads,
         "intermediate_size": inner, "max_position_embeddings": 96, "type_vocab_size": 2, "layer_norm_eps": 1e-12,
         "hidden_act": "gelu",
     });
-    fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
+    fs::write(dir.join("config.json"), config.to_string()).unwrap();
     let vocabulary: HashMap<&str, usize> = WORDS.into_iter().zip(0..).collect();
     let tokenizer = serde_json::json!({
         "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "decoder": null,
@@ -41,7 +58,7 @@ pub(crate) fn tiny_encoder() -> (TempDir, BaseEncoder) {
         "post_processor": {"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]},
         "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "[UNK]"},
     });
-    fs::write(dir.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    fs::write(dir.join("tokenizer.json"), tokenizer.to_string()).unwrap();
 
     let mut shapes: Vec<(String, Vec<usize>)> = vec![
         ("embeddings.word_embeddings.weight".into(), vec![WORDS.len(), hidden]),
@@ -74,10 +91,9 @@ pub(crate) fn tiny_encoder() -> (TempDir, BaseEncoder) {
         tensors.insert(format!("{name}.weight"), Tensor::full(1.0f32, hidden, &Device::Cpu).unwrap());
         tensors.insert(format!("{name}.bias"), Tensor::full(0.0f32, hidden, &Device::Cpu).unwrap());
     }
-    candle_core::safetensors::save(&tensors, dir.path().join("model.safetensors")).unwrap();
-    let models = config::Models { dir: dir.path().to_owned(), encoder: Some(dir.path().to_owned()) };
-    let base = BaseEncoder::locate(&models).unwrap();
-    (dir, base)
+    let tensors: HashMap<String, Tensor> =
+        tensors.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)).collect();
+    candle_core::safetensors::save(&tensors, dir.join("model.safetensors")).unwrap();
 }
 
 pub(crate) fn row(text: &str, class: usize) -> Labelled {
@@ -307,7 +323,7 @@ async fn embeddings_have_unit_length_and_come_in_order() {
 async fn a_file_with_a_wrong_hash_is_refused_when_pulled() {
     let (_keep, base) = tiny_encoder();
     let target = tempfile::tempdir().unwrap();
-    let models = config::Models { dir: target.path().join("models"), encoder: None };
+    let models = config::Models { dir: target.path().join("models"), encoder: None, encoder_dir: None };
     let pulled = BaseEncoder::pull(&models, Some(&base.dir), &mut |_| {}).await;
     assert!(matches!(pulled, Err(Error::WrongHash { .. })), "{pulled:?}");
     assert!(matches!(BaseEncoder::locate(&models), Err(Error::NoEncoder { .. })));

@@ -124,8 +124,11 @@ impl Options {
     async fn outcome(&self, method: Method, dir: &Path, settings: &Settings) -> anyhow::Result<Outcome> {
         let mut command = tokio::process::Command::new(std::env::current_exe()?);
         command.arg("--models-dir").arg(&settings.models.dir);
-        if let Some(encoder) = &settings.models.encoder {
-            command.arg("--encoder-dir").arg(encoder);
+        if let Some(name) = &settings.models.encoder {
+            command.arg("--encoder").arg(name);
+        }
+        if let Some(dir) = &settings.models.encoder_dir {
+            command.arg("--encoder-dir").arg(dir);
         }
         command.args(["train", "--json", "--method", method.name()]);
         command.arg("--out").arg(dir.join(method.name())).arg("--data").arg(&self.source.data);
