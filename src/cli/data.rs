@@ -1,6 +1,7 @@
-//! `txcat data check`: is a labelled set fit to be learned from?
+//! `txcat data check|select`: is a labelled set fit to be learned from, and what should be labelled next?
 
 mod files;
+mod select;
 
 use std::{collections::BTreeSet, path::PathBuf};
 
@@ -8,6 +9,7 @@ use anyhow::{bail, ensure};
 use chrono::TimeDelta;
 use indicatif::ProgressBar;
 
+pub use self::select::Select;
 use super::{Settings, labels::LabelChoice, service::Opened, train};
 use crate::{
     clock,
@@ -35,6 +37,8 @@ pub struct Options {
 pub enum Action {
     /// Check the labels that training would learn from, and say whether it may.
     Check(Box<Check>),
+    /// Pick the rows that are worth an expert's time.
+    Select(Select),
 }
 
 /// Checks the labels that training would learn from, and says whether it may.
@@ -102,7 +106,10 @@ pub struct Check {
 /// # Errors
 /// When the set can't be read, a file can't be written, the database fails, or a check blocks.
 pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
-    let Action::Check(options) = options.action;
+    let options = match options.action {
+        Action::Check(options) => options,
+        Action::Select(options) => return options.run(settings).await,
+    };
     if options.flip.is_some() {
         return tokio::task::spawn_blocking(move || measure(&options)).await?;
     }

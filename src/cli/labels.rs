@@ -1,6 +1,10 @@
 //! Which labels of a pool a command may look at: said in one way by all that learn or measure.
 
-use std::{collections::HashSet, fs, path::PathBuf};
+use std::{
+    collections::HashSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, ensure};
 
@@ -25,15 +29,22 @@ impl LabelChoice {
     /// When the list can't be read, has what is no id, or names more rows than the budget.
     pub fn choice(&self, seed: u64) -> anyhow::Result<Choice> {
         let Some(path) = &self.labels else { return Ok(Choice::Budget { budget: self.label_budget, seed }) };
-        let text = fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
-        let ids = text
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-            .map(|line| line.parse::<TransactionId>().with_context(|| format!("{}: `{line}`", path.display())))
-            .collect::<anyhow::Result<HashSet<_>>>()?;
+        let ids = ids(path)?;
         let (named, budget) = (ids.len(), self.label_budget);
         ensure!(named <= budget, "{} names {named} rows, and the budget is {budget}", path.display());
         Ok(Choice::Listed(ids))
     }
+}
+
+/// The ids of a list, one a line.
+///
+/// # Errors
+/// When it can't be read, or has what is no id.
+pub fn ids(path: &Path) -> anyhow::Result<HashSet<TransactionId>> {
+    let text = fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .map(|line| line.parse::<TransactionId>().with_context(|| format!("{}: `{line}`", path.display())))
+        .collect()
 }

@@ -261,15 +261,7 @@ fn wanted(choice: Choice, rows: &[Transaction], shut: Vec<u16>) -> (HashSet<Stri
     if let Choice::Listed(ids) = choice {
         return (ids.into_iter().map(String::from).collect(), true);
     }
-    let candidates: Vec<Candidate> = rows
-        .iter()
-        .map(|row| Candidate {
-            id: row.id.clone(),
-            descriptor: row.descriptor.raw().into(),
-            key: row.descriptor.key().clone(),
-            posted_at: row.posted_at,
-        })
-        .collect();
+    let candidates: Vec<Candidate> = rows.iter().map(Candidate::of).collect();
     let bought = Labels::buy(choice, &candidates, shut);
     (bought.weights.keys().map(TransactionId::to_string).collect(), false)
 }

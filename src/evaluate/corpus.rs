@@ -44,13 +44,7 @@ impl Corpus {
             shut.push(
                 dataset.taxonomy().index_of(&category).and_then(|index| u16::try_from(index).ok()).unwrap_or(u16::MAX),
             );
-            let descriptor = transaction.descriptor;
-            candidates.push(Candidate {
-                key: descriptor.key().clone(),
-                descriptor: descriptor.raw().into(),
-                id: transaction.id,
-                posted_at: transaction.posted_at,
-            });
+            candidates.push(Candidate::of(&transaction));
         }
         for transaction in dataset.transactions(dataset.file("dev")?)? {
             on_row();

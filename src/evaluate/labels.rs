@@ -11,10 +11,9 @@ use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
-use crate::domain::{DescriptorKey, TransactionId};
+use super::market::Market;
+use crate::domain::{DescriptorKey, Transaction, TransactionId};
 
-/// Rows lose half their weight in so many years: merchants come and go.
-const HALF_LIFE_YEARS: f64 = 2.0;
 /// Share of the budget that goes to the heaviest keys, one label each.
 const FIRST_SHARE: f64 = 0.8;
 /// The rest is bought in so many rounds, each knowing the labels of those before.
@@ -31,6 +30,19 @@ pub struct Candidate {
     pub key: DescriptorKey,
     /// When.
     pub posted_at: DateTime<Utc>,
+}
+
+impl Candidate {
+    /// A row as a candidate.
+    #[must_use]
+    pub fn of(row: &Transaction) -> Self {
+        Self {
+            id: row.id.clone(),
+            descriptor: row.descriptor.raw().into(),
+            key: row.descriptor.key().clone(),
+            posted_at: row.posted_at,
+        }
+    }
 }
 
 /// How the rows to be labelled are found.
@@ -107,98 +119,19 @@ impl Labels {
     /// SHA-256 of the sorted ids, one a line: two runs with the same digest used the same labels.
     #[must_use]
     pub fn digest(&self) -> String {
-        let mut hash = Sha256::new();
-        for id in self.sorted() {
-            hash.update(id.as_str());
-            hash.update("\n");
-        }
-        hex::encode(hash.finalize())
+        digest(&self.sorted())
     }
 }
 
-/// One statement text: its volume, and the newest row that has it.
-struct Unit<'a> {
-    descriptor: &'a str,
-    volume: f64,
-    newest: usize,
-}
-
-/// One key: its volume, and its texts, heaviest first.
-struct Merchant<'a> {
-    key: &'a DescriptorKey,
-    volume: f64,
-    units: Vec<Unit<'a>>,
-}
-
-/// The candidates by key and text, heaviest first. Volumes count rows, recent ones more.
-pub struct Market<'a> {
-    candidates: &'a [Candidate],
-    merchants: Vec<Merchant<'a>>,
-}
-
-impl<'a> Market<'a> {
-    /// Groups the candidates.
-    #[must_use]
-    pub fn new(candidates: &'a [Candidate]) -> Self {
-        let place = |index: usize| (candidates[index].posted_at, &candidates[index].id);
-        let last = candidates.iter().map(|candidate| candidate.posted_at).max();
-        let mut units: HashMap<&str, Unit<'a>> = HashMap::new();
-        for (index, candidate) in candidates.iter().enumerate() {
-            let age = last.map_or(0.0, |last| (last - candidate.posted_at).num_seconds() as f64 / 31_557_600.0);
-            let descriptor: &str = &candidate.descriptor;
-            let unit = units.entry(descriptor).or_insert(Unit { descriptor, volume: 0.0, newest: index });
-            unit.volume += 0.5_f64.powf(age / HALF_LIFE_YEARS);
-            if place(index) > place(unit.newest) {
-                unit.newest = index;
-            }
-        }
-        let mut merchants: HashMap<&DescriptorKey, Vec<Unit<'a>>> = HashMap::new();
-        for unit in units.into_values() {
-            merchants.entry(&candidates[unit.newest].key).or_default().push(unit);
-        }
-        let mut merchants: Vec<Merchant<'a>> = merchants
-            .into_iter()
-            .map(|(key, mut units)| {
-                units.sort_by(|a, b| b.volume.total_cmp(&a.volume).then(a.descriptor.cmp(b.descriptor)));
-                Merchant { key, volume: units.iter().map(|unit| unit.volume).sum(), units }
-            })
-            .collect();
-        merchants.sort_by(|a, b| b.volume.total_cmp(&a.volume).then(a.key.cmp(b.key)));
-        Self { candidates, merchants }
+/// SHA-256 of sorted ids, one a line.
+#[must_use]
+pub fn digest(sorted: &[&TransactionId]) -> String {
+    let mut hash = Sha256::new();
+    for id in sorted {
+        hash.update(id.as_str());
+        hash.update("\n");
     }
-
-    /// How much traffic each bought row stands for, damped, with mean 1: its text's volume, shared by
-    /// the text's bought rows, plus its part of the key's texts that have no label.
-    fn weights(&self, bought: &[usize]) -> Vec<f32> {
-        let mut of_text: HashMap<&str, f64> = HashMap::new();
-        let mut of_key: HashMap<&DescriptorKey, f64> = HashMap::new();
-        for &index in bought {
-            *of_text.entry(&self.candidates[index].descriptor).or_default() += 1.0;
-            *of_key.entry(&self.candidates[index].key).or_default() += 1.0;
-        }
-        let mut text_volume: HashMap<&str, f64> = HashMap::new();
-        let mut unlabelled: HashMap<&DescriptorKey, f64> = HashMap::new();
-        for merchant in &self.merchants {
-            for unit in &merchant.units {
-                if of_text.contains_key(unit.descriptor) {
-                    text_volume.insert(unit.descriptor, unit.volume);
-                } else {
-                    *unlabelled.entry(merchant.key).or_default() += unit.volume;
-                }
-            }
-        }
-        let raw: Vec<f64> = bought
-            .iter()
-            .map(|&index| {
-                let Candidate { descriptor, key, .. } = &self.candidates[index];
-                let own = text_volume[&**descriptor] / of_text[&**descriptor];
-                let others = unlabelled.get(key).copied().unwrap_or(0.0) / of_key[key];
-                (own + others).min(400.0).powf(0.4) + 0.2
-            })
-            .collect();
-        let mean = raw.iter().sum::<f64>() / raw.len().max(1) as f64;
-        raw.into_iter().map(|weight| (weight / mean) as f32).collect()
-    }
+    hex::encode(hash.finalize())
 }
 
 /// A key one of whose labels was bought.

@@ -2,16 +2,20 @@
 //!
 //! [`dataset`] reads a folder, [`labels`] chooses which rows' labels are bought, [`corpus`] joins the
 //! two into what training and evaluation may know; [`run`] puts stages to a file's rows, [`peers`]
-//! reads what other programs answered, [`metrics`] and [`paired`] do the arithmetic, [`report`] prints.
+//! reads what other programs answered, [`watch`] notices from [`drift`] that accuracy has fallen, [`metrics`] and [`paired`] do the arithmetic, [`report`] prints.
 
 pub mod corpus;
 pub mod dataset;
 pub mod demo;
+pub mod drift;
 pub mod labels;
+pub mod market;
 pub mod metrics;
 pub mod paired;
 pub mod peers;
+pub mod pool;
 pub mod report;
 pub mod run;
 pub mod scored;
 pub mod timelines;
+pub mod watch;
