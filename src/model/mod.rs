@@ -28,6 +28,7 @@ mod packed;
 pub mod peft;
 #[cfg(test)]
 mod reference;
+pub mod sides;
 mod tensors;
 mod tokens;
 pub mod train;

@@ -3,15 +3,14 @@
 
 use std::sync::atomic::AtomicBool;
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Acceptance, Judged};
+use crate::domain::Acceptance;
 
 use super::{
     BaseEncoder, Error,
     bert::Config,
-    calibrate::{Fusion, Opinions, argmax},
+    calibrate::{Fusion, argmax},
     encoder::pooled,
     fit::Run,
     input::{AdapterInput, Labelled},
@@ -20,6 +19,7 @@ use super::{
     method::Method,
     optim::Decay,
     packed::{Group, Learned, Packed},
+    sides::Sides,
     tokens::Tokenizer,
     wide::{Wide, WideOptions},
 };
@@ -223,7 +223,7 @@ pub fn train(
 pub(super) struct Setting<'a> {
     base: &'a BaseEncoder,
     pub(super) packed: Packed,
-    tokenizer: Tokenizer,
+    pub(super) tokenizer: Tokenizer,
     dev_ids: Vec<Vec<u32>>,
     dev_classes: Vec<usize>,
 }
@@ -250,6 +250,11 @@ impl<'a> Setting<'a> {
         }
     }
 
+    /// The head's logits for each row of dev.
+    pub(super) fn dev_logits(&self, layout: &Layout, numbers: &[f32]) -> Vec<Vec<f32>> {
+        logits(&self.packed, layout, numbers, &self.dev_ids)
+    }
+
     /// Trains the wide part beside `numbers`, fits fusion and acceptance on dev, and measures there.
     pub(super) fn calibrated(
         &self,
@@ -258,41 +263,15 @@ impl<'a> Setting<'a> {
         (options, origin, best_epoch): (&TrainOptions, Origin, usize),
         progress: &mut dyn FnMut(Progress),
     ) -> Trained {
-        progress(Progress::Wide);
-        let classes = layout.classes();
-        let wide =
-            options.wide.map(|wide| Wide::train((&rows.rows, &rows.terms, &rows.texts), classes, wide, options.seed));
-        progress(Progress::Calibrating);
-        let encoder_logits = logits(&self.packed, &layout, &numbers, &self.dev_ids);
-        let wide_logits: Option<Vec<Vec<f32>>> =
-            wide.as_ref().map(|wide| rows.dev.par_iter().map(|row| wide.logits(&row.input)).collect());
-        let opinions: Vec<Opinions<'_>> = rows
-            .dev
-            .iter()
-            .enumerate()
-            .map(|(at, row)| Opinions {
-                encoder: &encoder_logits[at],
-                wide: wide_logits.as_ref().map(|logits| logits[at].as_slice()),
-                known: wide.as_ref().is_some_and(|wide| wide.memory.known(&row.input.key).is_some()),
-            })
-            .collect();
-        let fusion = Fusion::fit(&opinions, &self.dev_classes);
-        let answers: Vec<Judged> = opinions
-            .iter()
-            .zip(&self.dev_classes)
-            .map(|(row, class)| {
-                let probabilities = fusion.fused(*row);
-                let best = argmax(&probabilities);
-                Judged { confidence: probabilities[best], right: best == *class, known: row.known }
-            })
-            .collect();
+        let encoder_logits = self.dev_logits(&layout, &numbers);
+        let sides = Sides::train(rows, &encoder_logits, layout.classes(), options, progress);
+        let Sides { wide, fusion, acceptance, answers, wide_accuracy } = sides;
         let share = |count: usize| count as f64 / self.dev_classes.len().max(1) as f64;
-        let acceptance = Acceptance::fit(&answers, options.target);
         let dev = DevMetrics {
             rows: self.dev_classes.len(),
             accuracy: share(answers.iter().filter(|answer| answer.right).count()),
             encoder_accuracy: accuracy(&encoder_logits, &self.dev_classes),
-            wide_accuracy: wide_logits.as_ref().map(|logits| accuracy(logits, &self.dev_classes)),
+            wide_accuracy,
             coverage: share(
                 answers.iter().filter(|answer| acceptance.accepts(answer.confidence, answer.known)).count(),
             ),
