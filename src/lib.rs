@@ -16,8 +16,9 @@
 //! | [`categorize`] | the trait `Categorizer` and the engines behind the stages |
 //! | [`pipeline`] | the way of a transaction: ingest, enrich, categorize, route, record |
 //! | [`evaluate`] | data sets, metrics, eval runs |
-//! | [`curate`] | the label gate: what is wrong with a labelled set |
+//! | [`curate`] | the label gate: what is wrong with a labelled set; what to label next |
 //! | [`adapters`] | the registry, promotion on evidence, rollback |
+//! | [`experiments`] | what labels are worth: how many, which, how clean, how few a quarter |
 //! | [`http`] | the JSON API |
 //! | [`cli`] | one file per subcommand |
 
@@ -32,6 +33,7 @@ pub mod domain;
 pub mod embedded;
 pub mod enrich;
 pub mod evaluate;
+pub mod experiments;
 pub mod http;
 pub mod model;
 pub mod outbound;

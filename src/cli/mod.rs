@@ -11,6 +11,7 @@ pub mod demo;
 pub mod demo_data;
 pub mod descriptors;
 pub mod eval;
+pub mod experiments;
 pub mod import;
 pub mod keys;
 pub mod labels;
@@ -73,6 +74,8 @@ pub enum Command {
     Train(Box<train::Options>),
     /// Measure every stage on labelled rows.
     Eval(Box<eval::Options>),
+    /// Experiments on labels: how many, which, how clean, and how few keep a target.
+    Experiments(Box<experiments::Options>),
     /// Read transactions from a file.
     Import(Box<import::Options>),
 }
@@ -96,6 +99,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Adapters(options) => adapters::run(*options, &cli.settings).await,
         Command::Train(options) => train::run(*options, &cli.settings).await,
         Command::Eval(options) => eval::run(*options, &cli.settings).await,
+        Command::Experiments(options) => experiments::run(*options, &cli.settings).await,
         Command::Import(options) => import::run(*options, &cli.settings).await,
     }
 }

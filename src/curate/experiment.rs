@@ -15,7 +15,10 @@ use crate::{
         metrics::{Share, wilson},
         paired::{self, Difference, Pair},
     },
-    model::{AdapterInput, Labelled, folds},
+    model::{
+        AdapterInput, Labelled,
+        folds::{self, Aids},
+    },
 };
 
 /// What a flipped label becomes.
@@ -32,28 +35,44 @@ pub fn flip(set: &mut LabelledSet, share: f64, by: Flip, folds: usize, seed: u64
     let n = (share.clamp(0.0, 1.0) * set.examples.len() as f64).round() as usize;
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let places: BTreeSet<usize> = index::sample(&mut rng, set.examples.len(), n).into_iter().collect();
-    let mut weights = vec![vec![0.0; set.classes()]; set.classes()];
     let occurring: BTreeSet<usize> = set.examples.iter().map(|example| example.class).collect();
-    match by {
-        Flip::Uniform => weights.iter_mut().for_each(|row| occurring.iter().for_each(|&class| row[class] = 1.0)),
-        Flip::Confusion => {
-            let said = folds::out_of_fold(&set.labelled(), set.aids(), set.classes(), folds, seed);
-            for (example, said) in set.examples.iter().zip(&said) {
-                occurring.iter().for_each(|&class| weights[example.class][class] += f64::from(said[class]));
-            }
+    let weights = match by {
+        Flip::Uniform => {
+            let mut weights = vec![vec![0.0; set.classes()]; set.classes()];
+            weights.iter_mut().for_each(|row| occurring.iter().for_each(|&class| row[class] = 1.0));
+            (0..weights.len()).for_each(|class| weights[class][class] = 0.0);
+            weights
         }
-    }
-    (0..weights.len()).for_each(|class| weights[class][class] = 0.0);
+        Flip::Confusion => confusion(&set.labelled(), set.aids(), set.classes(), folds, seed),
+    };
     for &place in &places {
         let class = &mut set.examples[place].class;
-        let mut left = rng.random::<f64>() * weights[*class].iter().sum::<f64>();
-        let drawn = weights[*class].iter().position(|weight| {
-            left -= weight;
-            left < 0.0
-        });
-        *class = drawn.unwrap_or(*class);
+        *class = drawn(&weights[*class], &mut rng).unwrap_or(*class);
     }
     places
+}
+
+/// How much probability out-of-fold models give to each other class (second), summed over each class's rows (first).
+/// Only classes that occur.
+#[must_use]
+pub fn confusion(rows: &[Labelled], aids: Aids<'_>, classes: usize, folds: usize, seed: u64) -> Vec<Vec<f64>> {
+    let occurring: BTreeSet<usize> = rows.iter().map(|row| row.class).collect();
+    let mut weights = vec![vec![0.0; classes]; classes];
+    let said = folds::out_of_fold(rows, aids, classes, folds, seed);
+    for (row, said) in rows.iter().zip(&said) {
+        occurring.iter().for_each(|&class| weights[row.class][class] += f64::from(said[class]));
+    }
+    (0..classes).for_each(|class| weights[class][class] = 0.0);
+    weights
+}
+
+/// A place drawn by weight; `None` where all weights are 0.
+pub fn drawn(weights: &[f64], rng: &mut impl Rng) -> Option<usize> {
+    let mut left = rng.random::<f64>() * weights.iter().sum::<f64>();
+    weights.iter().position(|weight| {
+        left -= weight;
+        left < 0.0
+    })
 }
 
 /// What the check found of the flipped labels, by one way of pruning.

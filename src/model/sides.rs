@@ -104,12 +104,10 @@ impl<'a> Frozen<'a> {
     pub fn read(dir: &Path, base: &'a BaseEncoder, dev: Vec<Labelled>) -> Result<Self, Error> {
         let facts = AdapterFacts::read(dir)?;
         if facts.base.sha256 != base.sha256 {
-            return Err(Error::OtherBase {
-                dir: dir.to_owned(),
-                wanted: facts.base.sha256,
-                found: base.sha256.clone(),
-            });
+            let (trained, here) = (Box::new(facts.base), Box::new(base.clone()));
+            return Err(Error::OtherBase { dir: dir.to_owned(), trained, here });
         }
+        facts.verify(dir)?;
         let options = facts.training.clone();
         let rows = TrainRows { dev, ..TrainRows::default() };
         let setting = Setting::new(base, &rows, options.method)?;

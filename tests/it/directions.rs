@@ -21,8 +21,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("evaluate", &["pipeline"]),
     ("curate", &["evaluate"]),
     ("adapters", &["curate"]),
+    ("experiments", &["curate"]),
     ("http", &["adapters", "access", "clock", "embedded"]),
-    ("cli", &["http"]),
+    ("cli", &["http", "experiments"]),
 ];
 
 fn reachable() -> BTreeMap<&'static str, BTreeSet<&'static str>> {

@@ -19,6 +19,7 @@ mod house;
 mod import;
 mod model;
 mod peft;
+mod selection;
 mod source;
 mod stages;
 mod store;

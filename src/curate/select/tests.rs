@@ -79,7 +79,7 @@ fn with_opinions_a_doubtful_known_merchant_goes_before_a_sure_one_of_more_traffi
     let covered = Covered::by([&candidates[0], &candidates[4]]);
     let open = offers(&market, &covered, |_| true);
     assert_eq!(open.len(), 2, "what has a label is not offered again");
-    let opinions: Vec<Opinion> = offers
+    let opinions: Vec<Opinion> = open
         .iter()
         .map(|offer| match rows[offer.row].0 {
             0 => sure(2),

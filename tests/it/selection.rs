@@ -1,0 +1,176 @@
+//! What to label next, side parts over a frozen encoder, and the experiments, from end to end on a tiny encoder.
+
+use std::{collections::HashSet, fmt::Write as _, fs, path::Path, process::Command, sync::atomic::AtomicBool};
+
+use txcat::{
+    evaluate::{corpus::Corpus, dataset::Dataset, labels::Choice},
+    model::{
+        AdapterModel,
+        sides::Frozen,
+        train::{TrainOptions, train},
+    },
+};
+
+use crate::model::{naming, options, row, rows, tiny_encoder};
+
+const HEADER: &str = "id,posted_on,account_id,descriptor,amount,direction,currency,category\n";
+const WORDS: [&str; 12] = [
+    "AMBER", "BIRCH", "CEDAR", "DELTA", "EMBER", "FALCON", "GRANITE", "HARBOUR", "IRIS", "JUNIPER", "KESTREL", "LINDEN",
+];
+
+/// Lines of one file: merchants in a fixed turn, their kind in their name.
+fn lines(prefix: &str, n: usize, merchants: std::ops::Range<usize>, day: impl Fn(usize) -> String) -> String {
+    let mut text = HEADER.to_owned();
+    for at in 0..n {
+        let merchant = merchants.start + at * at % merchants.len();
+        let (kind, category) = [("COFFEE BAR", "food"), ("SHELL FUEL", "fuel")][merchant % 2];
+        let name = format!("{} {}", WORDS[merchant % 12], WORDS[merchant / 12 % 12]);
+        writeln!(text, "{prefix}{at:04},{},acct-{},{name} {kind},{at}.50,debit,CAD,{category}", day(at), at % 4)
+            .unwrap();
+    }
+    text
+}
+
+/// A pool, dev and a year of later rows, half of whose merchants are new.
+fn folder() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: String| fs::write(dir.path().join(name), text).unwrap();
+    write("categories.csv", "category,description\nfood,shops\nfuel,petrol\n".to_owned());
+    write("pool.csv", lines("p", 400, 0..60, |at| format!("2023-{:02}-01", 1 + at / 34)));
+    write("dev.csv", lines("d", 200, 0..70, |_| "2024-01-02".to_owned()));
+    write("test_later.csv", lines("t", 240, 30..90, |at| format!("2024-{:02}-05", 1 + at / 20)));
+    dir
+}
+
+fn txcat(encoder: &Path, arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_txcat"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .arg("--encoder-dir")
+        .arg(encoder)
+        .args(arguments)
+        .env_remove("DATABASE_URL")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
+fn selecting_reads_no_label_but_those_that_were_bought() {
+    let (encoder, _) = tiny_encoder();
+    let dir = folder();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let bought: Vec<String> = (0..40).map(|row| format!("p{row:04}")).collect();
+    fs::write(at("bought.txt"), bought.join("\n")).unwrap();
+    let pool = fs::read_to_string(at("pool.csv")).unwrap();
+    let shut = |line: &str| match line.split_once(',') {
+        Some((id, rest)) if id != "id" && !bought.iter().any(|one| one == id) => {
+            format!("{id},{},NO CATEGORY AT ALL\n", rest.rsplit_once(',').unwrap().0)
+        }
+        _ => format!("{line}\n"),
+    };
+    fs::write(at("pool.csv"), pool.lines().map(shut).collect::<String>()).unwrap();
+
+    let select = |more: &[&str]| {
+        let (data, out) = (dir.path().to_str().unwrap(), at("picks.txt"));
+        let said = txcat(
+            encoder.path(),
+            &[&["data", "select", "--json", "--data", data, "--budget", "12", "--out", &out], more].concat(),
+        );
+        let picks: Vec<String> = fs::read_to_string(&out).unwrap().lines().map(str::to_owned).collect();
+        (json(&said), picks)
+    };
+    let (cold, picks) = select(&[]);
+    assert_eq!((picks.iter().collect::<HashSet<_>>().len(), cold["covered_before"].as_f64()), (12, Some(0.0)));
+    let (bought_file, csv) = (at("bought.txt"), at("picks.csv"));
+    let (warm, picks) = select(&["--labels", &bought_file, "--csv", &csv]);
+    assert!(picks.len() == 12 && picks.iter().all(|pick| !bought.contains(pick)), "{picks:?}");
+    assert!(warm["covered_after"].as_f64() > warm["covered_before"].as_f64(), "{warm}");
+    let rows: Vec<csv::StringRecord> =
+        csv::Reader::from_path(&csv).unwrap().into_records().collect::<Result<_, _>>().unwrap();
+    assert_eq!(rows.iter().map(|row| row[0].to_owned()).collect::<Vec<_>>(), picks);
+    assert!(rows.iter().all(|row| row[9].is_empty() && !row[7].is_empty() && !row[6].is_empty()), "{rows:?}");
+}
+
+#[tokio::test]
+async fn side_parts_over_a_frozen_encoder_are_those_of_the_adapter_and_learn_a_new_label() {
+    let (_dir, base) = tiny_encoder();
+    let out = tempfile::tempdir().unwrap();
+    let adapter = out.path().join("adapter");
+    let all = rows();
+    let trained = train(&base, &all, 2, &TrainOptions { epochs: 2, ..options() }, &mut |_| {}, &AtomicBool::new(false));
+    trained.unwrap().save(&adapter, naming()).unwrap();
+    let asked = vec![row("blue coffee bar", 0).input, row("44 house", 0).input];
+    let served = AdapterModel::load(&adapter, &base).unwrap().classify(asked.clone()).await.unwrap();
+    let frozen = Frozen::read(&adapter, &base, all.dev.clone()).unwrap();
+    let logits = frozen.logits(&asked).unwrap();
+    let answers = |sides: &txcat::model::sides::Sides| [0, 1].map(|at| sides.answer(&asked[at], &logits[at]));
+    let same = answers(&frozen.learn(all.rows.clone(), &all.terms, &all.texts));
+    for (served, same) in served.iter().zip(&same) {
+        assert_eq!(served.known, same.known);
+        for (a, b) in served.probabilities.iter().zip(&same.probabilities) {
+            assert!((a - b).abs() < 2e-3, "{served:?} {same:?}");
+        }
+    }
+    assert_eq!(same[1].known, None);
+    let more = [all.rows.clone(), vec![row("44 house", 0); 3]].concat();
+    let learned = answers(&frozen.learn(more, &all.terms, &all.texts));
+    assert_eq!(learned[1].known, Some((0, 3)));
+    assert!(learned[1].probabilities[0] > same[1].probabilities[0]);
+    assert_eq!(learned[1].encoder_probabilities.len(), 2);
+}
+
+#[test]
+fn experiments_print_and_write_their_pages_and_plots() {
+    let (encoder, _) = tiny_encoder();
+    let dir = folder();
+    let (data, out) = (dir.path().to_str().unwrap(), dir.path().join("reports"));
+    let out = out.to_str().unwrap();
+    let common = ["--data", data, "--json", "--out", out];
+    let labels = ["experiments", "labels", "--budgets", "20,60", "--epochs", "0"];
+    let points = json(&txcat(encoder.path(), &[&labels[..], &common].concat()));
+    let spent: Vec<u64> = points.as_array().unwrap().iter().map(|point| point["labels"].as_u64().unwrap()).collect();
+    assert_eq!(spent, [20, 20, 60, 60]);
+    let golden = ["experiments", "golden", "--curated", "40", "--noisy", "200", "--rates", "0,0.4"];
+    let golden =
+        [&golden[..], &["--curated-epochs", "0", "--noisy-epochs", "0", "--unit", "merchants"], &common].concat();
+    let arms = json(&txcat(encoder.path(), &golden));
+    let right = |at: usize| arms[at]["accuracy"]["share"].as_f64().unwrap();
+    assert!(arms.as_array().unwrap().len() == 3 && right(1) > right(2), "{arms}");
+    for name in ["labels.md", "labels.svg", "golden.md", "golden.svg"] {
+        let text = fs::read_to_string(Path::new(out).join(name)).unwrap();
+        assert!(text.len() > 500 && !text.contains("COFFEE"), "{name}");
+    }
+}
+
+#[test]
+fn upkeep_scores_a_quarter_before_its_labels_act() {
+    let (encoder, _) = tiny_encoder();
+    let dir = folder();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (data, ids, adapter) = (dir.path().to_str().unwrap(), at("ids.txt"), at("adapter"));
+    let corpus =
+        Corpus::read(&Dataset::open(dir.path()).unwrap(), Choice::Budget { budget: 60, seed: 1 }, || {}).unwrap();
+    fs::write(&ids, corpus.labels.sorted().iter().map(|id| format!("{id}\n")).collect::<String>()).unwrap();
+    let train = ["train", "--plain-text", "--epochs", "0", "--without-check", "a test", "--labels", &ids];
+    txcat(encoder.path(), &[&train[..], &["--data", data, "--out", &adapter]].concat());
+    let upkeep = ["experiments", "upkeep", "--labels", &ids, "--adapter", &adapter, "--file", "test_later"];
+    let common = ["--data", data, "--json", "--out", &at("reports"), "--budgets", "0,20", "--audit", "15"];
+    let courses = json(&txcat(encoder.path(), &[&upkeep[..], &common].concat()));
+    let [none, some] = [&courses[0], &courses[1]];
+    let quarters = none["quarters"].as_array().unwrap();
+    assert_eq!(
+        quarters.iter().map(|of| of["name"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["2024 Q1", "2024 Q2", "2024 Q3", "2024 Q4"]
+    );
+    assert_eq!(none["quarters"][0]["accuracy"], some["quarters"][0]["accuracy"], "bought only after it was scored");
+    assert_eq!((none["bought"].as_u64(), some["quarters"][3]["bought"].as_u64()), (Some(0), Some(0)));
+    assert!(some["bought"].as_u64().unwrap() > 0 && some["bought"].as_u64().unwrap() <= 60, "{some}");
+    let known = |course: &serde_json::Value| course["quarters"][3]["known"].as_f64().unwrap();
+    assert!(known(some) > known(none), "what was bought is known later");
+    assert!(fs::read_to_string(at("reports/upkeep.md")).unwrap().contains("2024 Q4"));
+}
