@@ -7,7 +7,10 @@ use serde::Serialize;
 
 use super::watch::Comparison;
 use crate::{
-    evaluate::metrics::{self, Share},
+    evaluate::{
+        drift::{Drift, MOVED},
+        metrics::{self, Share},
+    },
     store::LiveTally,
 };
 
@@ -22,6 +25,8 @@ pub struct Signs {
     pub new_labels: u32,
     /// The last days' answers beside those of its first days.
     pub corrections: Comparison,
+    /// How the last days' answers differ from those of its first days; absent where either were few.
+    pub drift: Option<Drift>,
     /// Everything since it stands where it does.
     pub tally: LiveTally,
     /// The accuracy it is meant to keep.
@@ -95,6 +100,19 @@ pub fn diagnose(signs: &Signs, limits: Limits, now: DateTime<Utc>) -> Diagnosis 
             ),
         );
     }
+    if let Some(drift) = signs.drift.filter(|drift| drift.classes.max(drift.confidence) >= MOVED) {
+        because(
+            "drift",
+            format!(
+                "answers have moved since it was new (stability index {:.2} of categories, {:.2} of confidence; {MOVED} is \
+                 stable): {:.1} % have unknown keys, {:+.1} points",
+                drift.classes,
+                drift.confidence,
+                100.0 * drift.unknown,
+                100.0 * drift.unknown_gain
+            ),
+        );
+    }
     let LiveTally { audited, audited_wrong, .. } = signs.tally;
     let share = metrics::wilson((audited - audited_wrong) as usize, audited as usize);
     if let Some(share) = share.filter(|share| audited >= limits.least_audited && share.high < signs.target) {
@@ -129,6 +147,7 @@ pub fn diagnose(signs: &Signs, limits: Limits, now: DateTime<Utc>) -> Diagnosis 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evaluate::drift::Period;
 
     fn at(text: &str) -> DateTime<Utc> {
         text.parse().unwrap()
@@ -141,11 +160,19 @@ mod tests {
             labels: 12_000,
             new_labels: 300,
             corrections: Comparison::of(usual, usual),
+            drift: Some(Drift::between(&period(100), &period(100))),
             tally: usual,
             target: 0.92,
             base: Some(["aa".to_owned(), "aa".to_owned()]),
             effort: Some((36_000, 180.0)),
         }
+    }
+
+    /// 1,000 answers, some to unknown keys.
+    fn period(unknown: u32) -> Period {
+        let mut period = Period::default();
+        (0..1_000).for_each(|n| period.add("food", 0.95, n >= unknown));
+        period
     }
 
     fn reasons(signs: &Signs, now: &str) -> Vec<&'static str> {
@@ -160,6 +187,8 @@ mod tests {
         let more = LiveTally { wrong: 40, ..healthy().tally };
         let corrections = Comparison::of(more, healthy().tally);
         assert_eq!(reasons(&Signs { corrections, ..healthy() }, soon), ["corrections"]);
+        let drift = Some(Drift::between(&period(100), &period(400)));
+        assert_eq!(reasons(&Signs { drift, ..healthy() }, soon), ["drift"]);
         let tally = LiveTally { audited_wrong: 30, ..healthy().tally };
         assert_eq!(reasons(&Signs { tally, ..healthy() }, soon), ["audit"]);
         let few = LiveTally { audited: 20, audited_wrong: 10, ..healthy().tally };

@@ -1,7 +1,7 @@
 //! `txcat adapters health`: whether the champion should be trained again.
 
 use anyhow::Context;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use indicatif::HumanDuration;
 
 use crate::{
@@ -13,15 +13,18 @@ use crate::{
     cli::{Settings, service::Serving},
     clock,
     domain::{AdapterState, adapter::EVERYONE},
+    evaluate::drift::{BINS, Drift, Period},
     model::BaseEncoder,
     store::Store,
 };
 
 /// Days at the begin and at the end of an adapter's service whose corrections are compared.
 const DAYS: i64 = 30;
+/// Fewer answers than this show no drift.
+const LEAST_ANSWERS: u64 = 100;
 
 /// Looks for reasons to train again: corrections more frequent than in its first 30 days, audited answers below
-/// the target, age, another base encoder, new labels. Where there is one, a retraining plan opens and stays
+/// the target, drift of the answers, age, another base encoder, new labels. Where there is one, a retraining plan opens and stays
 /// open until a candidate was trained (`txcat adapters retrain`).
 #[derive(Debug, clap::Args)]
 pub struct Health {
@@ -56,22 +59,20 @@ impl Health {
                 adapters.into_iter().find(champion).context("nobody is champion of this taxonomy")?
             }
         };
-        let new = store
-            .live_tally(&adapter.engine, adapter.state_since, Some(adapter.state_since + TimeDelta::days(DAYS)))
-            .await?;
-        let recent = store
-            .live_tally(
-                &adapter.engine,
-                (now - TimeDelta::days(DAYS)).max(adapter.state_since + TimeDelta::days(DAYS)),
-                None,
-            )
-            .await?;
+        let begin = adapter.state_since + TimeDelta::days(DAYS);
+        let end = (now - TimeDelta::days(DAYS)).max(begin);
+        let new = store.live_tally(&adapter.engine, adapter.state_since, Some(begin)).await?;
+        let recent = store.live_tally(&adapter.engine, end, None).await?;
+        let then = period(store, &adapter.engine, adapter.state_since, Some(begin)).await?;
+        let lately = period(store, &adapter.engine, end, None).await?;
+        let enough = then.rows().min(lately.rows()) >= LEAST_ANSWERS;
         let base = BaseEncoder::locate(&settings.models).ok().map(|base| [adapter.base_sha256.clone(), base.sha256]);
         let signs = Signs {
             registered_at: adapter.registered_at,
             labels: u32::try_from(adapter.facts["labels"].as_u64().unwrap_or_default())?,
             new_labels: store.labels_since(adapter.id).await?,
             corrections: Comparison::of(recent, new),
+            drift: enough.then(|| Drift::between(&then, &lately)),
             tally: store.live_tally(&adapter.engine, adapter.state_since, None).await?,
             target: self.serving.entry()?.target,
             base,
@@ -99,6 +100,24 @@ impl Health {
         }
         Ok(())
     }
+}
+
+/// What an engine answered in a stretch of time, counted.
+async fn period(
+    store: &Store,
+    engine: &str,
+    since: DateTime<Utc>,
+    until: Option<DateTime<Utc>>,
+) -> anyhow::Result<Period> {
+    let mut period = Period::default();
+    for count in store.answer_counts(engine, since, until, u32::try_from(BINS)?).await? {
+        let rows = u64::from(count.rows);
+        *period.classes.entry(count.category).or_default() += rows;
+        let bins = if count.known { &mut period.known } else { &mut period.unknown };
+        bins[count.bin as usize] += rows;
+        period.confidence += count.confidence;
+    }
+    Ok(period)
 }
 
 fn effort(told: &serde_json::Value) -> Option<(usize, f64)> {
