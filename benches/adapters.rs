@@ -198,7 +198,7 @@ fn merged(encoder: &[u8], pairs: &[u8]) -> Result<Vec<u8>> {
     let floats =
         |data: &[u8]| -> Vec<f32> { data.as_chunks().0.iter().map(|four| f32::from_le_bytes(*four)).collect() };
     let mut gains = Tensors::new();
-    for (name, (_, shape, data)) in tensors(encoder)? {
+    for (name, (_, shape, data)) in tensors(encoder)?.into_iter().filter(|(_, (dtype, ..))| *dtype == Dtype::F32) {
         let mut of = vec![0.0f32; data.len() / 4];
         let module = format!("base_model.model.{}", name.trim_end_matches(".weight"));
         if let (Some((_, a_shape, a)), Some((_, _, b))) =
