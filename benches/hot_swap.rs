@@ -19,7 +19,10 @@ use std::{
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
-use txcat::evaluate::dataset::Dataset;
+use txcat::evaluate::{
+    dataset::{Dataset, Row},
+    written::{self, Written},
+};
 
 const TXCAT: &str = env!("CARGO_BIN_EXE_txcat");
 const ACCOUNTS: usize = 2_000;
@@ -65,33 +68,14 @@ fn wrong_labels(from: &Path, to: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(to)?;
     fs::copy(from.join("categories.csv"), to.join("categories.csv"))?;
     for name in ["pool", "dev"] {
-        let mut file = csv::Writer::from_path(to.join(format!("{name}.csv")))?;
-        file.write_record([
-            "id",
-            "posted_on",
-            "account_id",
-            "descriptor",
-            "amount",
-            "direction",
-            "currency",
-            "category",
-        ])?;
-        for row in dataset.rows(dataset.file(name)?)? {
-            let row = row?;
+        let rows: Vec<Row> = dataset.rows(dataset.file(name)?)?.collect::<Result<_, _>>()?;
+        let next = |row: &Row| {
             let place = slugs.iter().position(|slug| *slug == row.category.as_str()).unwrap_or_default();
-            let transaction = &row.transaction;
-            file.write_record([
-                transaction.id.as_str(),
-                &transaction.posted_at.to_rfc3339(),
-                transaction.account_id.as_str(),
-                transaction.descriptor.raw(),
-                &transaction.amount.amount().to_string(),
-                transaction.direction.as_str(),
-                transaction.amount.currency().code(),
-                &slugs[(place + 1) % slugs.len()],
-            ])?;
-        }
-        file.flush()?;
+            &slugs[(place + 1) % slugs.len()]
+        };
+        let wrong =
+            rows.iter().map(|row| Written { transaction: &row.transaction, category: next(row), labelled_by: "" });
+        fs::write(to.join(format!("{name}.csv")), written::rows(wrong)?)?;
     }
     Ok(())
 }

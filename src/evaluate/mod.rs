@@ -19,3 +19,4 @@ pub mod run;
 pub mod scored;
 pub mod timelines;
 pub mod watch;
+pub mod written;

@@ -23,6 +23,7 @@ use crate::{
     },
     clock,
     domain::{AdapterState, Taxonomy, adapter::EVERYONE},
+    evaluate::written::{self, Written},
     model::AdapterBank,
     store::{LabelledTransaction, Store},
 };
@@ -159,40 +160,16 @@ fn write(dir: &Path, mut labels: Vec<LabelledTransaction>, taxonomy: &Taxonomy) 
     let test = labels.split_off(labels.len() - held);
     let dev = labels.split_off(labels.len() - held);
     fs::create_dir_all(dir).with_context(|| format!("can't create {}", dir.display()))?;
-    let at = |name: &str| dir.join(name);
-    let mut categories = csv::Writer::from_path(at("categories.csv"))?;
-    categories.write_record(["category", "description"])?;
-    for category in taxonomy.assignable() {
-        categories.write_record([category.slug.as_str(), &category.description])?;
-    }
-    categories.flush()?;
+    let save = |name: &str, bytes: Vec<u8>| {
+        let path = dir.join(name);
+        fs::write(&path, bytes).with_context(|| format!("can't write {}", path.display()))
+    };
+    save("categories.csv", written::categories(taxonomy)?)?;
     for (name, rows) in [("pool.csv", &labels), ("dev.csv", &dev), ("test_newest.csv", &test)] {
-        let mut file = csv::Writer::from_path(at(name))?;
-        file.write_record([
-            "id",
-            "posted_on",
-            "account_id",
-            "descriptor",
-            "amount",
-            "direction",
-            "currency",
-            "category",
-            "labelled_by",
-        ])?;
-        for LabelledTransaction { transaction, category, labelled_by } in rows {
-            file.write_record([
-                transaction.id.as_str(),
-                &transaction.posted_at.to_rfc3339(),
-                transaction.account_id.as_str(),
-                transaction.descriptor.raw(),
-                &transaction.amount.amount().to_string(),
-                transaction.direction.as_str(),
-                transaction.amount.currency().code(),
-                category.as_str(),
-                labelled_by,
-            ])?;
+        fn row(row: &LabelledTransaction) -> Written<'_> {
+            Written { transaction: &row.transaction, category: row.category.as_str(), labelled_by: &row.labelled_by }
         }
-        file.flush()?;
+        save(name, written::rows(rows.iter().map(row))?)?;
     }
     Ok([labels.len(), dev.len(), test.len()])
 }

@@ -26,6 +26,7 @@ use self::{
     dice::Dice,
     people::Account,
 };
+use super::written;
 use crate::domain::{Taxonomy, taxonomy};
 
 /// The seed of the shipped files.
@@ -117,7 +118,7 @@ pub fn generate(seed: u64) -> Result<Files, Error> {
     new.retain(|row| !known.contains(row.merchant.as_str()));
     let new = sample(&mut new, SAMPLE, dice);
 
-    let mut files: Files = vec![("categories.csv", categories(&taxonomy)?)];
+    let mut files: Files = vec![("categories.csv", written::categories(&taxonomy)?)];
     for (name, prefix, rows) in [
         ("pool.csv.gz", 'p', pool),
         ("dev.csv.gz", 'd', dev),
@@ -132,15 +133,6 @@ pub fn generate(seed: u64) -> Result<Files, Error> {
 /// Takes `n` rows at random.
 fn sample(rows: &mut Vec<Row>, n: usize, dice: &mut Dice) -> Vec<Row> {
     (0..n.min(rows.len())).map(|_| rows.swap_remove(dice.below(rows.len()))).collect()
-}
-
-fn categories(taxonomy: &Taxonomy) -> Result<Vec<u8>, Error> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(["category", "description"])?;
-    for category in taxonomy.assignable() {
-        writer.write_record([category.slug.as_str(), &category.description])?;
-    }
-    writer.into_inner().map_err(|error| Error::Io(error.into_error()))
 }
 
 fn table(mut rows: Vec<Row>, prefix: char) -> Result<Vec<u8>, Error> {
