@@ -141,13 +141,19 @@ impl Chart {
         }
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::LowerRight)
+            .position(if self.rises() { SeriesLabelPosition::LowerRight } else { SeriesLabelPosition::LowerLeft })
             .background_style(WHITE.mix(0.85))
             .border_style(RGBColor(0xcc, 0xcc, 0xcc))
             .label_font(("sans-serif", 14))
             .draw()?;
         area.present()?;
         Ok(())
+    }
+
+    /// Whether the first line ends higher than it begins: then there is room for the legend at the right.
+    fn rises(&self) -> bool {
+        let ends = self.lines.first().and_then(|line| Some((line.points.first()?.1, line.points.last()?.1)));
+        ends.is_some_and(|(first, last)| last.share >= first.share)
     }
 
     /// Per cent that the y axis shows.

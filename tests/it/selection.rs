@@ -22,7 +22,7 @@ const WORDS: [&str; 12] = [
 fn lines(prefix: &str, n: usize, merchants: std::ops::Range<usize>, day: impl Fn(usize) -> String) -> String {
     let mut text = HEADER.to_owned();
     for at in 0..n {
-        let merchant = merchants.start + at * at % merchants.len();
+        let merchant = merchants.start + at * 37 % merchants.len();
         let (kind, category) = [("COFFEE BAR", "food"), ("SHELL FUEL", "fuel")][merchant % 2];
         let name = format!("{} {}", WORDS[merchant % 12], WORDS[merchant / 12 % 12]);
         writeln!(text, "{prefix}{at:04},{},acct-{},{name} {kind},{at}.50,debit,CAD,{category}", day(at), at % 4)
@@ -36,9 +36,9 @@ fn folder() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, text: String| fs::write(dir.path().join(name), text).unwrap();
     write("categories.csv", "category,description\nfood,shops\nfuel,petrol\n".to_owned());
-    write("pool.csv", lines("p", 400, 0..60, |at| format!("2023-{:02}-01", 1 + at / 34)));
-    write("dev.csv", lines("d", 200, 0..70, |_| "2024-01-02".to_owned()));
-    write("test_later.csv", lines("t", 240, 30..90, |at| format!("2024-{:02}-05", 1 + at / 20)));
+    write("pool.csv", lines("p", 400, 0..110, |at| format!("2023-{:02}-01", 1 + at / 34)));
+    write("dev.csv", lines("d", 200, 0..120, |_| "2024-01-02".to_owned()));
+    write("test_later.csv", lines("t", 240, 60..140, |at| format!("2024-{:02}-05", 1 + at / 20)));
     dir
 }
 
