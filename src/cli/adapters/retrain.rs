@@ -30,7 +30,7 @@ use crate::{
 
 /// Newest labels that are kept for the gate, and those before them for calibration.
 const HELD_OUT: f64 = 0.15;
-/// How the registry writes [`Enrichment::None`].
+/// How the registry writes that an adapter reads the descriptor, amount and direction only.
 const PLAIN: &str = "none";
 /// Fewer labels than this are no training.
 const LEAST_LABELS: usize = 100;
