@@ -55,7 +55,10 @@ pub fn page(ground: &Ground, plan: &Plan, arms: &[Arm]) -> Page {
         Unit::Merchants => "by whole merchants, as a rule or an annotator has one wrong every time",
     };
     Page {
-        name: "golden",
+        name: match plan.unit {
+            Unit::Rows => "golden",
+            Unit::Merchants => "golden_merchants",
+        },
         title: format!("{} curated labels, or {} noisy ones?", count(plan.curated), count(plan.noisy)),
         method: vec![
             ground.words(),
@@ -84,9 +87,9 @@ pub fn page(ground: &Ground, plan: &Plan, arms: &[Arm]) -> Page {
             "The pool's own labels are what merchants registered; an audit of a similar record found 4 % of such labels \
              wrong and 16 % debatable, so that 0 % means none made wrong here."
                 .to_owned(),
-            "Wrong labels are simulated; people's mistakes go together more than these do. One seed, one data set."
+            "Wrong labels are simulated; people's mistakes are neither all slips nor all habits."
                 .to_owned(),
-            "The arms differ in passes: many over few rows, few over many.".to_owned(),
+            "One seed, one data set. Arms of the whole adapter differ in passes: many over few rows, few over many.".to_owned(),
         ],
     }
 }

@@ -141,7 +141,7 @@ fn experiments_print_and_write_their_pages_and_plots() {
     let arms = json(&txcat(encoder.path(), &golden));
     let right = |at: usize| arms[at]["accuracy"]["share"].as_f64().unwrap();
     assert!(arms.as_array().unwrap().len() == 3 && right(1) > right(2), "{arms}");
-    for name in ["labels.md", "labels.svg", "golden.md", "golden.svg"] {
+    for name in ["labels.md", "labels.svg", "golden_merchants.md", "golden_merchants.svg"] {
         let text = fs::read_to_string(Path::new(out).join(name)).unwrap();
         assert!(text.len() > 500 && !text.contains("COFFEE"), "{name}");
     }
