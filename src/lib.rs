@@ -6,7 +6,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`domain`] | what a transaction, a category and a prediction are; pure |
-//! | [`config`], [`clock`], [`outbound`] | settings: flag, then environment, then default; the wall clock; where HTTP clients begin |
+//! | [`config`], [`clock`], [`outbound`], [`causes`] | settings: flag, then environment, then default; the wall clock; where HTTP clients begin; errors in words |
 //! | [`embedded`] | finds or starts the Postgres that a laptop or a test uses |
 //! | [`store`] | all the SQL |
 //! | [`access`] | who is asking, and what they may do |
@@ -25,6 +25,7 @@
 pub mod access;
 pub mod adapters;
 pub mod categorize;
+pub mod causes;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::Error;
 use crate::{
-    model::{AdapterBank, AdapterFacts, AdapterModel, folder::MANIFEST},
+    model::{AdapterBank, AdapterFacts, AdapterModel, facts::MANIFEST},
     store::{AdapterFile, NewAdapter, Store, StoredAdapter},
 };
 

@@ -18,7 +18,7 @@ use crate::{
         page::{File, Made, Page},
         upkeep, upkeep_page,
     },
-    model::{AdapterFacts, BaseEncoder, folder::LABELS},
+    model::{AdapterFacts, BaseEncoder, facts::LABELS},
 };
 
 /// Experiments on labels.

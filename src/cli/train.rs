@@ -25,7 +25,7 @@ pub(super) use self::{
 use super::{Settings, models};
 use crate::model::{
     AdapterFacts, BaseEncoder, Method,
-    folder::Effort,
+    facts::Effort,
     lora::{LoraOptions, TARGETS, Target},
     optim::Decay,
     train::{DevMetrics, TrainOptions, train},

@@ -7,6 +7,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::argmax;
+
 /// How rows to prune are picked once it is estimated how many there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
@@ -178,10 +180,6 @@ fn by_class(labels: &[usize], classes: usize) -> Vec<Vec<usize>> {
 fn largest_but(row: &[f32], label: usize) -> f32 {
     let others = row.iter().enumerate().filter(|(class, _)| *class != label);
     others.fold(0.0, |top, (_, probability)| probability.max(top))
-}
-
-fn argmax(row: &[f32]) -> usize {
-    (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b]).then(b.cmp(&a))).unwrap_or(0)
 }
 
 #[cfg(test)]

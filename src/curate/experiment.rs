@@ -16,7 +16,7 @@ use crate::{
         paired::{self, Difference, Pair},
     },
     model::{
-        AdapterInput, Labelled,
+        AdapterInput, Labelled, argmax,
         folds::{self, Aids},
     },
 };
@@ -135,8 +135,7 @@ pub fn gains(before: &LabelledSet, flipped: &LabelledSet, opinion: &Opinion, on:
     let asked: Vec<&AdapterInput> = on.iter().map(|row| &row.input).collect();
     let right = |rows: &[Labelled]| -> Vec<bool> {
         let said = folds::after_training(rows, flipped.aids(), &asked, flipped.classes(), seed);
-        let best = |row: &Vec<f32>| (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(0);
-        said.iter().zip(on).map(|(said, row)| best(said) == row.class).collect()
+        said.iter().zip(on).map(|(said, row)| argmax(said) == row.class).collect()
     };
     let share = |right: &[bool]| wilson(right.iter().filter(|right| **right).count(), right.len());
     let labelled = flipped.labelled();

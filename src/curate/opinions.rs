@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::select::{CHUNK, Opinion};
-use crate::model::{AdapterInput, Labelled, encoder::Vectors};
+use crate::model::{AdapterInput, Labelled, argmax, encoder::Vectors};
 
 /// The class that each row's key most often has among the labels; of equals the first.
 #[must_use]
@@ -22,7 +22,7 @@ pub fn memory(labelled: &[Labelled], asked: &[AdapterInput]) -> Vec<Option<usize
 #[must_use]
 pub fn nearest(labelled: &[Labelled], vectors: &[Vec<f32>], asked: &[Vec<f32>]) -> Vec<Option<usize>> {
     let side_by_side = Vectors::new(vectors);
-    let best = |row: &Vec<f32>| argmax(row).and_then(|at| labelled.get(at)).map(|row| row.class);
+    let best = |row: &Vec<f32>| labelled.get(argmax(row)).map(|row| row.class);
     asked.chunks(CHUNK).flat_map(|some| side_by_side.similarities(some).iter().map(best).collect::<Vec<_>>()).collect()
 }
 
@@ -33,7 +33,7 @@ pub fn opinions(in_force: &[Vec<f32>], others: &[Vec<Option<usize>>]) -> Vec<Opi
         .iter()
         .enumerate()
         .map(|(at, row)| {
-            let answer = argmax(row).unwrap_or_default();
+            let answer = argmax(row);
             Opinion {
                 confidence: row.get(answer).copied().unwrap_or_default(),
                 answer,
@@ -41,10 +41,4 @@ pub fn opinions(in_force: &[Vec<f32>], others: &[Vec<Option<usize>>]) -> Vec<Opi
             }
         })
         .collect()
-}
-
-/// Place of the largest value; of equals the first.
-#[must_use]
-pub fn argmax(row: &[f32]) -> Option<usize> {
-    (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b]).then(b.cmp(&a)))
 }

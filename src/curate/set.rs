@@ -3,9 +3,10 @@
 //! Unlike [`Corpus`](crate::evaluate::corpus::Corpus), which stops at the first bad row, this reader
 //! keeps it as a [`Refused`]: counted and shown, never dropped in silence.
 
-use std::{collections::HashSet, error::Error as _, fmt::Write as _, sync::Arc};
+use std::{collections::HashSet, sync::Arc};
 
 use crate::{
+    causes::with_causes,
     domain::{EnrichedTransaction, Enrichment, Slug, Taxonomy, Transaction, TransactionId, UserHistory},
     evaluate::{
         dataset::{self, Dataset, Row, Rows},
@@ -217,12 +218,7 @@ impl Example {
 
 impl Refused {
     fn of(rows: &Rows, error: dataset::Error) -> Self {
-        let mut says = error.to_string();
-        let mut cause = error.source();
-        while let Some(inner) = cause {
-            let _ = write!(says, ": {inner}");
-            cause = inner.source();
-        }
+        let says = with_causes(&error);
         let off_taxonomy = match error {
             dataset::Error::Category { category, .. } => Some(category),
             _ => None,
@@ -272,7 +268,9 @@ fn input(row: &Transaction, history: UserHistory) -> AdapterInput {
     AdapterInput::of(&enriched, Enrichment::None)
 }
 
-fn texts(rows: &[Transaction]) -> Vec<AdapterInput> {
+/// Every statement text once, as a model that learns from unlabelled rows reads it.
+#[must_use]
+pub fn texts(rows: &[Transaction]) -> Vec<AdapterInput> {
     let mut seen = HashSet::new();
     let new = rows.iter().filter(|row| seen.insert(row.descriptor.raw().to_lowercase()));
     new.map(|row| AdapterInput::of_descriptor(&row.descriptor)).collect()

@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::metrics::Z;
+
 /// Confidence is counted in so many bins of equal width, for known and unknown keys apart.
 pub const BINS: usize = 5;
 /// From this population stability index on, beyond what chance gives, a distribution has moved.
 pub const MOVED: f64 = 0.1;
-/// Quantiles of the standard normal distribution: one-sided 95 %, two-sided 95 %.
+/// The 95 % quantile of the standard normal distribution.
 const ONE_SIDED: f64 = 1.644_853_626_951_472;
-const TWO_SIDED: f64 = 1.959_963_984_540_054;
 
 /// What an engine answered in a period, counted.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -97,8 +98,8 @@ impl Audit {
         let clamped = |value: f64| value.clamp(0.0, 1.0);
         Some(Estimate {
             share: clamped(share),
-            low: clamped(share - TWO_SIDED * error),
-            high: clamped(share + TWO_SIDED * error),
+            low: clamped(share - Z * error),
+            high: clamped(share + Z * error),
             at_most: clamped(share + ONE_SIDED * error),
         })
     }

@@ -50,7 +50,7 @@ pub struct Share {
 }
 
 /// The 97.5 % quantile of the standard normal distribution.
-const Z: f64 = 1.959_963_984_540_054;
+pub(super) const Z: f64 = 1.959_963_984_540_054;
 
 /// The share of `hits` among `n` with its Wilson score interval; `None` of nothing.
 #[must_use]

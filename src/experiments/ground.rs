@@ -16,6 +16,7 @@ use crate::{
         offers::{Covered, offers},
         opinions,
         select::{self, Evidence},
+        set,
     },
     domain::{EnrichedTransaction, Enrichment, Taxonomy, Transaction, TransactionId},
     evaluate::{
@@ -27,7 +28,7 @@ use crate::{
         timelines::Timelines,
     },
     model::{
-        AdapterInput, AdapterModel, BaseEncoder, Encoder, Labelled, Naming,
+        AdapterInput, AdapterModel, BaseEncoder, Encoder, Labelled, Naming, argmax,
         folds::{self, Aids},
         train::{Progress, TrainOptions, TrainRows, train},
     },
@@ -63,9 +64,7 @@ impl Ground {
     pub async fn read(dir: &Path, base: BaseEncoder) -> Result<Self, Error> {
         let dataset = Dataset::open(dir)?;
         let pool = Pool::read(&dataset, || {})?;
-        let mut seen = HashSet::new();
-        let new = pool.rows.iter().filter(|row| seen.insert(row.descriptor.raw().to_lowercase()));
-        let texts = new.map(|row| AdapterInput::of_descriptor(&row.descriptor)).collect();
+        let texts = set::texts(&pool.rows);
         let encoder = Encoder::load(base.clone())?;
         let vectors = HashMap::new();
         let mut ground = Self { dataset, pool, texts, fit: Vec::new(), report: Vec::new(), base, encoder, vectors };
@@ -248,7 +247,7 @@ impl Ground {
         let adapter = AdapterModel::load(&dir, &self.base)?;
         let outputs = adapter.classify(self.report.iter().map(|row| row.input.clone()).collect()).await?;
         let scored = |(row, output): (&Labelled, Vec<f32>)| {
-            let answer = opinions::argmax(&output).unwrap_or_default();
+            let answer = argmax(&output);
             let known = known.contains(&row.input.key);
             Scored { gold: row.class, answer, confidence: output[answer], known, knows_key: known }
         };

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     curate::{
         offers::{Covered, offers},
-        opinions::{self, argmax},
+        opinions,
         select::{self, Evidence},
     },
     domain::TransactionId,
@@ -42,7 +42,7 @@ use crate::{
         watch::{Verdict, Watch},
     },
     model::{
-        AdapterInput, AdapterOutput, Labelled,
+        AdapterInput, AdapterOutput, Labelled, argmax,
         sides::{Frozen, Sides},
     },
 };
@@ -294,7 +294,7 @@ impl<'a> Walk<'a> {
         let others = [
             opinions::memory(&labelled, &asked),
             opinions::nearest(&labelled, &known, &vectors),
-            answers.iter().map(|answer| argmax(&answer.encoder_probabilities)).collect(),
+            answers.iter().map(|answer| Some(argmax(&answer.encoder_probabilities))).collect(),
         ];
         let opinions = opinions::opinions(&in_force, &others);
         let evidence = Evidence { vectors: &vectors, labelled: &known, opinions: &opinions };
@@ -309,6 +309,6 @@ impl<'a> Walk<'a> {
 }
 
 fn best(answer: &AdapterOutput) -> (usize, f32) {
-    let class = argmax(&answer.probabilities).unwrap_or_default();
+    let class = argmax(&answer.probabilities);
     (class, answer.probabilities[class])
 }

@@ -3,7 +3,7 @@
 //! The caller learns what it can change. Causes within the service are logged here, once, and never
 //! sent.
 
-use std::{borrow::Cow, error::Error as _, fmt::Write as _};
+use std::borrow::Cow;
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -13,7 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::rows::RefusedRow;
-use crate::{access, access::Scope, adapters, domain::Slug, enrich, pipeline, store};
+use crate::{access, access::Scope, adapters, causes::with_causes, domain::Slug, enrich, pipeline, store};
 
 /// Why a request got no answer.
 #[derive(Debug, thiserror::Error)]
@@ -342,14 +342,4 @@ impl IntoResponse for Problem {
         }
         response
     }
-}
-
-fn with_causes(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let _ = write!(text, ": {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -6,7 +6,7 @@ use super::{
     AdapterBank, BaseEncoder, Error,
     calibrate::{Fusion, Opinions},
     encoder::{Reader, pooled},
-    folder::{AdapterFacts, Naming, Probe, Quantization},
+    facts::{AdapterFacts, Naming, Probe, Quantization},
     input::AdapterInput,
     lora::Layout,
     method::Method,
@@ -27,6 +27,16 @@ pub struct AdapterOutput {
     pub encoder_probabilities: Vec<f32>,
     /// The category that labelled rows of the same key most often had, and how many had it.
     pub known: Option<(usize, u32)>,
+}
+
+impl AdapterOutput {
+    /// The answer to an input of which the encoder and the head say `logits`.
+    pub(super) fn of(input: &AdapterInput, logits: &[f32], wide: Option<&Wide>, fusion: &Fusion) -> Self {
+        let known = wide.and_then(|wide| wide.memory.known(&input.key));
+        let wide = wide.map(|wide| wide.logits(input));
+        let opinions = Opinions { encoder: logits, wide: wide.as_deref(), known: known.is_some() };
+        Self { probabilities: fusion.fused(opinions), encoder_probabilities: fusion.alone(logits), known }
+    }
 }
 
 /// A handle on an adapter in a bank; clones share it, and the last one frees its memory.
@@ -123,14 +133,7 @@ impl Engine {
 
     /// The answer to an input of which the encoder and the head say `logits`.
     pub(super) fn answer(&self, input: &AdapterInput, logits: &[f32]) -> AdapterOutput {
-        let wide = self.wide.as_ref().map(|wide| wide.logits(input));
-        let known = self.wide.as_ref().and_then(|wide| wide.memory.known(&input.key));
-        let opinions = Opinions { encoder: logits, wide: wide.as_deref(), known: known.is_some() };
-        AdapterOutput {
-            probabilities: self.fusion.fused(opinions),
-            encoder_probabilities: self.fusion.alone(logits),
-            known,
-        }
+        AdapterOutput::of(input, logits, self.wide.as_ref(), &self.fusion)
     }
 
     /// Logits of inputs as another reader reads them, with what was learned or without.

@@ -17,7 +17,8 @@ use super::{
     AdapterInput, AdapterModel, AdapterOutput, BaseEncoder, Encoder, Error,
     adapter::{Engine, Loaded},
     encoder::{Reader, pooled},
-    folder::{AdapterFacts, Parts, Quantization},
+    facts::{AdapterFacts, Quantization},
+    folder::Parts,
     packed::Group,
     worker::Worker,
 };
@@ -75,12 +76,7 @@ impl AdapterBank {
     /// When a file is missing, malformed or has another hash, the base model is another one, or a
     /// probe's answer differs from the stored one.
     pub fn load(&self, dir: &Path) -> Result<AdapterModel, Error> {
-        let facts = AdapterFacts::read(dir)?;
-        if facts.base.sha256 != self.base.sha256 {
-            let (trained, here) = (Box::new(facts.base), Box::new(BaseEncoder::clone(&self.base)));
-            return Err(Error::OtherBase { dir: dir.to_owned(), trained, here });
-        }
-        let hash = facts.verify(dir)?;
+        let (facts, hash) = AdapterFacts::verified(dir, &self.base)?;
         let known = self.shelf().adapters.get(&hash).and_then(Weak::upgrade);
         let loaded = match known {
             Some(loaded) => loaded,

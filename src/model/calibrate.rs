@@ -107,8 +107,9 @@ fn mean_loss(rows: impl ExactSizeIterator<Item = (Vec<f32>, usize)>) -> f64 {
     rows.map(|(probabilities, class)| -f64::from(probabilities[class].max(1e-9)).ln()).sum::<f64>() / n
 }
 
-/// Place of the largest value; 0 for none.
-pub(super) fn argmax(values: &[f32]) -> usize {
+/// Place of the largest value, of equals the first; 0 for none.
+#[must_use]
+pub fn argmax(values: &[f32]) -> usize {
     (0..values.len()).max_by(|&a, &b| values[a].total_cmp(&values[b]).then(b.cmp(&a))).unwrap_or(0)
 }
 

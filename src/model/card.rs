@@ -2,11 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{
-    folder::{AdapterFacts, percent},
-    method::Method,
-    train::Origin,
-};
+use super::{facts::AdapterFacts, folder::percent, method::Method, train::Origin};
 
 /// `README.md`: front matter for hubs, then what a reader should know.
 pub(super) fn card(facts: &AdapterFacts) -> String {

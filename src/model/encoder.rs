@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::{
     BaseEncoder, Error,
     bert::Config,
-    folder::Quantization,
+    facts::Quantization,
     kernel::{Into, Mat, product},
     packed::{Group, Packed},
     tokens::Tokenizer,

@@ -14,8 +14,9 @@ mod calibrate;
 mod card;
 mod checkpoint;
 pub mod encoder;
+pub mod facts;
 mod fit;
-pub mod folder;
+mod folder;
 pub mod folds;
 pub mod input;
 mod kernel;
@@ -39,9 +40,9 @@ mod worker;
 pub use adapter::{AdapterModel, AdapterOutput};
 pub use bank::AdapterBank;
 pub use base::BaseEncoder;
-pub use calibrate::Fusion;
+pub use calibrate::{Fusion, argmax};
 pub use encoder::Encoder;
-pub use folder::{AdapterFacts, Naming};
+pub use facts::{AdapterFacts, Naming};
 pub use input::{AdapterInput, Labelled, Payment};
 pub use method::Method;
 pub use peft::PeftAdapter;
@@ -117,7 +118,7 @@ pub enum Error {
         /// The adapter's folder.
         dir: PathBuf,
         /// What it was trained on.
-        trained: Box<folder::Base>,
+        trained: Box<facts::Base>,
         /// What is here.
         here: Box<BaseEncoder>,
     },

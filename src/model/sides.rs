@@ -74,14 +74,7 @@ impl Sides {
     /// The answer to one input, of which the encoder's logits are given.
     #[must_use]
     pub fn answer(&self, input: &AdapterInput, encoder: &[f32]) -> AdapterOutput {
-        let wide = self.wide.as_ref().map(|wide| wide.logits(input));
-        let known = self.wide.as_ref().and_then(|wide| wide.memory.known(&input.key));
-        let opinions = Opinions { encoder, wide: wide.as_deref(), known: known.is_some() };
-        AdapterOutput {
-            probabilities: self.fusion.fused(opinions),
-            encoder_probabilities: self.fusion.alone(encoder),
-            known,
-        }
+        AdapterOutput::of(input, encoder, self.wide.as_ref(), &self.fusion)
     }
 }
 
@@ -102,12 +95,7 @@ impl<'a> Frozen<'a> {
     /// # Errors
     /// When the folder or the base encoder can't be read, or is another than the adapter was trained on.
     pub fn read(dir: &Path, base: &'a BaseEncoder, dev: Vec<Labelled>) -> Result<Self, Error> {
-        let facts = AdapterFacts::read(dir)?;
-        if facts.base.sha256 != base.sha256 {
-            let (trained, here) = (Box::new(facts.base), Box::new(base.clone()));
-            return Err(Error::OtherBase { dir: dir.to_owned(), trained, here });
-        }
-        facts.verify(dir)?;
+        let (facts, _) = AdapterFacts::verified(dir, base)?;
         let options = facts.training.clone();
         let rows = TrainRows { dev, ..TrainRows::default() };
         let setting = Setting::new(base, &rows, options.method)?;

@@ -85,29 +85,27 @@ impl<Q: Send + 'static, A: Send + 'static> Worker<Vec<Q>, Vec<A>> {
     }
 }
 
-/// Answers jobs together, and where that fails each alone, so that none fails for another's sake.
+/// Answers jobs together, and where that fails each alone, so that none fails for another's sake. An asker may
+/// have gone: then the answer goes nowhere.
 fn answer<Q, A>(jobs: Vec<Job<Vec<Q>, Vec<A>>>, work: &mut impl FnMut(&[Q]) -> Result<Vec<A>, Error>) {
-    let (mut rows, mut askers) = (Vec::new(), Vec::new());
-    for Job { question, answer } in jobs {
-        askers.push((question.len(), answer));
-        rows.extend(question);
+    if jobs.len() > 1 {
+        let lengths: Vec<usize> = jobs.iter().map(|job| job.question.len()).collect();
+        let (rows, askers): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| (job.question, job.answer)).unzip();
+        let rows: Vec<Q> = rows.into_iter().flatten().collect();
+        let mut said = work(&rows).ok().map(Vec::into_iter);
+        let mut rest = rows.as_slice();
+        for (length, asker) in lengths.into_iter().zip(askers) {
+            let (own, others) = rest.split_at(length);
+            rest = others;
+            let _ = asker.send(match &mut said {
+                Some(said) => Ok(said.take(length).collect()),
+                None => work(own),
+            });
+        }
+        return;
     }
-    // An asker may have gone: then the answer goes nowhere.
-    match work(&rows) {
-        Ok(said) => {
-            let mut said = said.into_iter();
-            for (len, asker) in askers {
-                let _ = asker.send(Ok(said.by_ref().take(len).collect()));
-            }
-        }
-        Err(_) => {
-            let mut rest = rows.as_slice();
-            for (len, asker) in askers {
-                let (own, others) = rest.split_at(len);
-                rest = others;
-                let _ = asker.send(work(own));
-            }
-        }
+    for Job { question, answer } in jobs {
+        let _ = answer.send(work(&question));
     }
 }
 

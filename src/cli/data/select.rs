@@ -18,12 +18,13 @@ use crate::{
         offers::{Covered, Offer, offers},
         opinions,
         select::{self, Evidence, Opinion, Pick, Summary},
+        set,
     },
     domain::{EnrichedTransaction, Enrichment, Transaction},
     enrich::MerchantIndex,
     evaluate::{dataset::Dataset, market::Market, pool::Pool, timelines::Timelines},
     model::{
-        AdapterInput, AdapterModel, BaseEncoder, Encoder, Labelled,
+        AdapterBank, AdapterInput, AdapterModel, Encoder, Labelled, argmax,
         folds::{self, Aids},
     },
 };
@@ -101,8 +102,9 @@ impl Select {
     /// When the data set, the encoder or the adapter can't be read, or a file can't be written.
     pub(super) async fn run(self, settings: &Settings) -> anyhow::Result<()> {
         let base = models::pull(settings, None).await?;
-        let adapter = self.adapter.as_deref().map(|dir| AdapterModel::load(dir, &base)).transpose()?;
-        let chooser = tokio::task::block_in_place(|| Chooser::read(&self.data, base))?;
+        let encoder = Encoder::load(base)?;
+        let adapter = self.adapter.as_deref().map(|dir| AdapterBank::beside(&encoder)?.load(dir)).transpose()?;
+        let chooser = tokio::task::block_in_place(|| Chooser::read(&self.data, encoder))?;
         let bought = self.labels.as_deref().map(labels::ids).transpose()?.unwrap_or_default();
         let bought = chooser.pool.places(&bought);
         let market = Market::new(&chooser.pool.candidates);
@@ -160,12 +162,12 @@ struct Asked<'a> {
 }
 
 impl Chooser {
-    fn read(dir: &Path, base: BaseEncoder) -> anyhow::Result<Self> {
+    fn read(dir: &Path, encoder: Encoder) -> anyhow::Result<Self> {
         let dataset = Dataset::open(dir)?;
         let bar = ProgressBar::new_spinner().with_message("reading");
         let pool = Pool::read(&dataset, || bar.inc(1))?;
         bar.finish_and_clear();
-        Ok(Self { dataset, pool, merchants: MerchantIndex::shipped(), encoder: Encoder::load(base)? })
+        Ok(Self { dataset, pool, merchants: MerchantIndex::shipped(), encoder })
     }
 
     async fn vectors(&self, places: impl Iterator<Item = usize>) -> anyhow::Result<Vec<Vec<f32>>> {
@@ -213,13 +215,11 @@ impl Chooser {
         let in_force: Vec<Vec<f32>> = match adapter {
             Some(adapter) => {
                 let outputs = adapter.classify(asked).await?;
-                others.push(outputs.iter().map(|output| opinions::argmax(&output.encoder_probabilities)).collect());
+                others.push(outputs.iter().map(|output| Some(argmax(&output.encoder_probabilities))).collect());
                 outputs.into_iter().map(|output| output.probabilities).collect()
             }
             None => tokio::task::block_in_place(|| {
-                let mut seen = HashSet::new();
-                let new = self.pool.rows.iter().filter(|row| seen.insert(row.descriptor.raw().to_lowercase()));
-                let texts: Vec<AdapterInput> = new.map(|row| AdapterInput::of_descriptor(&row.descriptor)).collect();
+                let texts = set::texts(&self.pool.rows);
                 let asked: Vec<&AdapterInput> = asked.iter().collect();
                 let aids = Aids { terms: &[], texts: &texts };
                 folds::after_training(&labelled, aids, &asked, taxonomy.assignable().len(), seed)

@@ -25,7 +25,7 @@ use crate::{
         run::{self, Prepared},
         scored::FileScore,
     },
-    model::{AdapterModel, BaseEncoder, Encoder, folder::LABELS},
+    model::{AdapterBank, AdapterModel, Encoder, facts::LABELS},
     store::{self, EvalItem, NewEvalRun, Store},
 };
 
@@ -51,8 +51,8 @@ impl Evaluation {
     ) -> anyhow::Result<Self> {
         let started_at = clock::now();
         let choice = options.choice.choice(SEED)?;
-        let base = models::pull(settings, None).await?;
-        let adapter = adapter_for(options, dataset, &base)?;
+        let encoder = Encoder::load(models::pull(settings, None).await?)?;
+        let adapter = adapter_for(options, dataset, &encoder)?;
         let entries = entries(options, adapter.is_some())?;
         let taxonomy = dataset.taxonomy();
         store.sync_taxonomy(taxonomy, started_at).await?;
@@ -92,7 +92,6 @@ impl Evaluation {
             .collect::<Result<Vec<_>, _>>()?;
         let wants_dev = files.iter().any(|file| file.name == "dev");
 
-        let encoder = Encoder::load(base)?;
         let mut scores = Vec::new();
         for entry in &entries {
             let stage = Stage::build(
@@ -167,15 +166,16 @@ fn entries(options: &Options, adapter: bool) -> anyhow::Result<Vec<StageEntry>> 
 }
 
 /// The adapter that was named, or the demo's where it fits.
-fn adapter_for(options: &Options, dataset: &Dataset, base: &BaseEncoder) -> anyhow::Result<Option<Arc<AdapterModel>>> {
+fn adapter_for(options: &Options, dataset: &Dataset, encoder: &Encoder) -> anyhow::Result<Option<Arc<AdapterModel>>> {
+    let load = |dir: &Path| AdapterBank::beside(encoder)?.load(dir);
     if let Some(dir) = &options.adapter {
-        return Ok(Some(Arc::new(AdapterModel::load(dir, base)?)));
+        return Ok(Some(Arc::new(load(dir)?)));
     }
     let demo = Path::new(DEMO_ADAPTER);
     if !demo.exists() {
         return Ok(None);
     }
-    let adapter = AdapterModel::load(demo, base)?;
+    let adapter = load(demo)?;
     let fits = adapter.facts().taxonomy == dataset.taxonomy().version();
     Ok(fits.then(|| Arc::new(adapter)))
 }

@@ -25,7 +25,7 @@ use crate::{
     },
     model::{
         AdapterInput, Labelled, Naming,
-        folder::{LABELS, MANIFEST},
+        facts::{LABELS, MANIFEST},
         train::TrainRows,
     },
 };
