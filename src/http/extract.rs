@@ -12,7 +12,11 @@ use serde::{
 };
 
 use super::{error::Error, rows};
-use crate::{access::Caller, domain::TransactionId, store::Cursor};
+use crate::{
+    access::Caller,
+    domain::{TransactionId, transaction::InvalidText},
+    store::Cursor,
+};
 
 /// The most bytes of a body.
 pub(super) const BODY_LIMIT: usize = 4 * 1024 * 1024;
@@ -153,6 +157,41 @@ impl TryFrom<String> for At {
 
     fn try_from(text: String) -> Result<Self, &'static str> {
         rows::instant(&text).map(Self).ok_or("must be a date or an RFC 3339 time")
+    }
+}
+
+/// Text that a person wrote beside a decision.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Note(pub(super) String);
+
+impl TryFrom<String> for Note {
+    type Error = InvalidText;
+
+    fn try_from(text: String) -> Result<Self, InvalidText> {
+        if text.chars().count() > 1_000 {
+            return Err(InvalidText::TooLong { max: 1_000 });
+        }
+        if text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
+            return Err(InvalidText::Control);
+        }
+        Ok(Self(text))
+    }
+}
+
+/// Why somebody decided so: a [`Note`] that says something.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Reason(pub(super) String);
+
+impl TryFrom<String> for Reason {
+    type Error = InvalidText;
+
+    fn try_from(text: String) -> Result<Self, InvalidText> {
+        if text.trim().is_empty() {
+            return Err(InvalidText::Empty);
+        }
+        Note::try_from(text).map(|note| Self(note.0))
     }
 }
 

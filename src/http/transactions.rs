@@ -11,16 +11,13 @@ use super::{
     answer::{RowRefused, RowResult, TransactionOut},
     codes,
     error::{Error, Problem},
-    extract::{After, At, Id, JsonText, Limit, Params, Who, page},
+    extract::{After, At, Id, JsonText, Limit, Note, Params, Who, page},
     rows::{self, NewTransaction},
     state::AppState,
 };
 use crate::{
     clock,
-    domain::{
-        AccountId, Correction, CorrectionScope, DescriptorKey, ReviewStatus, Slug, Transaction, TransactionId,
-        transaction::InvalidText,
-    },
+    domain::{AccountId, Correction, CorrectionScope, DescriptorKey, ReviewStatus, Slug, Transaction, TransactionId},
     pipeline::{self, Outcome},
     store::{TransactionFilter, TransactionView},
 };
@@ -223,25 +220,6 @@ pub(super) struct NewCorrection {
     /// Why, at most 1,000 characters.
     #[schema(value_type = Option<String>, max_length = 1000)]
     note: Option<Note>,
-}
-
-/// Text that a person wrote beside a correction.
-#[derive(Deserialize)]
-#[serde(try_from = "String")]
-struct Note(String);
-
-impl TryFrom<String> for Note {
-    type Error = InvalidText;
-
-    fn try_from(text: String) -> Result<Self, InvalidText> {
-        if text.chars().count() > 1_000 {
-            return Err(InvalidText::TooLong { max: 1_000 });
-        }
-        if text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
-            return Err(InvalidText::Control);
-        }
-        Ok(Self(text))
-    }
 }
 
 /// Says what a transaction really is. It holds at once, and the prediction stays beside it.

@@ -19,7 +19,7 @@ use crate::{
     http::{
         codes,
         error::{Error, Problem},
-        extract::{JsonText, Who},
+        extract::{JsonText, Reason, Who},
         state::AppState,
     },
 };
@@ -40,8 +40,8 @@ pub(in crate::http) struct Move {
     share: f32,
     /// Why a shut gate shall not count; recorded with the decision.
     #[serde(default, rename = "override")]
-    #[schema(max_length = 1000)]
-    overrides: Option<String>,
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 1000)]
+    overrides: Option<Reason>,
 }
 
 fn a_tenth() -> f32 {
@@ -75,12 +75,8 @@ pub(in crate::http) async fn make_move(
     body: JsonText,
 ) -> Result<Json<AdapterDetail>, Error> {
     let Move { to, share, overrides } = body.parse()?;
-    if overrides.as_ref().is_some_and(|reason| reason.trim().is_empty() || reason.chars().count() > 1_000) {
-        let detail = "a reason has 1 to 1,000 characters".to_owned();
-        return Err(Error::Shape { pointer: Some("/override".to_owned()), detail });
-    }
     let adapter = registry::find(&state.store, &reference(path)?).await?;
-    let ask = Ask { to, share, overrides, by: caller.name().to_owned() };
+    let ask = Ask { to, share, overrides: overrides.map(|reason| reason.0), by: caller.name().to_owned() };
     promotion::promote(&state.store, &adapter, ask, clock::now()).await?;
     detail(&state.store, &adapter.reference()).await
 }
@@ -90,8 +86,8 @@ pub(in crate::http) async fn make_move(
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct TakeBack {
     /// In a sentence, at most 1,000 characters.
-    #[schema(min_length = 1, max_length = 1000)]
-    reason: String,
+    #[schema(value_type = String, min_length = 1, max_length = 1000)]
+    reason: Reason,
 }
 
 /// Takes a canary or shadow out, or puts the champion's predecessor back in its place.
@@ -117,11 +113,7 @@ pub(in crate::http) async fn take_back(
     path: Result<Path<String>, PathRejection>,
     body: JsonText,
 ) -> Result<Json<AdapterDetail>, Error> {
-    let TakeBack { reason } = body.parse()?;
-    if reason.trim().is_empty() || reason.chars().count() > 1_000 {
-        let detail = "a reason has 1 to 1,000 characters".to_owned();
-        return Err(Error::Shape { pointer: Some("/reason".to_owned()), detail });
-    }
+    let TakeBack { reason: Reason(reason) } = body.parse()?;
     let adapter = registry::find(&state.store, &reference(path)?).await?;
     let live = state.store.live_tally(&adapter.engine, adapter.state_since, None).await?;
     let numbers = serde_json::to_value(live).map_err(adapters::Error::Report)?;
