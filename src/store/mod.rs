@@ -4,6 +4,7 @@
 //! spans a model or network call. What is not there is `None`, not an error; a broken rule comes back
 //! as [`Error::Constraint`] with the constraint's name from `migrations/`.
 
+mod adapter_decisions;
 mod adapters;
 mod content;
 mod corrections;
@@ -29,9 +30,8 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-pub use adapters::{
-    AdapterChanges, AdapterDecision, AdapterFile, AdapterGate, AdapterMove, NewAdapter, NewAdapterGate, StoredAdapter,
-};
+pub use adapter_decisions::{AdapterDecision, AdapterGate, AdapterMove, NewAdapterGate};
+pub use adapters::{AdapterChanges, AdapterFile, NewAdapter, StoredAdapter};
 pub use corrections::ImportedLabel;
 pub use datasets::{DatasetItem, NewDataset, NewLabelReport, StoredDataset, StoredLabelReport};
 pub use eval_runs::{Calibration, EvalItem, EvalRun, NewEvalRun};
