@@ -90,28 +90,22 @@ async fn run(pipeline: Arc<Pipeline>, mut queue: mpsc::Receiver<Call>) {
     }
 }
 
-/// Answers calls together, and where that fails each alone.
+/// Answers calls together, and where that fails, or there is one, each alone. A caller may have gone: then the
+/// answer goes nowhere.
 async fn answer(pipeline: &Arc<Pipeline>, calls: Vec<Call>) {
-    let together: Vec<Transaction> = calls.iter().flat_map(|call| call.rows.iter().cloned()).collect();
-    let now = calls.iter().map(|call| call.now).max().unwrap_or_default();
-    let alone = calls.len() == 1;
-    let outcome = guarded(pipeline, together, calls[0].adapter.clone(), now).await;
-    match outcome {
-        Ok(outcomes) => {
+    if calls.len() > 1 {
+        let together: Vec<Transaction> = calls.iter().flat_map(|call| call.rows.iter().cloned()).collect();
+        let now = calls.iter().map(|call| call.now).max().unwrap_or_default();
+        if let Ok(outcomes) = guarded(pipeline, together, calls[0].adapter.clone(), now).await {
             let mut outcomes = outcomes.into_iter();
             for call in calls {
-                // The caller may have gone: then the answer goes nowhere.
                 let _ = call.answer.send(Ok(outcomes.by_ref().take(call.rows.len()).collect()));
             }
+            return;
         }
-        failed if alone => {
-            let _ = calls.into_iter().next().map(|call| call.answer.send(failed));
-        }
-        Err(_) => {
-            for call in calls {
-                let _ = call.answer.send(guarded(pipeline, call.rows, call.adapter, call.now).await);
-            }
-        }
+    }
+    for call in calls {
+        let _ = call.answer.send(guarded(pipeline, call.rows, call.adapter, call.now).await);
     }
 }
 
