@@ -99,6 +99,14 @@ pub fn shut<'a>(checks: &'a [Check], to: AdapterState) -> Vec<&'a Check> {
     checks.iter().filter(|check| !check.passed).filter(counts).collect()
 }
 
+/// The checks of a stored report.
+///
+/// # Errors
+/// When the report is none.
+pub fn checks(report: &serde_json::Value) -> serde_json::Result<Vec<Check>> {
+    Vec::deserialize(&report["checks"])
+}
+
 impl GateReport {
     /// Whether every check is passed.
     #[must_use]

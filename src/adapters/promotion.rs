@@ -3,10 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Error,
-    gate::{self, Check},
-};
+use super::{Error, gate};
 use crate::{
     domain::AdapterState,
     store::{AdapterMove, LiveTally, Store, StoredAdapter},
@@ -56,14 +53,11 @@ pub async fn promote(store: &Store, adapter: &StoredAdapter, ask: Ask, now: Date
         _ => return Err(Error::NoWay { from, to }),
     };
     let beside = store.adapters(Some(&adapter.taxonomy)).await?;
-    let in_group = |state: AdapterState| {
-        let same = |other: &&StoredAdapter| {
-            other.state == state && other.account_group == adapter.account_group && other.id != adapter.id
-        };
-        beside.iter().find(same)
-    };
-    let champion = in_group(Champion);
-    if let (Canary, Some(other)) = (to, in_group(Canary)) {
+    let champion = beside.iter().find(|other| other.is_champion_of(&adapter.taxonomy, &adapter.account_group));
+    let canary = beside
+        .iter()
+        .find(|other| other.state == Canary && other.account_group == adapter.account_group && other.id != adapter.id);
+    if let (Canary, Some(other)) = (to, canary) {
         return Err(Error::OtherCanary { other: other.reference() });
     }
 
@@ -124,7 +118,7 @@ async fn open_gate(
     let Some(measured) = measured.filter(|gate| gate.champion_id == champion.map(|champion| champion.id)) else {
         return Err(Error::NoGate { reference: reference() });
     };
-    let checks: Vec<Check> = serde_json::from_value(measured.report["checks"].clone())?;
+    let checks = gate::checks(&measured.report)?;
     let shut = gate::shut(&checks, to);
     if shut.is_empty() {
         let says =

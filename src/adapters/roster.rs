@@ -9,7 +9,8 @@ use super::{
     registry::{self, Registration},
 };
 use crate::{
-    categorize::{AdapterCategorizer, Group, Lineup, Seat, Stage, StageEntry},
+    categorize::{Group, Lineup, Seat, Stage, StageEntry},
+    causes::with_causes,
     domain::{AdapterState, Taxonomy, adapter::EVERYONE},
     model::AdapterBank,
     pipeline::Pipeline,
@@ -42,7 +43,7 @@ impl Roster {
     /// When the adapter can't be loaded, or the database fails.
     pub async fn begin_with(&self, dir: &Path, by: &str, now: DateTime<Utc>) -> Result<(), Error> {
         let stands = self.store.adapters(Some(self.taxonomy.version())).await?;
-        if stands.iter().any(|adapter| champion_of(adapter, EVERYONE)) || !dir.exists() {
+        if stands.iter().any(|adapter| adapter.is_champion_of(self.taxonomy.version(), EVERYONE)) || !dir.exists() {
             return Ok(());
         }
         if crate::model::AdapterFacts::read(dir)?.taxonomy != self.taxonomy.version() {
@@ -81,9 +82,9 @@ impl Roster {
                     tracing::info!(adapter.name = %adapter.reference(), adapter.state = %adapter.state, "loaded an adapter");
                     self.loaded.insert(adapter.id, Arc::new(stage));
                 }
-                Err(error) if champion_of(adapter, EVERYONE) => return Err(error),
+                Err(error) if adapter.is_champion_of(self.taxonomy.version(), EVERYONE) => return Err(error),
                 Err(error) => {
-                    tracing::error!(adapter.name = %adapter.reference(), error = %causes(&error), "can't load an adapter");
+                    tracing::error!(adapter.name = %adapter.reference(), error = %with_causes(&error), "can't load an adapter");
                 }
             }
         }
@@ -92,7 +93,9 @@ impl Roster {
 
     fn line_up(&self, adapters: &[StoredAdapter]) -> Result<Lineup, Error> {
         let stage = |adapter: &StoredAdapter| self.loaded.get(&adapter.id).cloned();
-        let champion = |group: &str| adapters.iter().find(|adapter| champion_of(adapter, group)).and_then(stage);
+        let champion = |group: &str| {
+            adapters.iter().find(|adapter| adapter.is_champion_of(self.taxonomy.version(), group)).and_then(stage)
+        };
         let everybody =
             champion(EVERYONE).ok_or_else(|| Error::NoChampion { taxonomy: self.taxonomy.version().to_owned() })?;
         let mut groups: HashMap<String, Group> = HashMap::new();
@@ -121,11 +124,7 @@ impl Roster {
 
     async fn load(&self, adapter: &StoredAdapter) -> Result<Stage, Error> {
         let model = Arc::new(registry::open(&self.store, &self.bank, adapter).await?);
-        let (acceptance, enrichment) = (model.facts().acceptance, model.facts().enrichment);
-        let categorizer = AdapterCategorizer::new(&self.entry.name, enrichment, &self.taxonomy, model)?;
-        let mut stage = Stage::new(&self.entry.name, self.entry.target, enrichment, Box::new(categorizer));
-        stage.acceptance = Some(acceptance);
-        Ok(stage)
+        Ok(Stage::of_adapter(&self.entry.name, self.entry.target, &self.taxonomy, model)?)
     }
 
     /// Keeps a pipeline's line-up as the registry has it, until it is dropped. Where that can't be, those
@@ -138,7 +137,7 @@ impl Roster {
             }
             match self.lineup().await {
                 Ok(lineup) => pipeline.swap(lineup),
-                Err(error) => tracing::error!(error = %causes(&error), "the line-up stays as it was"),
+                Err(error) => tracing::error!(error = %with_causes(&error), "the line-up stays as it was"),
             }
             let heard = match &mut changes {
                 Some(changes) => tokio::time::timeout(READ_AGAIN, changes.next()).await,
@@ -149,19 +148,4 @@ impl Roster {
             }
         }
     }
-}
-
-fn champion_of(adapter: &StoredAdapter, group: &str) -> bool {
-    adapter.state == AdapterState::Champion && adapter.account_group == group
-}
-
-/// An error with its causes, for the log.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -95,11 +95,8 @@ pub async fn look(store: &Store, limits: Limits, now: DateTime<Utc>) -> Result<V
     for adapter in &adapters {
         let reference = match adapter.state {
             AdapterState::Canary => {
-                let champion = adapters.iter().find(|other| {
-                    other.state == AdapterState::Champion
-                        && other.account_group == adapter.account_group
-                        && other.taxonomy == adapter.taxonomy
-                });
+                let champion =
+                    adapters.iter().find(|other| other.is_champion_of(&adapter.taxonomy, &adapter.account_group));
                 match champion {
                     Some(champion) => Some(store.live_tally(&champion.engine, adapter.state_since, None).await?),
                     None => None,

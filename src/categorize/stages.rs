@@ -121,32 +121,38 @@ impl Stage {
     /// When the prompt can't be loaded, the adapter is missing or bound to another taxonomy, or the
     /// encoder fails.
     pub async fn build(entry: &StageEntry, sources: &Sources<'_>) -> Result<Self, Error> {
-        let (mut acceptance, mut enrichment) = (None, entry.enrichment);
-        let categorizer: Box<dyn Categorizer> = match entry.engine {
+        let mut stage = match entry.engine {
             Engine::NearestExample | Engine::NearestRetrieved => {
                 let mut examples = prompt_examples(entry, sources)?;
                 if entry.engine == Engine::NearestRetrieved {
                     examples.extend_from_slice(sources.labelled);
                 }
                 let encoder = sources.encoder.clone();
-                Box::new(
-                    NearestExample::new(&entry.name, entry.enrichment, sources.taxonomy, &examples, encoder).await?,
-                )
+                let nearest =
+                    NearestExample::new(&entry.name, entry.enrichment, sources.taxonomy, &examples, encoder).await?;
+                Self::new(&entry.name, entry.target, entry.enrichment, Box::new(nearest))
             }
             Engine::Adapter => {
                 let no_adapter = || Error::NoAdapter { stage: entry.name.clone() };
                 let adapter = sources.adapter.clone().ok_or_else(no_adapter)?;
-                acceptance = Some(adapter.facts().acceptance);
-                // What an adapter reads is decided when it is trained.
-                enrichment = adapter.facts().enrichment;
-                Box::new(AdapterCategorizer::new(&entry.name, enrichment, sources.taxonomy, adapter)?)
+                Self::of_adapter(&entry.name, entry.target, sources.taxonomy, adapter)?
             }
         };
-        let mut stage = Self::new(&entry.name, entry.target, enrichment, categorizer);
-        stage.acceptance = acceptance;
         if let Some(calibration) = sources.calibrations.get(stage.engine()) {
             stage.calibrate(calibration.clone());
         }
+        Ok(stage)
+    }
+
+    /// A stage around an adapter. What it reads and accepts was decided when it was trained.
+    ///
+    /// # Errors
+    /// When the adapter was trained on another taxonomy version.
+    pub fn of_adapter(name: &str, target: f64, taxonomy: &Taxonomy, adapter: Arc<AdapterModel>) -> Result<Self, Error> {
+        let (enrichment, acceptance) = (adapter.facts().enrichment, adapter.facts().acceptance);
+        let categorizer = AdapterCategorizer::new(name, enrichment, taxonomy, adapter)?;
+        let mut stage = Self::new(name, target, enrichment, Box::new(categorizer));
+        stage.acceptance = Some(acceptance);
         Ok(stage)
     }
 

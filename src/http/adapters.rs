@@ -16,7 +16,11 @@ use super::{
     state::AppState,
 };
 use crate::{
-    adapters::{self, gate::Check, registry},
+    adapters::{
+        self,
+        gate::{self, Check},
+        registry,
+    },
     domain::AdapterState,
     store::{AdapterDecision, AdapterGate, LiveTally, ShadowTally, Store, StoredAdapter},
 };
@@ -138,17 +142,13 @@ struct GateCheck {
     says: String,
 }
 
-impl From<AdapterGate> for Gate {
-    fn from(gate: AdapterGate) -> Self {
-        let checks: Vec<Check> = serde_json::from_value(gate.report["checks"].clone()).unwrap_or_default();
+impl TryFrom<AdapterGate> for Gate {
+    type Error = adapters::Error;
+
+    fn try_from(gate: AdapterGate) -> Result<Self, adapters::Error> {
         let check = |Check { name, passed, says }: Check| GateCheck { name, passed, says };
-        Self {
-            data_set: gate.data_set,
-            rows: gate.rows,
-            passed: gate.passed,
-            made_at: gate.made_at,
-            checks: checks.into_iter().map(check).collect(),
-        }
+        let checks = gate::checks(&gate.report)?.into_iter().map(check).collect();
+        Ok(Self { data_set: gate.data_set, rows: gate.rows, passed: gate.passed, made_at: gate.made_at, checks })
     }
 }
 
@@ -207,7 +207,7 @@ async fn shown(store: &Store, adapter: StoredAdapter) -> Result<Adapter, Error> 
 async fn detail(store: &Store, reference: &str) -> Result<Json<AdapterDetail>, Error> {
     let adapter = registry::find(store, reference).await?;
     let facts = adapter.facts.clone();
-    let gate = store.latest_gate(adapter.id).await?.map(Into::into);
+    let gate = store.latest_gate(adapter.id).await?.map(Gate::try_from).transpose()?;
     let decisions = store.adapter_decisions(adapter.id).await?.into_iter().map(Into::into).collect();
     Ok(Json(AdapterDetail { adapter: shown(store, adapter).await?, facts, gate, decisions }))
 }

@@ -12,7 +12,7 @@ use crate::{
         gate::{self, Answered, GateReport, Limits, p95},
         registry,
     },
-    categorize::{AdapterCategorizer, Stage},
+    categorize::Stage,
     cli::{Settings, eval, labels::LabelChoice, models},
     clock,
     domain::{AdapterState, Taxonomy, Transaction},
@@ -102,11 +102,10 @@ impl Evaluate {
                 taxonomy.version()
             );
         }
-        let champion = store.adapters(Some(taxonomy.version())).await?.into_iter().find(|other| {
-            other.state == AdapterState::Champion
-                && other.account_group == adapter.account_group
-                && other.id != adapter.id
-        });
+        let champion =
+            store.adapters(Some(taxonomy.version())).await?.into_iter().find(|other| {
+                other.is_champion_of(taxonomy.version(), &adapter.account_group) && other.id != adapter.id
+            });
         let bank = AdapterBank::open(&models::pull(settings, None).await?)?;
         let ours = stage(store, &bank, &adapter, &taxonomy, self.target).await?;
         let theirs = match &champion {
@@ -185,9 +184,7 @@ async fn stage(
     target: f64,
 ) -> anyhow::Result<Stage> {
     let model = Arc::new(registry::open(store, bank, adapter).await?);
-    let enrichment = model.facts().enrichment;
-    let categorizer = AdapterCategorizer::new("adapter", enrichment, taxonomy, model)?;
-    Ok(Stage::new("adapter", target, enrichment, Box::new(categorizer)))
+    Ok(Stage::of_adapter("adapter", target, taxonomy, model)?)
 }
 
 /// Which way is open now.

@@ -12,7 +12,7 @@ use crate::{
     },
     cli::{Settings, service::Serving},
     clock,
-    domain::{AdapterState, adapter::EVERYONE},
+    domain::adapter::EVERYONE,
     evaluate::drift::{BINS, Drift, Period},
     model::BaseEncoder,
     store::Store,
@@ -52,11 +52,10 @@ impl Health {
         let adapter = match &self.reference {
             Some(reference) => registry::find(store, reference).await?,
             None => {
-                let champion = |adapter: &crate::store::StoredAdapter| {
-                    adapter.state == AdapterState::Champion && adapter.account_group == EVERYONE
-                };
                 let adapters = store.adapters(Some(taxonomy.version())).await?;
-                adapters.into_iter().find(champion).context("nobody is champion of this taxonomy")?
+                let champion =
+                    adapters.into_iter().find(|adapter| adapter.is_champion_of(taxonomy.version(), EVERYONE));
+                champion.context("nobody is champion of this taxonomy")?
             }
         };
         let begin = adapter.state_since + TimeDelta::days(DAYS);

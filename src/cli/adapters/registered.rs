@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::{
     access::LOCAL,
     adapters::{
-        gate::Check,
+        gate::{self, Check},
         promotion::{self, Ask},
         registry::{self, Registration},
         watch,
@@ -157,7 +157,7 @@ impl Show {
             );
         }
         match gate {
-            Some(gate) => print_gate(&gate),
+            Some(gate) => print_gate(&gate)?,
             None => println!("  the gate has not measured it"),
         }
         for AdapterDecision { from, to, reason, made_by, made_at, overridden, .. } in decisions {
@@ -177,10 +177,10 @@ fn decided(decision: &AdapterDecision) -> serde_json::Value {
     })
 }
 
-fn print_gate(gate: &AdapterGate) {
-    let checks: Vec<Check> = serde_json::from_value(gate.report["checks"].clone()).unwrap_or_default();
+fn print_gate(gate: &AdapterGate) -> anyhow::Result<()> {
     println!("  gate on {} rows of {}, {}:", gate.rows, gate.data_set, minute(gate.made_at));
-    print_checks(&checks);
+    print_checks(&gate::checks(&gate.report)?);
+    Ok(())
 }
 
 /// Every check of a gate, a line each.

@@ -22,7 +22,7 @@ use crate::{
         train::{Source, Training, interrupted},
     },
     clock,
-    domain::{AdapterState, Taxonomy, adapter::EVERYONE},
+    domain::{Taxonomy, adapter::EVERYONE},
     evaluate::written::{self, Written},
     model::AdapterBank,
     store::{LabelledTransaction, Store},
@@ -80,7 +80,7 @@ impl Retrain {
             .adapters(Some(taxonomy.version()))
             .await?
             .into_iter()
-            .find(|adapter| adapter.state == AdapterState::Champion && adapter.account_group == self.group);
+            .find(|adapter| adapter.is_champion_of(taxonomy.version(), &self.group));
         let labels = store.labelled(self.label_limit).await?;
         ensure!(
             labels.len() >= LEAST_LABELS,
