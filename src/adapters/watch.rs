@@ -2,7 +2,8 @@
 //!
 //! A canary is compared with the champion of the same days, whose accounts were drawn from the same people;
 //! a champion with what its predecessor's tally was when it left. What is compared is the share of answers
-//! that somebody corrected, which says nothing about accuracy and much about a difference in it.
+//! that somebody corrected, which says nothing about accuracy and much about a difference in it. Only the
+//! first answers are looked at: a later fall is a matter of drift, which training mends and going back does not.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -16,6 +17,8 @@ use crate::{
 
 /// Who takes adapters back by itself.
 const WATCH: &str = "watch";
+/// Answers after an adapter's step up that are looked at, its own and the other's.
+const FIRST: u32 = 50_000;
 
 /// When the watch acts.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -98,7 +101,7 @@ pub async fn look(store: &Store, limits: Limits, now: DateTime<Utc>) -> Result<V
                 let champion =
                     adapters.iter().find(|other| other.is_champion_of(&adapter.taxonomy, &adapter.account_group));
                 match champion {
-                    Some(champion) => Some(store.live_tally(&champion.engine, adapter.state_since, None).await?),
+                    Some(champion) => Some(store.first_tally(&champion.engine, adapter.state_since, FIRST).await?),
                     None => None,
                 }
             }
@@ -106,7 +109,7 @@ pub async fn look(store: &Store, limits: Limits, now: DateTime<Utc>) -> Result<V
             _ => None,
         };
         let Some(reference) = reference else { continue };
-        let tally = store.live_tally(&adapter.engine, adapter.state_since, None).await?;
+        let tally = store.first_tally(&adapter.engine, adapter.state_since, FIRST).await?;
         let comparison = Comparison::of(tally, reference);
         let mut finding = Finding { adapter: adapter.clone(), comparison, taken_back: false };
         if comparison.fell(limits) {

@@ -1,16 +1,21 @@
-//! `txcat experiments labels|golden|upkeep`: what labels are worth, measured on a data set.
+//! `txcat experiments labels|golden|cleaning|upkeep`: what labels are worth, measured on a data set.
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use anyhow::{Context, ensure};
 use serde::Serialize;
 
-use super::{Settings, models, train};
+use super::{Settings, labels::LabelChoice, models, train};
 use crate::{
     clock,
+    curate::{
+        confident::Prune,
+        set::{LabelledSet, Which},
+    },
     domain::{Enrichment, TransactionId},
     evaluate::labels as bought,
     experiments::{
+        cleaning,
         golden::{self, Unit},
         golden_page,
         ground::Ground,
@@ -36,6 +41,8 @@ pub enum Action {
     Labels(Labels),
     /// Few curated labels beside many noisy ones.
     Golden(Golden),
+    /// Labels as they were, with wrong ones, and after cleaning.
+    Cleaning(Cleaning),
     /// How few labels a quarter keep an adapter at its target.
     Upkeep(Upkeep),
 }
@@ -112,6 +119,34 @@ pub struct Golden {
     pub unit: Unit,
 }
 
+/// What the label-error check's cleaning is worth, on one half of dev.
+#[derive(Debug, clap::Args)]
+pub struct Cleaning {
+    /// What every experiment is told.
+    #[command(flatten)]
+    pub common: Common,
+
+    /// Which labels of the pool may be looked at.
+    #[command(flatten)]
+    pub choice: LabelChoice,
+
+    /// Share of the labels that is made wrong.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.05)]
+    pub flip: f64,
+
+    /// How labels that are probably wrong are picked.
+    #[arg(long, value_enum, default_value_t = Prune::Sure)]
+    pub prune: Prune,
+
+    /// Parts that the rows are cut into: each is judged by a model trained on the others.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u8).range(2..=50))]
+    pub folds: u8,
+
+    /// Passes over the rows; 0 trains the wide part alone.
+    #[arg(long, default_value_t = 3)]
+    pub epochs: usize,
+}
+
 /// How few labels a quarter keep an adapter at its target, and whether the watch notices when it isn't.
 ///
 /// Scores every quarter of a test file before any of its labels is bought. Opens that file.
@@ -171,7 +206,22 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
             let arms = golden::run(&ground, &plan, say).await?;
             common.finish(&golden_page::page(&ground, &plan, &arms), &made, &arms)
         }
+        Action::Cleaning(cleaning) => cleaning.run(base, &made).await,
         Action::Upkeep(upkeep) => upkeep.run(base, &made).await,
+    }
+}
+
+impl Cleaning {
+    async fn run(self, base: BaseEncoder, made: &Made) -> anyhow::Result<()> {
+        let Self { common, choice, flip: share, prune, folds, epochs } = self;
+        ensure!((0.0..1.0).contains(&share), "--flip takes a share from 0 to 1");
+        let ground = Ground::read(&common.data, base).await?;
+        let which = Which::Chosen(choice.choice(common.seed)?);
+        let set = LabelledSet::read(&ground.dataset, which, || {})?;
+        ensure!(set.examples.len() >= 10, "{} labelled rows are too few to make some wrong", set.examples.len());
+        let plan = cleaning::Plan { share, prune, folds: usize::from(folds), epochs, seed: common.seed };
+        let measured = cleaning::run(&ground, &set, &plan, |said| eprintln!("{said}")).await?;
+        common.finish(&cleaning::page(&ground, &plan, &measured), made, &measured)
     }
 }
 

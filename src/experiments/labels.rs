@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use super::{
-    Error,
+    Error, clear,
     chart::{Chart, Line},
     engine,
     ground::Ground,
@@ -17,7 +17,7 @@ use crate::{
     evaluate::{
         labels::{Choice, Labels},
         metrics::{Scored, Share, accuracy},
-        paired::{Difference, Interval},
+        paired::Difference,
     },
     model::{Labelled, train::TrainOptions},
 };
@@ -199,17 +199,12 @@ pub fn page(ground: &Ground, plan: &Plan, measured: &[Point]) -> Page {
 
 fn sentence(point: &Point) -> Option<String> {
     let gain = point.gain?;
-    let sure = |of: &Interval| of.low > 0.0 || of.high < 0.0;
-    let clear = match (sure(&gain.rows), sure(&gain.keys)) {
-        (true, true) => "clear by rows and by merchants",
-        (true, false) => "clear by rows, not when whole merchants are drawn anew",
-        (false, _) => "could be chance",
-    };
     Some(format!(
-        "{} labels: {} is right on {} %, {} points more than the first way; {clear}.",
+        "{} labels: {} is right on {} %, {} points more than the first way; {}.",
         count(point.labels),
         point.way.as_str(),
         percent(point.accuracy),
         format_args!("{:+.1}", 100.0 * gain.difference),
+        clear(&gain),
     ))
 }

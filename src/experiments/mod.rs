@@ -6,11 +6,16 @@
 use std::{error::Error as StdError, io};
 
 use crate::{
-    evaluate::{dataset, metrics::Share},
+    evaluate::{
+        dataset,
+        metrics::Share,
+        paired::{Difference, Interval},
+    },
     model,
 };
 
 pub mod chart;
+pub mod cleaning;
 pub mod golden;
 pub mod golden_page;
 pub mod ground;
@@ -52,5 +57,15 @@ fn engine(epochs: usize) -> String {
         0 => "the wide part alone, no lexicon".to_owned(),
         1 => "LoRA of rank 16 on all-MiniLM-L6-v2, 1 pass, with the wide part, no lexicon".to_owned(),
         n => format!("LoRA of rank 16 on all-MiniLM-L6-v2, {n} passes, with the wide part, no lexicon"),
+    }
+}
+
+/// How sure a difference is, in words.
+fn clear(of: &Difference) -> &'static str {
+    let sure = |of: &Interval| of.low > 0.0 || of.high < 0.0;
+    match (sure(&of.rows), sure(&of.keys)) {
+        (true, true) => "clear by rows and by merchants",
+        (true, false) => "clear by rows, not when whole merchants are drawn anew",
+        (false, _) => "could be chance",
     }
 }

@@ -87,6 +87,25 @@ impl Store {
         since: DateTime<Utc>,
         until: Option<DateTime<Utc>>,
     ) -> Result<LiveTally, Error> {
+        self.tally(engine, since, until, None).await
+    }
+
+    /// What became of the first `most` answers of an engine since a moment: what it costs to ask does not grow with
+    /// the time since.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn first_tally(&self, engine: &str, since: DateTime<Utc>, most: u32) -> Result<LiveTally, Error> {
+        self.tally(engine, since, None, Some(most)).await
+    }
+
+    async fn tally(
+        &self,
+        engine: &str,
+        since: DateTime<Utc>,
+        until: Option<DateTime<Utc>>,
+        most: Option<u32>,
+    ) -> Result<LiveTally, Error> {
         let row = sqlx::query!(
             r#"select
                 count(*) as "answered!",
@@ -97,7 +116,18 @@ impl Store {
                     where review_items.reason = 'audit'
                     and said.category <> predictions.category
                 ) as "audited_wrong!"
-            from predictions
+            from (
+                select
+                    predictions.id,
+                    predictions.transaction_id,
+                    predictions.category
+                from predictions
+                where predictions.engine = $1
+                and predictions.made_at >= $2
+                and ($3::timestamptz is null or predictions.made_at < $3)
+                order by predictions.made_at
+                limit $4
+            ) as predictions
             join in_force on in_force.prediction_id = predictions.id
             left join review_items on review_items.transaction_id = predictions.transaction_id
             left join lateral (
@@ -108,13 +138,11 @@ impl Store {
                 and corrections.source = 'correction'
                 order by corrections.id desc
                 limit 1
-            ) as said on true
-            where predictions.engine = $1
-            and predictions.made_at >= $2
-            and ($3::timestamptz is null or predictions.made_at < $3)"#,
+            ) as said on true"#,
             engine,
             since,
             until,
+            most.map(i64::from),
         )
         .fetch_one(&self.pool)
         .await?;

@@ -141,7 +141,13 @@ fn experiments_print_and_write_their_pages_and_plots() {
     let arms = json(&txcat(encoder.path(), &golden));
     let right = |at: usize| arms[at]["accuracy"]["share"].as_f64().unwrap();
     assert!(arms.as_array().unwrap().len() == 3 && right(1) > right(2), "{arms}");
-    for name in ["labels.md", "labels.svg", "golden_merchants.md", "golden_merchants.svg"] {
+    let cleaning = ["experiments", "cleaning", "--label-budget", "120", "--flip", "0.25", "--epochs", "0"];
+    let cleaned = json(&txcat(encoder.path(), &[&cleaning[..], &common].concat()));
+    let arm = |at: usize| (cleaned["arms"][at]["rows"].as_u64().unwrap(), cleaned["arms"][at]["wrong"].as_u64().unwrap());
+    let called = cleaned["called"].as_u64().unwrap();
+    assert_eq!((arm(0), arm(2)), ((120, 30), (120, 0)));
+    assert!(arm(1).0 == 120 - called && (1..30).contains(&arm(1).1), "what is called wrong is taken out: {cleaned}");
+    for name in ["cleaning.md", "labels.md", "labels.svg", "golden_merchants.md", "golden_merchants.svg"] {
         let text = fs::read_to_string(Path::new(out).join(name)).unwrap();
         assert!(text.len() > 500 && !text.contains("COFFEE"), "{name}");
     }
