@@ -11,8 +11,10 @@
 //! | [`store`] | all the SQL |
 //! | [`access`] | who is asking, and what they may do |
 //! | [`model`] | base encoder, LoRA adapters, training; nobody outside sees a tensor |
+//! | [`llm`] | chat models on their wire formats: limits, second tries, prices, what may leave the machine |
 //! | [`prompt`] | prompt folders, versioned by content |
-//! | [`enrich`] | merchant directory and user history around a transaction |
+//! | [`spend`] | calls to paid models booked before they are made, so that no budget is passed |
+//! | [`enrich`] | merchant directory, user history and labelled transactions around a transaction |
 //! | [`categorize`] | the trait `Categorizer` and the engines behind the stages |
 //! | [`pipeline`] | the way of a transaction: ingest, enrich, categorize, route, record |
 //! | [`evaluate`] | data sets, metrics, eval runs |
@@ -36,8 +38,10 @@ pub mod enrich;
 pub mod evaluate;
 pub mod experiments;
 pub mod http;
+pub mod llm;
 pub mod model;
 pub mod outbound;
 pub mod pipeline;
 pub mod prompt;
+pub mod spend;
 pub mod store;

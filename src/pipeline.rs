@@ -172,12 +172,20 @@ impl Pipeline {
         let enriched = self.enricher.enrich(missing).await?;
         let groups = self.groups_of(&enriched, who.lineup).await?;
         let stages: Vec<&Arc<Stage>> = enriched.iter().map(|row| who.answers(row, &groups)).collect();
-        let predictions = categorize::together(&enriched, &stages).await?;
+        let (predictions, failure) = match categorize::together(&enriched, &stages).await {
+            Ok(predictions) => (predictions.into_iter().map(Some).collect(), None),
+            // What was answered, and paid, is kept; the others are asked for when they come again.
+            Err(categorize::Error::Partly { answers, source }) => {
+                (answers.clone(), Some(categorize::Error::Partly { answers, source }))
+            }
+            Err(error) => return Err(error.into()),
+        };
         let rules = self.store.account_rules(&enriched.iter().map(rule_key).collect::<Vec<_>>()).await?;
         let decisions: Vec<Decision> = enriched
             .iter()
             .zip(&stages)
             .zip(predictions)
+            .filter_map(|(asked, prediction): (_, Option<Prediction>)| Some((asked, prediction?)))
             .map(|((row, stage), prediction)| {
                 let rule = rules.get(&rule_key(row)).map(|rule| rule.id);
                 Decision {
@@ -192,12 +200,21 @@ impl Pipeline {
             .collect();
         self.store.record(&decisions, now).await?;
         tracing::debug!(batch.rows = decisions.len(), "categorized a batch");
+        if let Some(failure) = failure {
+            return Err(failure.into());
+        }
         self.show_shadows(enriched, &groups, who.lineup, now);
         Ok(())
     }
 
     /// Why a person's eye is wanted, if it is.
     fn doubt(&self, row: &EnrichedTransaction, stage: &Stage, prediction: &Prediction) -> Option<ReviewReason> {
+        if prediction.is_unanswered() {
+            return Some(ReviewReason::Unanswered);
+        }
+        if prediction.is_suspicious() {
+            return Some(ReviewReason::Suspicious);
+        }
         let Some(acceptance) = stage.acceptance else { return Some(ReviewReason::NotCalibrated) };
         if !acceptance.accepts(prediction.confidence, prediction.knows_key()) {
             return Some(ReviewReason::LowConfidence);

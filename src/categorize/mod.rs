@@ -8,7 +8,10 @@ mod adapter;
 mod calibration;
 mod lineup;
 mod nearest;
+mod prompt;
 mod stages;
+
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
@@ -16,7 +19,8 @@ pub use adapter::AdapterCategorizer;
 pub use calibration::Calibration;
 pub use lineup::{Group, Lineup, Seat, together};
 pub use nearest::{LabelledExample, NearestExample};
-pub use stages::{Engine, Sources, Stage, StageEntry, StageFile};
+pub use prompt::{PromptCategorizer, PromptStage};
+pub use stages::{Engine, Otherwise, Sources, Stage, StageEntry, StageFile};
 
 use crate::domain::{EnrichedTransaction, Prediction, Slug, taxonomy};
 
@@ -38,6 +42,20 @@ pub enum Error {
     /// The prompt folder can't be used.
     #[error("the prompt could not be loaded")]
     Prompt(#[from] crate::prompt::Error),
+    /// The chat model could not be asked.
+    #[error("the chat model could not answer")]
+    Llm(#[from] crate::llm::Error),
+    /// Labelled transactions could not be looked for.
+    #[error("labelled transactions could not be looked for")]
+    Enrich(#[from] crate::enrich::Error),
+    /// Some rows were answered, and then something failed.
+    #[error("{} of {} rows were answered", answers.iter().flatten().count(), answers.len())]
+    Partly {
+        /// What was answered, in the rows' order.
+        answers: Vec<Option<Prediction>>,
+        /// Why the others were not.
+        source: Arc<Error>,
+    },
     /// The taxonomy can't be used.
     #[error("the taxonomy could not be loaded")]
     Taxonomy(#[from] taxonomy::Error),
@@ -72,6 +90,12 @@ pub enum Error {
         /// Which stage.
         stage: String,
     },
+    /// A chat model is named, and the stage has no prompt for it.
+    #[error("stage `{stage}` has no prompt folder for the chat model")]
+    NoPrompt {
+        /// Which stage.
+        stage: String,
+    },
     /// An adapter answers in the categories it was trained on.
     #[error("adapter `{adapter}` was trained on taxonomy {trained}, not on {asked}")]
     TaxonomyMismatch {
@@ -98,4 +122,16 @@ pub enum Error {
         /// Rows answered.
         got: usize,
     },
+}
+
+impl Error {
+    /// Whether a model can't be had for now: its server is down, or the budget spent.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Llm(error) => error.is_outage(),
+            Self::Partly { source, .. } => source.is_outage(),
+            _ => false,
+        }
+    }
 }

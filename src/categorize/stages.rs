@@ -4,12 +4,17 @@ use std::{collections::HashMap, fs, path::Path, sync::Arc};
 
 use serde::Deserialize;
 
-use super::{AdapterCategorizer, Calibration, Categorizer, Error, LabelledExample, NearestExample};
+use super::{
+    AdapterCategorizer, Calibration, Categorizer, Error, LabelledExample, NearestExample, PromptCategorizer,
+    PromptStage,
+};
 use crate::{
     domain::{
         Acceptance, AccountId, Descriptor, EnrichedTransaction, Enrichment, Money, Prediction, Taxonomy, Transaction,
         TransactionId, UserHistory,
     },
+    enrich::Examples,
+    llm::ChatModel,
     model::{AdapterModel, Encoder},
     prompt::{Example, PromptSet},
 };
@@ -40,17 +45,32 @@ pub struct StageEntry {
     /// The prompt folder, relative to the prompts folder.
     #[serde(default)]
     pub prompt: Option<String>,
+    /// How many labelled transactions like it a prompt shows with each transaction; 0 retrieves none.
+    #[serde(default)]
+    pub retrieve: usize,
+    /// Who answers when the chat model can't be had. [default: nobody, and the rows wait]
+    #[serde(default)]
+    pub otherwise: Option<Otherwise>,
 }
 
 /// What answers in a stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Engine {
-    /// Nearest example among the prompt's own.
-    NearestExample,
-    /// Nearest example among the prompt's own and every labelled transaction at hand.
-    NearestRetrieved,
+    /// A chat model with a prompt. Where none is named: nearest example, among the prompt's own examples and, where
+    /// the stage retrieves, every labelled transaction at hand.
+    Prompt,
     /// A trained adapter.
+    Adapter,
+}
+
+/// Who answers when the chat model can't be had: its server is down, or the budget spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Otherwise {
+    /// Nearest example.
+    NearestExample,
+    /// The adapter.
     Adapter,
 }
 
@@ -88,6 +108,10 @@ pub struct Sources<'a> {
     pub encoder: Encoder,
     /// The adapter, where one is named.
     pub adapter: Option<Arc<AdapterModel>>,
+    /// The chat model, where one is named.
+    pub chat: Option<Arc<dyn ChatModel>>,
+    /// Where labelled transactions like the one at hand are found.
+    pub examples: Option<Examples>,
     /// The folder of prompt versions, `prompts/categorize`.
     pub prompts: &'a Path,
     /// Labelled transactions that may be retrieved; for a data set with categories of its own, the
@@ -122,21 +146,14 @@ impl Stage {
     /// encoder fails.
     pub async fn build(entry: &StageEntry, sources: &Sources<'_>) -> Result<Self, Error> {
         let mut stage = match entry.engine {
-            Engine::NearestExample | Engine::NearestRetrieved => {
-                let mut examples = prompt_examples(entry, sources)?;
-                if entry.engine == Engine::NearestRetrieved {
-                    examples.extend_from_slice(sources.labelled);
-                }
-                let encoder = sources.encoder.clone();
-                let nearest =
-                    NearestExample::new(&entry.name, entry.enrichment, sources.taxonomy, &examples, encoder).await?;
-                Self::new(&entry.name, entry.target, entry.enrichment, Box::new(nearest))
+            Engine::Prompt => {
+                let categorizer = match &sources.chat {
+                    Some(chat) => prompted(entry, sources, Arc::clone(chat)).await?,
+                    None => nearest(entry, sources).await?,
+                };
+                Self::new(&entry.name, entry.target, entry.enrichment, categorizer)
             }
-            Engine::Adapter => {
-                let no_adapter = || Error::NoAdapter { stage: entry.name.clone() };
-                let adapter = sources.adapter.clone().ok_or_else(no_adapter)?;
-                Self::of_adapter(&entry.name, entry.target, sources.taxonomy, adapter)?
-            }
+            Engine::Adapter => Self::of_adapter(&entry.name, entry.target, sources.taxonomy, adapter(entry, sources)?)?,
         };
         if let Some(calibration) = sources.calibrations.get(stage.engine()) {
             stage.calibrate(calibration.clone());
@@ -185,17 +202,25 @@ impl Stage {
     /// # Errors
     /// When the engine fails, or breaks its promise of one answer for each row.
     pub async fn categorize(&self, batch: &[EnrichedTransaction]) -> Result<Vec<Prediction>, Error> {
-        let mut predictions = self.categorizer.categorize(batch).await?;
+        let mut predictions = match self.categorizer.categorize(batch).await {
+            Err(Error::Partly { mut answers, source }) => {
+                self.recalibrate(answers.iter_mut().flatten());
+                return Err(Error::Partly { answers, source });
+            }
+            answered => answered?,
+        };
         if predictions.len() != batch.len() {
             let engine = self.engine().to_owned();
             return Err(Error::Miscounted { engine, asked: batch.len(), got: predictions.len() });
         }
-        if let Some(calibration) = &self.calibration {
-            for prediction in &mut predictions {
-                recalibrate(prediction, calibration);
-            }
-        }
+        self.recalibrate(predictions.iter_mut());
         Ok(predictions)
+    }
+
+    fn recalibrate<'a>(&self, predictions: impl Iterator<Item = &'a mut Prediction>) {
+        if let Some(calibration) = &self.calibration {
+            predictions.filter(|prediction| !prediction.is_unanswered()).for_each(|of| recalibrate(of, calibration));
+        }
     }
 }
 
@@ -209,24 +234,88 @@ fn recalibrate(prediction: &mut Prediction, calibration: &Calibration) {
     }
 }
 
-fn prompt_examples(entry: &StageEntry, sources: &Sources<'_>) -> Result<Vec<LabelledExample>, Error> {
-    let prompt = match &entry.prompt {
-        Some(folder) => PromptSet::load(&sources.prompts.join(folder))?,
-        None => return Ok(Vec::new()),
-    };
-    if prompt.examples().iter().all(|example| sources.taxonomy.contains(&example.category)) {
-        return Ok(prompt.examples().iter().enumerate().filter_map(worked_example).collect());
-    }
-    let mut taken: HashMap<&str, usize> = HashMap::new();
-    let mut few = Vec::new();
-    for example in sources.labelled {
-        let count = taken.entry(example.category.as_str()).or_default();
-        if *count < EXAMPLES_PER_CLASS {
-            *count += 1;
-            few.push(example.clone());
+fn adapter(entry: &StageEntry, sources: &Sources<'_>) -> Result<Arc<AdapterModel>, Error> {
+    sources.adapter.clone().ok_or_else(|| Error::NoAdapter { stage: entry.name.clone() })
+}
+
+async fn nearest(entry: &StageEntry, sources: &Sources<'_>) -> Result<Box<dyn Categorizer>, Error> {
+    let prompt = prompt(entry, sources)?;
+    let mut examples: Vec<LabelledExample> = match &prompt {
+        Some(prompt) if suits(prompt, sources.taxonomy) => {
+            prompt.examples().iter().enumerate().filter_map(worked_example).collect()
         }
+        Some(_) => first_of_each(sources.labelled).cloned().collect(),
+        None => Vec::new(),
+    };
+    if entry.retrieve > 0 {
+        examples.extend_from_slice(sources.labelled);
     }
-    Ok(few)
+    let encoder = sources.encoder.clone();
+    Ok(Box::new(NearestExample::new(&entry.name, entry.enrichment, sources.taxonomy, &examples, encoder).await?))
+}
+
+async fn prompted(
+    entry: &StageEntry,
+    sources: &Sources<'_>,
+    model: Arc<dyn ChatModel>,
+) -> Result<Box<dyn Categorizer>, Error> {
+    let prompt = prompt(entry, sources)?.ok_or_else(|| Error::NoPrompt { stage: entry.name.clone() })?;
+    let examples: Vec<Example> = if suits(&prompt, sources.taxonomy) {
+        prompt.examples().to_vec()
+    } else {
+        first_of_each(sources.labelled).map(shown).collect()
+    };
+    let otherwise: Option<Box<dyn Categorizer>> = match entry.otherwise {
+        None => None,
+        Some(Otherwise::NearestExample) => Some(nearest(entry, sources).await?),
+        Some(Otherwise::Adapter) => {
+            let adapter = adapter(entry, sources)?;
+            let enrichment = adapter.facts().enrichment;
+            Some(Box::new(AdapterCategorizer::new(&entry.name, enrichment, sources.taxonomy, adapter)?))
+        }
+    };
+    let retrieval =
+        (entry.retrieve > 0).then(|| sources.examples.clone()).flatten().map(|found| (found, entry.retrieve));
+    Ok(Box::new(PromptCategorizer::new(PromptStage {
+        stage: &entry.name,
+        enrichment: entry.enrichment,
+        taxonomy: sources.taxonomy,
+        prompt,
+        examples,
+        model,
+        retrieval,
+        otherwise,
+    })?))
+}
+
+fn prompt(entry: &StageEntry, sources: &Sources<'_>) -> Result<Option<PromptSet>, Error> {
+    Ok(entry.prompt.as_ref().map(|folder| PromptSet::load(&sources.prompts.join(folder))).transpose()?)
+}
+
+/// Whether every worked example is of a category of the taxonomy.
+fn suits(prompt: &PromptSet, taxonomy: &Taxonomy) -> bool {
+    prompt.examples().iter().all(|example| taxonomy.contains(&example.category))
+}
+
+/// The first few labelled rows of each class, which stand in for a prompt's own.
+fn first_of_each(labelled: &[LabelledExample]) -> impl Iterator<Item = &LabelledExample> {
+    let mut taken: HashMap<&str, usize> = HashMap::new();
+    labelled.iter().filter(move |example| {
+        let count = taken.entry(example.category.as_str()).or_default();
+        *count += 1;
+        *count <= EXAMPLES_PER_CLASS
+    })
+}
+
+fn shown(example: &LabelledExample) -> Example {
+    let transaction = &example.transaction.transaction;
+    Example {
+        descriptor: transaction.descriptor.raw().to_owned(),
+        amount: transaction.amount.amount(),
+        currency: transaction.amount.currency(),
+        direction: transaction.direction,
+        category: example.category.clone(),
+    }
 }
 
 /// A prompt's example as a transaction of its own, without history. `None` when its text is no

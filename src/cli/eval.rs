@@ -12,7 +12,7 @@ use anyhow::{Context, ensure};
 
 use super::{Settings, labels::LabelChoice, service::Opened};
 use crate::{
-    domain::Taxonomy,
+    domain::{Slug, Taxonomy},
     evaluate::{
         dataset::{DataFile, Dataset},
         report::{self, Compared, LabelFacts, Report},
@@ -158,7 +158,8 @@ fn write_predictions(dir: &Path, taxonomy: &Taxonomy, scores: &[FileScore]) -> a
         let path = dir.join(format!("{}-{}.csv", score.answerer.name, score.file));
         let mut text = "id,category,confidence\n".to_owned();
         for item in &score.items {
-            let category = &taxonomy.assignable()[item.scored.answer].slug;
+            let category = taxonomy.assignable().get(item.scored.answer);
+            let category = category.map_or_else(Slug::uncategorized, |category| category.slug.clone());
             writeln!(text, "{},{category},{}", item.id, item.scored.confidence)?;
         }
         fs::write(&path, text).with_context(|| format!("can't write {}", path.display()))?;

@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::config;
 
 pub mod adapters;
+pub mod chat;
 pub mod data;
 pub mod database;
 pub mod demo;

@@ -10,16 +10,17 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 
-use super::{Settings, models};
+use super::{Settings, chat, models};
 use crate::{
     access::LOCAL,
     adapters::roster::Roster,
-    categorize::{Calibration, Engine, Lineup, Sources, Stage, StageEntry, StageFile},
+    categorize::{Calibration, Engine, Lineup, Otherwise, Sources, Stage, StageEntry, StageFile},
     clock,
     domain::Taxonomy,
     embedded,
-    enrich::Enricher,
+    enrich::{Enricher, Examples},
     evaluate::dataset,
+    llm::ChatModel,
     model::{AdapterBank, BaseEncoder, Encoder},
     pipeline::Pipeline,
     store::Store,
@@ -146,7 +147,7 @@ impl Serving {
             roster = Some(registered);
             lineup
         } else {
-            Lineup::alone(self.stage(&entry, base, &taxonomy, store).await?)
+            Lineup::alone(self.stage(&entry, base, &taxonomy, store, settings).await?)
         };
         let enricher = Enricher::open(store.clone()).await?;
         let pipeline = Pipeline::new(store.clone(), enricher, lineup, self.audit_share);
@@ -159,14 +160,23 @@ impl Serving {
         base: BaseEncoder,
         taxonomy: &Taxonomy,
         store: &Store,
+        settings: &Settings,
     ) -> anyhow::Result<Stage> {
         let encoder = Encoder::load(base)?;
-        let adapter = self.adapter.as_deref().filter(|_| entry.engine == Engine::Adapter);
+        let wants_adapter = entry.engine == Engine::Adapter || entry.otherwise == Some(Otherwise::Adapter);
+        let adapter = self.adapter.as_deref().filter(|_| wants_adapter);
         let adapter = adapter.map(|dir| AdapterBank::beside(&encoder)?.load(dir)).transpose()?.map(Arc::new);
+        let chat = chat::model(settings, store)?.filter(|_| entry.engine == Engine::Prompt);
+        let examples = match &chat {
+            Some(_) if entry.retrieve > 0 => Some(Examples::live(encoder.clone(), store.clone()).await?),
+            _ => None,
+        };
         let sources = Sources {
             taxonomy,
             encoder,
             adapter,
+            chat: chat.map(|chat| -> Arc<dyn ChatModel> { chat }),
+            examples,
             prompts: &self.prompts,
             labelled: &[],
             calibrations: &HashMap::new(),

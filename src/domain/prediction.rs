@@ -7,7 +7,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::Slug;
+use super::{Slug, injection::Suspicion};
 
 /// A category and the probability that it is right.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -107,6 +107,16 @@ pub enum Evidence {
         /// How many rows.
         count: u32,
     },
+    /// The statement text may be meant for a model rather than for people.
+    Suspicious {
+        /// What is suspected.
+        suspicions: Vec<Suspicion>,
+    },
+    /// The model gave no answer that could be used.
+    Unanswered {
+        /// Why not.
+        why: String,
+    },
     /// The adapter's encoder and what it had without the other parts.
     Encoder {
         /// Its own first choice.
@@ -136,6 +146,18 @@ impl Prediction {
     #[must_use]
     pub fn knows_key(&self) -> bool {
         self.evidence.iter().any(|evidence| matches!(evidence, Evidence::KnownKey { .. }))
+    }
+
+    /// Whether the engine could say nothing: the category is [`Slug::uncategorized`].
+    #[must_use]
+    pub fn is_unanswered(&self) -> bool {
+        self.evidence.iter().any(|evidence| matches!(evidence, Evidence::Unanswered { .. }))
+    }
+
+    /// Whether the statement text may be meant for a model.
+    #[must_use]
+    pub fn is_suspicious(&self) -> bool {
+        self.evidence.iter().any(|evidence| matches!(evidence, Evidence::Suspicious { .. }))
     }
 }
 

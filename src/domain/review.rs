@@ -57,6 +57,10 @@ pub enum ReviewReason {
     LowConfidence,
     /// The stage has no such confidence fitted yet, so nothing it says is accepted unseen.
     NotCalibrated,
+    /// The model gave no answer that could be used.
+    Unanswered,
+    /// The statement text may be meant for a model.
+    Suspicious,
     /// Drawn at random from the accepted: what people say of these rows is how accurate live answers are.
     Audit,
 }
@@ -85,8 +89,14 @@ pub struct InForce {
 }
 
 code_enum!(
-    ReviewReason { LowConfidence = "low_confidence", NotCalibrated = "not_calibrated", Audit = "audit" },
-    "low_confidence, not_calibrated or audit"
+    ReviewReason {
+        LowConfidence = "low_confidence",
+        NotCalibrated = "not_calibrated",
+        Unanswered = "unanswered",
+        Suspicious = "suspicious",
+        Audit = "audit",
+    },
+    "low_confidence, not_calibrated, unanswered, suspicious or audit"
 );
 code_enum!(
     DecidedBy { Correction = "correction", Import = "import", AccountRule = "account_rule", Stage = "stage" },

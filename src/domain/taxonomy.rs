@@ -28,6 +28,13 @@ pub struct Slug(Arc<str>);
 pub struct InvalidSlug;
 
 impl Slug {
+    /// What a transaction is while nobody could say more: in no taxonomy, so that no engine can answer it and no
+    /// person choose it.
+    #[must_use]
+    pub fn uncategorized() -> Self {
+        Self("uncategorized".into())
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {

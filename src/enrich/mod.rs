@@ -1,13 +1,15 @@
-//! What is known around a transaction: merchant directory, user history.
+//! What is known around a transaction: merchant directory, user history, labelled transactions like it.
 //!
 //! [`Enricher`] serves it from the store; a data set's reader puts the same together from files. Both
 //! go through [`UserHistory::fold`] and [`MerchantIndex::of`], so that training, evaluation and serving
 //! see the same thing. Not a judgement: what it means is the stages' matter.
 
+pub mod examples;
 pub mod merchants;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+pub use examples::Examples;
 pub use merchants::MerchantIndex;
 
 use crate::{
@@ -38,6 +40,9 @@ pub enum Error {
     /// The history or the merchant directory could not be read.
     #[error("the account's history or the merchant directory could not be read")]
     Store(#[from] store::Error),
+    /// Texts could not be embedded.
+    #[error("the statement texts could not be embedded")]
+    Model(#[from] crate::model::Error),
     /// The index could not be built.
     #[error("the merchant index could not be built")]
     Build(#[from] tokio::task::JoinError),

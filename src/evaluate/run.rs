@@ -120,7 +120,11 @@ pub async fn answer(
             let key = row.transaction.descriptor.key();
             let scored = Scored {
                 gold: index(&row.category)?,
-                answer: index(&prediction.category)?,
+                // No answer is a wrong one, of a category beyond all others.
+                answer: match prediction.is_unanswered() {
+                    true => taxonomy.assignable().len(),
+                    false => index(&prediction.category)?,
+                },
                 confidence: prediction.confidence,
                 known: corpus.knows(key),
                 knows_key: prediction.knows_key(),

@@ -100,7 +100,12 @@ pub async fn run(
     let opinion = Opinion::of(&spoiled, plan.folds, plan.seed);
     let called: BTreeSet<usize> = opinion.suspects(plan.prune).into_iter().collect();
     let hits = called.intersection(&wrong).count();
-    say(&format!("{} of {} labels made wrong; {} called wrong, {hits} of them rightly", wrong.len(), set.examples.len(), called.len()));
+    say(&format!(
+        "{} of {} labels made wrong; {} called wrong, {hits} of them rightly",
+        wrong.len(),
+        set.examples.len(),
+        called.len()
+    ));
     let trainings = [
         (Labels::Raw, weighed(ground, &spoiled, |_| true), wrong.len()),
         (Labels::Cleaned, weighed(ground, &spoiled, |at| !called.contains(&at)), wrong.len() - hits),
@@ -126,7 +131,12 @@ pub async fn run(
         arms.push(arm);
         raw.get_or_insert(scored);
     }
-    Ok(Measured { called: called.len(), precision: wilson(hits, called.len()), recall: wilson(hits, wrong.len()), arms })
+    Ok(Measured {
+        called: called.len(),
+        precision: wilson(hits, called.len()),
+        recall: wilson(hits, wrong.len()),
+        arms,
+    })
 }
 
 /// The rows that are kept, each with the weight of the traffic that it stands for among them.
@@ -151,8 +161,15 @@ impl Labels {
 /// The figures on paper.
 #[must_use]
 pub fn page(ground: &Ground, plan: &Plan, measured: &Measured) -> Page {
-    let mut sheet =
-        Sheet::new(&["labels", "rows", "made wrong", "right, %", "known keys", "unknown keys", "minus with wrong ones, points"]);
+    let mut sheet = Sheet::new(&[
+        "labels",
+        "rows",
+        "made wrong",
+        "right, %",
+        "known keys",
+        "unknown keys",
+        "minus with wrong ones, points",
+    ]);
     sheet.rows = measured
         .arms
         .iter()

@@ -6,9 +6,9 @@
 use serde::Serialize;
 
 use super::{
-    Error, clear,
+    Error,
     chart::{Chart, Line},
-    engine,
+    clear, engine,
     ground::Ground,
     page::{Page, Sheet, count, percent, points},
     shown,

@@ -256,10 +256,16 @@ impl Error {
                 pipeline::Error::Store(error) | pipeline::Error::Enrich(enrich::Error::Store(error)) => {
                     store_problem(error)
                 }
+                pipeline::Error::Categorize(error) if error.is_outage() => Problem::new(
+                    S::SERVICE_UNAVAILABLE,
+                    "model-unavailable",
+                    "The model can't be had now",
+                    "the rows are stored and not categorized yet: post them again a little later".to_owned(),
+                ),
                 pipeline::Error::Categorize(_)
                 | pipeline::Error::Vanished
                 | pipeline::Error::Broken
-                | pipeline::Error::Enrich(enrich::Error::Build(_)) => internal(),
+                | pipeline::Error::Enrich(enrich::Error::Build(_) | enrich::Error::Model(_)) => internal(),
             },
         }
     }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{Error, Store, read, transactions::TransactionRow};
-use crate::domain::{DescriptorKey, Slug, Transaction};
+use crate::domain::{DescriptorKey, Direction, Slug, Transaction};
 
 /// A transaction with the label that a person gave it.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,6 +89,38 @@ impl Store {
                 })?;
                 let category = read(&row.category, "in_force.category")?;
                 Ok(LabelledTransaction { transaction, category, labelled_by: row.made_by })
+            })
+            .collect()
+    }
+
+    /// Labels after a place in their order, of rows that no later one replaced: place, statement text, direction
+    /// and category. Of more than `limit` the newest; in the order they were given.
+    ///
+    /// # Errors
+    /// When the database fails or holds what can't be read.
+    pub async fn labels_after(&self, place: i64, limit: u32) -> Result<Vec<(i64, String, Direction, Slug)>, Error> {
+        let rows = sqlx::query!(
+            "select
+                corrections.id,
+                transactions.descriptor,
+                transactions.direction,
+                corrections.category
+            from corrections
+            join transactions on transactions.id = corrections.transaction_id
+            where corrections.id > $1
+            and transactions.replaced_by is null
+            order by corrections.id desc
+            limit $2",
+            place,
+            i64::from(limit),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter()
+            .rev()
+            .map(|row| {
+                let direction = read(&row.direction, "transactions.direction")?;
+                Ok((row.id, row.descriptor, direction, read(&row.category, "corrections.category")?))
             })
             .collect()
     }

@@ -13,18 +13,20 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("causes", &[]),
     ("embedded", &["config"]),
     ("store", &["domain", "config"]),
-    ("prompt", &["domain", "config"]),
+    ("prompt", &["domain", "causes"]),
+    ("llm", &["domain", "config", "outbound"]),
+    ("spend", &["store", "llm", "clock"]),
     ("model", &["domain", "config", "outbound"]),
     ("access", &["store"]),
     ("enrich", &["store", "model"]),
-    ("categorize", &["prompt", "model"]),
+    ("categorize", &["prompt", "llm", "enrich"]),
     ("pipeline", &["store", "enrich", "categorize"]),
     ("evaluate", &["pipeline"]),
     ("curate", &["evaluate", "causes"]),
     ("adapters", &["curate"]),
     ("experiments", &["curate"]),
     ("http", &["adapters", "access", "clock", "embedded"]),
-    ("cli", &["http", "experiments"]),
+    ("cli", &["http", "experiments", "spend"]),
 ];
 
 fn reachable() -> BTreeMap<&'static str, BTreeSet<&'static str>> {

@@ -143,7 +143,8 @@ fn experiments_print_and_write_their_pages_and_plots() {
     assert!(arms.as_array().unwrap().len() == 3 && right(1) > right(2), "{arms}");
     let cleaning = ["experiments", "cleaning", "--label-budget", "120", "--flip", "0.25", "--epochs", "0"];
     let cleaned = json(&txcat(encoder.path(), &[&cleaning[..], &common].concat()));
-    let arm = |at: usize| (cleaned["arms"][at]["rows"].as_u64().unwrap(), cleaned["arms"][at]["wrong"].as_u64().unwrap());
+    let arm =
+        |at: usize| (cleaned["arms"][at]["rows"].as_u64().unwrap(), cleaned["arms"][at]["wrong"].as_u64().unwrap());
     let called = cleaned["called"].as_u64().unwrap();
     assert_eq!((arm(0), arm(2)), ((120, 30), (120, 0)));
     assert!(arm(1).0 == 120 - called && (1..30).contains(&arm(1).1), "what is called wrong is taken out: {cleaned}");

@@ -14,10 +14,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{Options, SEED};
 use crate::{
     categorize::{self, Engine, LabelledExample, Sources, Stage, StageEntry, StageFile},
-    cli::{Settings, models, service::DEMO_ADAPTER},
+    cli::{Settings, chat, models, service::DEMO_ADAPTER},
     clock,
-    domain::Transaction,
-    enrich::Enricher,
+    domain::{Slug, Transaction},
+    enrich::{Enricher, Examples, examples::LabelledText},
     evaluate::{
         corpus::Corpus,
         dataset::{DataFile, Dataset, Row},
@@ -25,6 +25,7 @@ use crate::{
         run::{self, Prepared},
         scored::FileScore,
     },
+    llm::ChatModel,
     model::{AdapterBank, AdapterModel, Encoder, facts::LABELS},
     store::{self, EvalItem, NewEvalRun, Store},
 };
@@ -92,6 +93,11 @@ impl Evaluation {
             .collect::<Result<Vec<_>, _>>()?;
         let wants_dev = files.iter().any(|file| file.name == "dev");
 
+        let chat = chat::model(settings, store)?;
+        let examples = match &chat {
+            Some(_) => Some(Examples::fixed(encoder.clone(), labelled.iter().map(labelled_text)).await?),
+            None => None,
+        };
         let mut scores = Vec::new();
         for entry in &entries {
             let stage = Stage::build(
@@ -100,6 +106,8 @@ impl Evaluation {
                     taxonomy,
                     encoder: encoder.clone(),
                     adapter: adapter.clone(),
+                    chat: chat.clone().map(|chat| -> Arc<dyn ChatModel> { chat }),
+                    examples: examples.clone(),
                     prompts: &options.prompts,
                     labelled: &labelled,
                     calibrations: &HashMap::new(),
@@ -148,6 +156,15 @@ impl Evaluation {
             None => Vec::new(),
         };
         Ok(Self { corpus, scores, peers, times })
+    }
+}
+
+fn labelled_text(example: &LabelledExample) -> LabelledText {
+    let transaction = &example.transaction.transaction;
+    LabelledText {
+        descriptor: transaction.descriptor.raw().to_owned(),
+        direction: transaction.direction,
+        category: example.category.clone(),
     }
 }
 
@@ -214,7 +231,10 @@ pub(in crate::cli) fn to_store(
     file_sha256: [u8; 32],
     started_at: DateTime<Utc>,
 ) -> anyhow::Result<(NewEvalRun, Vec<EvalItem>)> {
-    let slug = |index: usize| dataset.taxonomy().assignable()[index].slug.to_string();
+    let slug = |index: usize| {
+        let category = dataset.taxonomy().assignable().get(index);
+        category.map_or_else(Slug::uncategorized, |category| category.slug.clone()).to_string()
+    };
     let count = |keep: &dyn Fn(&crate::evaluate::scored::Item) -> bool| {
         i32::try_from(score.items.iter().filter(|item| keep(item)).count())
     };

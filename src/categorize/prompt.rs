@@ -1,0 +1,279 @@
+//! A chat model as a [`Categorizer`]: transactions into a prompt, answers back into predictions.
+//!
+//! Rows share requests; what is suspected of talking to the model is asked alone. An answer that is missing, double,
+//! off the list or beside the form is asked for once more, alone; then the row has no answer and waits for a
+//! person. Nothing is guessed, and nothing is joined by place.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
+
+use super::{Categorizer, Error};
+use crate::{
+    domain::{
+        EnrichedTransaction, Enrichment, Prediction, Provenance, Slug, Taxonomy,
+        injection::{self, Suspicion},
+        prediction::{Evidence, Scored, TextHash},
+    },
+    enrich::{Examples, examples::Neighbour},
+    llm::{Answer, Ask, ChatModel, Fault},
+    prompt::{Example, PromptSet, Row, Similar},
+};
+
+/// Requests of one batch under way at a time; the model's own limit holds beside it.
+const AT_ONCE: usize = 16;
+/// What an answer is worth before calibration where the model doesn't tell.
+const UNTOLD: f32 = 0.5;
+/// Said behind the transactions when an answer could not be used.
+const AGAIN: &str = "\nThe last answer could not be used. Answer with the JSON object alone: every id once, each with \
+                     the name of one category of the list, letter by letter.\n";
+
+/// What a prompt stage is made of.
+pub struct PromptStage<'a> {
+    /// The stage's name.
+    pub stage: &'a str,
+    /// What it may look at.
+    pub enrichment: Enrichment,
+    /// The closed set of answers.
+    pub taxonomy: &'a Taxonomy,
+    /// The words.
+    pub prompt: PromptSet,
+    /// Worked examples to show, all of the taxonomy's categories.
+    pub examples: Vec<Example>,
+    /// Who is asked.
+    pub model: Arc<dyn ChatModel>,
+    /// Where labelled transactions like the one at hand are found, and how many are shown.
+    pub retrieval: Option<(Examples, usize)>,
+    /// Who answers when the model can't be had: its server is down, or the budget spent.
+    pub otherwise: Option<Box<dyn Categorizer>>,
+}
+
+/// Asks a chat model.
+pub struct PromptCategorizer {
+    stage: String,
+    engine: String,
+    taxonomy: String,
+    enrichment: Enrichment,
+    prompt: PromptSet,
+    system: String,
+    schema: Arc<serde_json::Value>,
+    categories: Arc<[Slug]>,
+    model: Arc<dyn ChatModel>,
+    retrieval: Option<(Examples, usize)>,
+    otherwise: Option<Box<dyn Categorizer>>,
+}
+
+/// A row on its way through a model.
+struct Asked<'a> {
+    row: &'a EnrichedTransaction,
+    neighbours: &'a [Neighbour],
+    suspicions: BTreeSet<Suspicion>,
+}
+
+impl PromptCategorizer {
+    /// Words, examples and schema put together.
+    ///
+    /// # Errors
+    /// When a template can't be filled in or the schema has no place for the categories.
+    pub fn new(of: PromptStage<'_>) -> Result<Self, Error> {
+        let PromptStage { stage, enrichment, taxonomy, prompt, examples, model, retrieval, otherwise } = of;
+        let system = prompt.system(taxonomy.assignable(), &examples)?;
+        let retrieved = retrieval.as_ref().map_or_else(String::new, |(_, k)| format!("+{k}"));
+        // Examples that stand in for the prompt's own are other words.
+        let shown = TextHash::of(&system).to_string();
+        Ok(Self {
+            stage: stage.to_owned(),
+            engine: format!("prompt:{}:{}-{}{retrieved}", model.name(), prompt.version(), &shown[..8]),
+            taxonomy: taxonomy.version().to_owned(),
+            enrichment,
+            schema: prompt.schema(taxonomy)?,
+            categories: taxonomy.assignable().iter().map(|category| category.slug.clone()).collect(),
+            prompt,
+            system,
+            model,
+            retrieval,
+            otherwise,
+        })
+    }
+
+    /// The request for these rows, as the model gets it.
+    ///
+    /// # Errors
+    /// When the template can't be filled in.
+    pub async fn ask(&self, rows: &[EnrichedTransaction]) -> Result<Ask, Error> {
+        let neighbours = self.neighbours(rows).await?;
+        let asked: Vec<Asked<'_>> = rows.iter().zip(&neighbours).map(|(row, near)| Asked::of(row, near)).collect();
+        self.request(&asked.iter().collect::<Vec<_>>(), false)
+    }
+
+    async fn neighbours(&self, rows: &[EnrichedTransaction]) -> Result<Vec<Vec<Neighbour>>, Error> {
+        match &self.retrieval {
+            Some((examples, k)) => Ok(examples.near(rows, *k).await?),
+            None => Ok(vec![Vec::new(); rows.len()]),
+        }
+    }
+
+    fn request(&self, asked: &[&Asked<'_>], again: bool) -> Result<Ask, Error> {
+        let similar = |asked: &Asked<'_>| {
+            let shown = |near: &Neighbour| Similar {
+                descriptor: near.labelled.descriptor.clone(),
+                category: near.labelled.category.clone(),
+            };
+            asked.neighbours.iter().map(shown).collect()
+        };
+        let rows: Vec<Row> = (1..)
+            .zip(asked)
+            .map(|(number, asked)| Row::of(number, asked.row, self.enrichment, similar(asked)))
+            .collect();
+        let mut user = self.prompt.user(&rows)?;
+        if again {
+            user.push_str(AGAIN);
+        }
+        Ok(Ask {
+            system: self.system.clone(),
+            user,
+            ids: rows.into_iter().map(|row| row.id).collect(),
+            categories: Arc::clone(&self.categories),
+            schema: Arc::clone(&self.schema),
+        })
+    }
+
+    /// Asks for rows that share a request, and once more, alone, for each that got no answer.
+    async fn answers(&self, asked: &[&Asked<'_>]) -> Result<Vec<Result<Answer, Fault>>, Error> {
+        let mut answers = self.model.ask(&self.request(asked, false)?).await?.answers;
+        for (place, answer) in answers.iter_mut().enumerate() {
+            if answer.is_err() {
+                let alone = self.model.ask(&self.request(&asked[place..=place], true)?).await?.answers;
+                *answer = alone.into_iter().next().unwrap_or(Err(Fault::Missing));
+            }
+        }
+        Ok(answers)
+    }
+
+    /// One group of rows that share a request, whatever becomes of it.
+    async fn group(&self, asked: Vec<(usize, &Asked<'_>)>) -> Vec<(usize, Result<Prediction, Arc<Error>>)> {
+        let (places, asked): (Vec<usize>, Vec<&Asked<'_>>) = asked.into_iter().unzip();
+        let predictions = match self.answers(&asked).await {
+            Ok(answers) => {
+                Ok(asked.iter().zip(answers).map(|(asked, answer)| self.prediction(asked, answer)).collect())
+            }
+            Err(Error::Llm(error)) if error.is_outage() => match &self.otherwise {
+                Some(otherwise) => {
+                    tracing::warn!(error = %error, rows = asked.len(), "the model can't be had: another engine answers");
+                    let rows: Vec<EnrichedTransaction> = asked.iter().map(|asked| asked.row.clone()).collect();
+                    otherwise.categorize(&rows).await
+                }
+                None => Err(Error::Llm(error)),
+            },
+            Err(error) => Err(error),
+        };
+        match predictions {
+            Ok(predictions) => places.into_iter().zip(predictions.into_iter().map(Ok)).collect(),
+            Err(error) => {
+                let error = Arc::new(error);
+                places.into_iter().map(|place| (place, Err(Arc::clone(&error)))).collect()
+            }
+        }
+    }
+
+    fn prediction(&self, asked: &Asked<'_>, answer: Result<Answer, Fault>) -> Prediction {
+        let mut evidence = Vec::new();
+        if !asked.suspicions.is_empty() {
+            evidence.push(Evidence::Suspicious { suspicions: asked.suspicions.iter().copied().collect() });
+        }
+        let row = asked.row;
+        let examples = asked.neighbours.iter().take(3).map(|near| Evidence::Example {
+            text: near.labelled.descriptor.clone(),
+            category: near.labelled.category.clone(),
+            similarity: near.similarity,
+        });
+        evidence.extend(examples);
+        if self.enrichment == Enrichment::Full {
+            if let Some((category, &count)) = row.history.same_key.labels.iter().max_by_key(|(_, count)| **count) {
+                evidence.push(Evidence::History { category: category.clone(), count });
+            }
+            if let Some((name, category)) = row
+                .merchant
+                .as_ref()
+                .and_then(|found| Some((found.merchant.name.clone(), found.merchant.category.clone()?)))
+            {
+                evidence.push(Evidence::Merchant { name, category });
+            }
+        }
+        let provenance = Provenance {
+            stage: self.stage.clone(),
+            engine: self.engine.clone(),
+            taxonomy: self.taxonomy.clone(),
+            text: TextHash::of(&row.render(self.enrichment)),
+        };
+        match answer {
+            Ok(Answer { category, confidence, others }) => Prediction {
+                category,
+                confidence: confidence.unwrap_or(UNTOLD),
+                alternatives: others
+                    .into_iter()
+                    .take(4)
+                    .map(|(category, confidence)| Scored { category, confidence })
+                    .collect(),
+                evidence,
+                provenance,
+            },
+            Err(fault) => {
+                evidence.push(Evidence::Unanswered { why: fault.to_string() });
+                Prediction {
+                    category: Slug::uncategorized(),
+                    confidence: 0.0,
+                    alternatives: Vec::new(),
+                    evidence,
+                    provenance,
+                }
+            }
+        }
+    }
+}
+
+impl<'a> Asked<'a> {
+    fn of(row: &'a EnrichedTransaction, neighbours: &'a [Neighbour]) -> Self {
+        Self { row, neighbours, suspicions: injection::suspicions(row.transaction.descriptor.raw()) }
+    }
+
+    /// A label of a suspicious text is shown beside the row: the row is then as suspect as that.
+    fn goes_alone(&self) -> bool {
+        !self.suspicions.is_empty()
+            || self.neighbours.iter().any(|near| !injection::suspicions(&near.labelled.descriptor).is_empty())
+    }
+}
+
+impl Categorizer for PromptCategorizer {
+    fn engine(&self) -> &str {
+        &self.engine
+    }
+
+    fn categorize<'a>(&'a self, batch: &'a [EnrichedTransaction]) -> BoxFuture<'a, Result<Vec<Prediction>, Error>> {
+        async move {
+            let neighbours = self.neighbours(batch).await?;
+            let asked: Vec<Asked<'_>> = batch.iter().zip(&neighbours).map(|(row, near)| Asked::of(row, near)).collect();
+            let (alone, shared): (Vec<_>, Vec<_>) = asked.iter().enumerate().partition(|(_, asked)| asked.goes_alone());
+            let groups: Vec<Vec<(usize, &Asked<'_>)>> = shared
+                .chunks(self.model.rows_per_request())
+                .map(<[_]>::to_vec)
+                .chain(alone.into_iter().map(|one| vec![one]))
+                .collect();
+            let groups: Vec<BoxFuture<'_, Vec<(usize, Result<Prediction, Arc<Error>>)>>> =
+                groups.into_iter().map(|group| self.group(group).boxed()).collect();
+            let answered: Vec<Vec<_>> = stream::iter(groups).buffer_unordered(AT_ONCE).collect().await;
+            let mut answers: Vec<(usize, Result<Prediction, Arc<Error>>)> = answered.into_iter().flatten().collect();
+            answers.sort_by_key(|(place, _)| *place);
+            whole(answers.into_iter().map(|(_, answer)| answer).collect())
+        }
+        .boxed()
+    }
+}
+
+/// All answers, or those that there are with the first error.
+fn whole(answers: Vec<Result<Prediction, Arc<Error>>>) -> Result<Vec<Prediction>, Error> {
+    let Some(error) = answers.iter().find_map(|answer| answer.as_ref().err().cloned()) else {
+        return Ok(answers.into_iter().filter_map(Result::ok).collect());
+    };
+    Err(Error::Partly { answers: answers.into_iter().map(Result::ok).collect(), source: error })
+}

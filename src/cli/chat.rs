@@ -1,0 +1,31 @@
+//! The chat model that was named, opened and metered: shared by all commands that ask one.
+
+use std::sync::Arc;
+
+use super::Settings;
+use crate::{
+    llm::{self, ModelEntry, ModelFile},
+    spend::Metered,
+    store::Store,
+};
+
+/// The chat model that `--chat-model` names, its calls booked in the store; `None` where none is named.
+///
+/// # Errors
+/// When the model file can't be read or lists no such model, its key is missing, or a budget could not be held.
+pub fn model(settings: &Settings, store: &Store) -> anyhow::Result<Option<Arc<Metered>>> {
+    let Some((file, entry)) = entry(settings)? else { return Ok(None) };
+    let metered = Metered::new(llm::open(&entry)?, &entry, file.budget, store.clone())?;
+    Ok(Some(Arc::new(metered)))
+}
+
+/// What the model file says of the chat model that `--chat-model` names.
+///
+/// # Errors
+/// When the file can't be read or lists no such model.
+pub fn entry(settings: &Settings) -> anyhow::Result<Option<(ModelFile, ModelEntry)>> {
+    let Some(name) = &settings.models.chat_model else { return Ok(None) };
+    let file = ModelFile::load(&settings.models.chat_models)?;
+    let entry = file.entry(name)?.clone();
+    Ok(Some((file, entry)))
+}

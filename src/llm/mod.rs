@@ -1,0 +1,338 @@
+//! Chat models: asked for the categories of a few transactions at once, they answer from a closed set.
+//!
+//! Not where prompts are worded ([`prompt`](crate::prompt)) nor where an answer becomes a prediction
+//! ([`categorize`](crate::categorize)). A model answers by id; what it said of an id that was not asked, or of
+//! none, is a [`Fault`] and never an answer.
+
+pub mod answer;
+mod anthropic;
+mod breaker;
+pub mod config;
+mod openai;
+pub mod pricing;
+pub mod redact;
+mod wire;
+
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+pub use config::{ModelEntry, ModelFile, Provider};
+pub use pricing::Price;
+
+use crate::domain::Slug;
+
+/// A model that takes a prompt and answers for each id that the prompt holds.
+pub trait ChatModel: Send + Sync {
+    /// Its name and the provider's, such as `small/gpt-4o-mini`: part of the engine that predictions name.
+    fn name(&self) -> &str;
+
+    /// How many transactions one request may hold.
+    fn rows_per_request(&self) -> usize;
+
+    /// How often one request may be sent, and so be billed.
+    fn most_attempts(&self) -> u32;
+
+    /// Tokens that an answer takes at most, with what the model thinks unseen.
+    fn most_answer_tokens(&self, ask: &Ask) -> u32 {
+        ask.most_answer_tokens()
+    }
+
+    /// Asks once, over the wire as often as failures that pass by need.
+    ///
+    /// Dropping the future gives the request up.
+    fn ask<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Reply, Error>>;
+}
+
+/// What a model is asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ask {
+    /// What stays the same from request to request: it comes first, so that providers can keep it.
+    pub system: String,
+    /// The transactions.
+    pub user: String,
+    /// The ids to answer for.
+    pub ids: Vec<String>,
+    /// The closed set of answers.
+    pub categories: Arc<[Slug]>,
+    /// The JSON Schema of the answer, its `category` limited to the set.
+    pub schema: Arc<serde_json::Value>,
+}
+
+impl Ask {
+    /// More tokens than this no answer takes.
+    #[must_use]
+    pub fn most_answer_tokens(&self) -> u32 {
+        64 + 48 * u32::try_from(self.ids.len()).unwrap_or(u32::MAX / 64)
+    }
+
+    /// Tokens of the whole request, guessed from its length: too many rather than too few.
+    #[must_use]
+    pub fn prompt_tokens(&self) -> u32 {
+        let bytes = self.system.len()
+            + self.user.len()
+            + self.categories.iter().map(|slug| slug.as_str().len() + 4).sum::<usize>();
+        u32::try_from(bytes / 3 + 64).unwrap_or(u32::MAX)
+    }
+}
+
+/// What a model said, and what that took.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reply {
+    /// For each id that was asked, in that order.
+    pub answers: Vec<Result<Answer, Fault>>,
+    /// Tokens used.
+    pub usage: Usage,
+    /// Attempts before that may have been billed without an answer.
+    pub doubtful: u32,
+}
+
+/// An answer for one id.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// One of the closed set.
+    pub category: Slug,
+    /// The model's own probability of those words, in `(0, 1]`, where it tells.
+    pub confidence: Option<f32>,
+    /// Other categories with their probabilities, most probable first, where the model tells.
+    pub others: Vec<(Slug, f32)>,
+}
+
+/// Why there is no answer for an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// The id is not in the answer.
+    Missing,
+    /// The id is in the answer more than once.
+    Duplicate,
+    /// The answer has ids that nobody asked: nothing it says is trusted.
+    Extra,
+    /// No category of the closed set.
+    OffList,
+    /// Not JSON, or of another shape.
+    Malformed,
+    /// The model declined.
+    Refused,
+    /// The provider held the answer back.
+    Filtered,
+    /// The answer ended early.
+    Truncated,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "the answer leaves it out",
+            Self::Duplicate => "the answer has it twice",
+            Self::Extra => "the answer has ids that nobody asked",
+            Self::OffList => "the answer is no category of the set",
+            Self::Malformed => "the answer is not of the asked form",
+            Self::Refused => "the model declined",
+            Self::Filtered => "the provider held the answer back",
+            Self::Truncated => "the answer ended early",
+        })
+    }
+}
+
+/// Tokens of one call.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Of the prompt, with those that the provider had kept.
+    pub prompt: u32,
+    /// Of those, the ones that the provider had kept.
+    pub cached: u32,
+    /// Of those, the ones that the provider keeps from now on at a price of their own.
+    pub cache_written: u32,
+    /// Of the answer, with what the model thought unseen.
+    pub completion: u32,
+}
+
+impl std::ops::AddAssign for Usage {
+    fn add_assign(&mut self, other: Self) {
+        self.prompt += other.prompt;
+        self.cached += other.cached;
+        self.cache_written += other.cache_written;
+        self.completion += other.completion;
+    }
+}
+
+/// Why a model could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The model file can't be read.
+    #[error("`{}` can't be read", path.display())]
+    ModelFile {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The model file is not of the documented shape.
+    #[error("`{}` is not a model file", path.display())]
+    ModelToml {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// A setting that can't be.
+    #[error("model `{model}`: {says}")]
+    Setting {
+        /// Which model.
+        model: String,
+        /// What is wrong.
+        says: &'static str,
+    },
+    /// No model of that name.
+    #[error("there is no model `{name}`: the model file has {known}")]
+    UnknownModel {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// The key is not in the environment.
+    #[error("model `{model}` needs a key in the environment variable {variable}")]
+    NoKey {
+        /// Which model.
+        model: String,
+        /// Where its key is looked for.
+        variable: String,
+    },
+    /// The client could not be made.
+    #[error("the HTTP client can't be set up")]
+    Client(#[source] reqwest::Error),
+    /// No connection, or one that was cut.
+    #[error("the model's server can't be reached")]
+    Unreachable(#[source] reqwest::Error),
+    /// No whole answer in time.
+    #[error("the model did not answer within {} s", after.as_secs_f32())]
+    TimedOut {
+        /// The limit.
+        after: Duration,
+    },
+    /// Too many requests, or the server is overloaded.
+    #[error("the model's server asks to wait (status {status})")]
+    Busy {
+        /// The HTTP status.
+        status: u16,
+        /// For how long, where it says.
+        retry_after: Option<Duration>,
+    },
+    /// The server failed.
+    #[error("the model's server failed (status {status})")]
+    Failed {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The request was refused for what it is.
+    #[error("the model's server refused the request (status {status}, {code})")]
+    Rejected {
+        /// The HTTP status.
+        status: u16,
+        /// The server's word for it.
+        code: String,
+    },
+    /// The server's answer is not of the protocol.
+    #[error("the model's server does not speak the protocol")]
+    Protocol(#[source] serde_json::Error),
+    /// It was tried as often as it may be.
+    #[error("the model could not be asked")]
+    GivenUp {
+        /// Attempts that may have been billed all the same.
+        doubtful: u32,
+        /// Why the last one failed.
+        source: Box<Error>,
+    },
+    /// Too many failures in a row: it is not asked for a while.
+    #[error("the model failed {failures} times in a row and is not asked for another {} s", wait.as_secs())]
+    Resting {
+        /// How many.
+        failures: u32,
+        /// For how long.
+        wait: Duration,
+    },
+    /// The call could pass a budget.
+    #[error("the {period} budget of {limit} {currency} for models would be passed")]
+    Spent {
+        /// `daily` or `monthly`.
+        period: &'static str,
+        /// The limit.
+        limit: rust_decimal::Decimal,
+        /// In which currency.
+        currency: String,
+    },
+    /// What keeps the books failed: no call is made that could not be booked.
+    #[error("what models cost can't be booked")]
+    Books(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The model that runs here failed.
+    #[error("the local model failed")]
+    Local(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Error {
+    /// What failed last.
+    fn last(&self) -> &Self {
+        match self {
+            Self::GivenUp { source, .. } => source.last(),
+            error => error,
+        }
+    }
+
+    /// Attempts that may have been billed without an answer.
+    #[must_use]
+    pub fn doubtful(&self) -> u32 {
+        match self {
+            Self::GivenUp { doubtful, .. } => *doubtful,
+            error => u32::from(!error.surely_unbilled()),
+        }
+    }
+
+    /// Whether the same request may succeed a little later.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self.last(),
+            Self::Unreachable(_) | Self::TimedOut { .. } | Self::Busy { .. } | Self::Failed { .. } | Self::Protocol(_)
+        )
+    }
+
+    /// Whether the server surely did not bill the last attempt: it said no before any work.
+    #[must_use]
+    pub fn surely_unbilled(&self) -> bool {
+        match self {
+            Self::TimedOut { .. } | Self::Protocol(_) | Self::Failed { .. } => false,
+            Self::Unreachable(source) => source.is_connect(),
+            _ => true,
+        }
+    }
+
+    /// Whether a stage may answer in another way instead: not when the settings are wrong.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        self.may_pass() || matches!(self.last(), Self::Resting { .. } | Self::Spent { .. })
+    }
+
+    /// How long the server asks to wait.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Busy { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+/// A model as its entry describes it.
+///
+/// # Errors
+/// When its key is missing or a setting can't be.
+pub fn open(entry: &ModelEntry) -> Result<Arc<dyn ChatModel>, Error> {
+    Ok(match entry.provider {
+        Provider::Openai => Arc::new(openai::OpenAi::new(entry)?),
+        Provider::Anthropic => Arc::new(anthropic::Anthropic::new(entry)?),
+    })
+}

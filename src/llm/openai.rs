@@ -1,0 +1,200 @@
+//! Chat completions: OpenAI's wire format, which Azure, vLLM, Ollama and llama.cpp speak too.
+//!
+//! Shapes are those of OpenAI's OpenAPI document (`CreateChatCompletionRequest`); a test holds them to it.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use futures::{FutureExt, future::BoxFuture};
+use reqwest::header::HeaderMap;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    Answer, Ask, ChatModel, Error, Fault, ModelEntry, Reply, Usage,
+    answer::{self, Token},
+    config::Structured,
+    wire::{Answered, Wire},
+};
+
+/// A server of chat completions.
+pub(super) struct OpenAi {
+    name: String,
+    entry: ModelEntry,
+    wire: Wire,
+    /// How many steps below `entry.structured` the server wants it.
+    lowered: AtomicU8,
+}
+
+impl OpenAi {
+    pub(super) fn new(entry: &ModelEntry) -> Result<Self, Error> {
+        let wire = Wire::new(entry, "/chat/completions", "authorization", HeaderMap::new())?;
+        let name = format!("{}/{}", entry.name, entry.model);
+        Ok(Self { name, entry: entry.clone(), wire, lowered: AtomicU8::new(0) })
+    }
+
+    fn structured(&self) -> Structured {
+        let order = [Structured::JsonSchema, Structured::JsonObject, Structured::Text];
+        let first = order.iter().position(|one| *one == self.entry.structured).unwrap_or(0);
+        order[(first + usize::from(self.lowered.load(Ordering::Relaxed))).min(2)]
+    }
+
+    async fn answered(&self, ask: &Ask) -> Result<Reply, Error> {
+        loop {
+            let structured = self.structured();
+            let body = body(&self.entry, structured, ask);
+            let tokens = ask.prompt_tokens() + ask.most_answer_tokens();
+            match self.wire.post(body, tokens).await {
+                Err(error) if structured != Structured::Text && refuses_format(&error) => {
+                    tracing::warn!(model.name = self.name, "the server takes no such response_format: asking for less");
+                    self.lowered.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(error) => return Err(error),
+                Ok(answered) => return read(answered, ask),
+            }
+        }
+    }
+}
+
+impl ChatModel for OpenAi {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn rows_per_request(&self) -> usize {
+        self.entry.rows_per_request
+    }
+
+    fn most_attempts(&self) -> u32 {
+        self.entry.most_attempts()
+    }
+
+    fn most_answer_tokens(&self, ask: &Ask) -> u32 {
+        ask.most_answer_tokens() + self.entry.thinking_tokens
+    }
+
+    fn ask<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Reply, Error>> {
+        self.answered(ask).boxed()
+    }
+}
+
+/// Whether the server does not take this way to hold an answer to a form.
+fn refuses_format(error: &Error) -> bool {
+    let code = match error.last() {
+        Error::Rejected { status: 400 | 404 | 422, code } => code,
+        _ => return false,
+    };
+    code.starts_with("response_format")
+}
+
+/// The request's body. What is the same from request to request stands first.
+pub(super) fn body(entry: &ModelEntry, structured: Structured, ask: &Ask) -> Value {
+    let mut body = json!({
+        "model": entry.model,
+        "messages": [
+            {"role": "system", "content": ask.system},
+            {"role": "user", "content": ask.user},
+        ],
+        "max_completion_tokens": ask.most_answer_tokens() + entry.thinking_tokens,
+    });
+    match structured {
+        Structured::JsonSchema => {
+            body["response_format"] = json!({
+                "type": "json_schema",
+                "json_schema": {"name": "categories", "strict": true, "schema": *ask.schema},
+            });
+        }
+        Structured::JsonObject => body["response_format"] = json!({"type": "json_object"}),
+        Structured::Text => {}
+    }
+    if entry.logprobs {
+        body["logprobs"] = true.into();
+    }
+    if let Some(temperature) = entry.temperature {
+        body["temperature"] = temperature.into();
+    }
+    body
+}
+
+#[derive(Deserialize)]
+struct Completion {
+    choices: Vec<Choice>,
+    #[serde(default)]
+    usage: Option<Tokens>,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    message: Message,
+    #[serde(default)]
+    finish_reason: Option<String>,
+    #[serde(default)]
+    logprobs: Option<Logprobs>,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    #[serde(default)]
+    content: Option<String>,
+    #[serde(default)]
+    refusal: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Logprobs {
+    #[serde(default)]
+    content: Option<Vec<Piece>>,
+}
+
+#[derive(Deserialize)]
+struct Piece {
+    token: String,
+    logprob: f64,
+}
+
+#[derive(Deserialize)]
+struct Tokens {
+    #[serde(default)]
+    prompt_tokens: u32,
+    #[serde(default)]
+    completion_tokens: u32,
+    #[serde(default)]
+    prompt_tokens_details: Option<Details>,
+}
+
+#[derive(Deserialize)]
+struct Details {
+    #[serde(default)]
+    cached_tokens: Option<u32>,
+}
+
+/// Reads a completion.
+pub(super) fn read(answered: Answered, ask: &Ask) -> Result<Reply, Error> {
+    let Answered { body, doubtful } = answered;
+    let completion: Completion = serde_json::from_value(body).map_err(Error::Protocol)?;
+    let usage = completion.usage.map_or_else(Usage::default, |tokens| Usage {
+        prompt: tokens.prompt_tokens,
+        cached: tokens.prompt_tokens_details.and_then(|details| details.cached_tokens).unwrap_or(0),
+        cache_written: 0,
+        completion: tokens.completion_tokens,
+    });
+    let answers = completion.choices.first().map_or(Err(Fault::Malformed), |choice| said(choice, ask));
+    Ok(Reply { answers: answers.unwrap_or_else(|fault| vec![Err(fault); ask.ids.len()]), usage, doubtful })
+}
+
+fn said(choice: &Choice, ask: &Ask) -> Result<Vec<Result<Answer, Fault>>, Fault> {
+    if choice.message.refusal.is_some() {
+        return Err(Fault::Refused);
+    }
+    match choice.finish_reason.as_deref() {
+        Some("length") => return Err(Fault::Truncated),
+        Some("content_filter") => return Err(Fault::Filtered),
+        _ => {}
+    }
+    let text = choice.message.content.as_deref().ok_or(Fault::Malformed)?;
+    let pieces = choice.logprobs.as_ref().and_then(|logprobs| logprobs.content.as_deref()).unwrap_or_default();
+    let tokens: Vec<Token<'_>> =
+        pieces.iter().map(|piece| Token { text: &piece.token, logprob: piece.logprob }).collect();
+    // Tokens that don't spell the text, as of a server that leaves some out, say nothing of its parts.
+    let spelled = tokens.iter().map(|token| token.text.len()).sum::<usize>() == text.len();
+    Ok(answer::read(text, if spelled { &tokens } else { &[] }, ask))
+}

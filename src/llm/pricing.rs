@@ -1,0 +1,113 @@
+//! What calls cost: prices by the day from which they hold, and what may be spent.
+
+use chrono::NaiveDate;
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use super::Usage;
+
+/// Prices per million tokens from a day on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Price {
+    /// The first day, in UTC.
+    pub from: NaiveDate,
+    /// Of the prompt.
+    pub prompt: Decimal,
+    /// Of the prompt's tokens that the provider had kept. [default: the prompt's]
+    #[serde(default)]
+    pub cached: Option<Decimal>,
+    /// Of the prompt's tokens that the provider keeps from now on. [default: the prompt's]
+    #[serde(default)]
+    pub cache_written: Option<Decimal>,
+    /// Of the answer.
+    pub completion: Decimal,
+    /// What the batch API takes of these prices, such as `0.5`. [default: all]
+    #[serde(default)]
+    pub batch: Option<Decimal>,
+    /// Where this was read, and when.
+    pub source: String,
+}
+
+/// What may be spent; a call that could pass a limit is not made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Budget {
+    /// What prices and limits are in.
+    #[serde(default = "dollars")]
+    pub currency: String,
+    /// A day, in UTC.
+    #[serde(default)]
+    pub daily: Option<Decimal>,
+    /// A calendar month, in UTC.
+    #[serde(default)]
+    pub monthly: Option<Decimal>,
+}
+
+fn dollars() -> String {
+    "USD".to_owned()
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { currency: dollars(), daily: None, monthly: None }
+    }
+}
+
+impl Price {
+    /// The price that holds on a day: the latest that began by then.
+    #[must_use]
+    pub fn on(prices: &[Self], day: NaiveDate) -> Option<&Self> {
+        prices.iter().filter(|price| price.from <= day).max_by_key(|price| price.from)
+    }
+
+    /// What these tokens cost.
+    #[must_use]
+    pub fn of(&self, usage: Usage) -> Decimal {
+        let kept = self.cached.unwrap_or(self.prompt);
+        let keeping = self.cache_written.unwrap_or(self.prompt);
+        let plain = usage.prompt.saturating_sub(usage.cached).saturating_sub(usage.cache_written);
+        let parts = [
+            (plain, self.prompt),
+            (usage.cached, kept),
+            (usage.cache_written, keeping),
+            (usage.completion, self.completion),
+        ];
+        parts.into_iter().map(|(tokens, price)| Decimal::from(tokens) * price).sum::<Decimal>()
+            / Decimal::from(1_000_000)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rust_decimal::dec;
+
+    use super::*;
+
+    fn price(from: &str) -> Price {
+        Price {
+            from: from.parse().unwrap(),
+            prompt: dec!(0.15),
+            cached: Some(dec!(0.075)),
+            cache_written: None,
+            completion: dec!(0.60),
+            batch: None,
+            source: String::new(),
+        }
+    }
+
+    #[test]
+    fn kept_tokens_cost_less_and_are_not_paid_twice() {
+        let usage = Usage { prompt: 1_000_000, cached: 400_000, cache_written: 0, completion: 100_000 };
+        assert_eq!(price("2026-01-01").of(usage), dec!(0.18));
+    }
+
+    #[test]
+    fn the_latest_price_that_began_holds() {
+        let prices = [price("2026-03-01"), price("2026-01-01")];
+        let on = |day: &str| Price::on(&prices, day.parse().unwrap()).map(|price| price.from.to_string());
+        assert_eq!(on("2026-02-28").as_deref(), Some("2026-01-01"));
+        assert_eq!(on("2026-03-01").as_deref(), Some("2026-03-01"));
+        assert_eq!(on("2025-12-31"), None);
+    }
+}

@@ -1,0 +1,200 @@
+//! JSON over HTTP to a model's server: limits, waits and second tries, in one place for every wire format.
+//!
+//! A request waits for a place (`concurrency`) and for its share of the minute's requests and tokens. What may
+//! pass is tried again after a wait that doubles, or that the server names. What the server says of a failure
+//! is kept to its status and its code: its words may repeat the prompt.
+
+use std::{
+    num::NonZeroU32,
+    time::{Duration, Instant},
+};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use reqwest::{
+    StatusCode,
+    header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
+};
+use serde_json::Value;
+use tokio::sync::Semaphore;
+
+use super::{Error, ModelEntry, breaker::Breaker, redact::Covered};
+use crate::outbound;
+
+/// The longest wait that a server may ask for; beyond it the call fails.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// An answer of more bytes is none of a few categories.
+const MOST_BYTES: usize = 4 << 20;
+
+/// The way to one model's server.
+pub(super) struct Wire {
+    client: reqwest::Client,
+    url: String,
+    query: Vec<(String, String)>,
+    timeout: Duration,
+    waits: ExponentialBuilder,
+    places: Semaphore,
+    requests: Option<DefaultDirectRateLimiter>,
+    tokens: Option<(DefaultDirectRateLimiter, NonZeroU32)>,
+    breaker: Breaker,
+    covers: bool,
+}
+
+/// What a server answered, and how many attempts before may have been billed without an answer.
+pub(super) struct Answered {
+    pub(super) body: Value,
+    pub(super) doubtful: u32,
+}
+
+impl Wire {
+    /// A way to `path` under the entry's base URL, with these headers beside its key.
+    pub(super) fn new(entry: &ModelEntry, path: &str, bearer: &str, more: HeaderMap) -> Result<Self, Error> {
+        let mut headers = more;
+        if let Some(secret) = entry.secret()? {
+            let name = entry.key_header.as_deref().unwrap_or(bearer);
+            let wrong = |says| Error::Setting { model: entry.name.clone(), says };
+            let name = HeaderName::try_from(name).map_err(|_| wrong("key_header is no header's name"))?;
+            let value = if name == reqwest::header::AUTHORIZATION {
+                format!("Bearer {}", secret.expose())
+            } else {
+                secret.expose().to_owned()
+            };
+            let mut value =
+                HeaderValue::try_from(value).map_err(|_| wrong("the key has characters that no header carries"))?;
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+        // Redirects would carry the key, and the prompt, to whoever is named there.
+        let client = outbound::client()
+            .default_headers(headers)
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(entry.timeout().min(Duration::from_secs(10)))
+            .build()
+            .map_err(Error::Client)?;
+        let a_minute = |limit: Option<u32>| limit.and_then(NonZeroU32::new);
+        Ok(Self {
+            client,
+            url: format!("{}{path}", entry.base_url.trim_end_matches('/')),
+            query: entry.query.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+            timeout: entry.timeout(),
+            waits: ExponentialBuilder::default()
+                .with_min_delay(Duration::from_secs_f32(entry.backoff_s))
+                .with_max_delay(LONGEST_WAIT)
+                .with_max_times(entry.retries)
+                .with_jitter(),
+            places: Semaphore::new(entry.concurrency),
+            requests: a_minute(entry.requests_per_minute).map(|of| RateLimiter::direct(Quota::per_minute(of))),
+            tokens: a_minute(entry.tokens_per_minute).map(|of| (RateLimiter::direct(Quota::per_minute(of)), of)),
+            breaker: Breaker::new(Duration::from_secs_f32(entry.rest_s)),
+            covers: !entry.send_personal_data,
+        })
+    }
+
+    /// Posts a body that takes about so many tokens; tries again what may pass.
+    pub(super) async fn post(&self, body: Value, tokens: u32) -> Result<Answered, Error> {
+        if !self.covers {
+            return self.attempts(&body, tokens).await;
+        }
+        let covered = Covered::of(body);
+        let mut answered = self.attempts(&covered.body, tokens).await?;
+        covered.restore(&mut answered.body);
+        Ok(answered)
+    }
+
+    async fn attempts(&self, body: &Value, tokens: u32) -> Result<Answered, Error> {
+        // Nobody closes it.
+        let _place = self.places.acquire().await.ok();
+        let mut waits = self.waits.build();
+        let mut doubtful = 0;
+        let given_up = |doubtful: u32, source: Error| Error::GivenUp { doubtful, source: Box::new(source) };
+        loop {
+            self.breaker.admit(Instant::now()).map_err(|error| given_up(doubtful, error))?;
+            self.pace(tokens).await;
+            let error = match self.once(body).await {
+                Ok(body) => {
+                    self.breaker.succeeded();
+                    return Ok(Answered { body, doubtful });
+                }
+                Err(error) => error,
+            };
+            doubtful += u32::from(!error.surely_unbilled());
+            if !error.may_pass() {
+                // The server is there and says what it wants.
+                self.breaker.succeeded();
+                return Err(given_up(doubtful, error));
+            }
+            self.breaker.failed(Instant::now());
+            let asked = error.retry_after();
+            let Some(wait) = waits.next() else { return Err(given_up(doubtful, error)) };
+            if asked.is_some_and(|asked| asked > LONGEST_WAIT) {
+                return Err(given_up(doubtful, error));
+            }
+            tracing::debug!(error = %error, "a model's server is asked again");
+            tokio::time::sleep(asked.unwrap_or(wait)).await;
+        }
+    }
+
+    async fn pace(&self, tokens: u32) {
+        if let Some(requests) = &self.requests {
+            requests.until_ready().await;
+        }
+        if let Some((limiter, most)) = &self.tokens
+            && let Some(tokens) = NonZeroU32::new(tokens.min(most.get()))
+        {
+            // No more than the limiter holds, so that it can't be too much for it.
+            let _ = limiter.until_n_ready(tokens).await;
+        }
+    }
+
+    async fn once(&self, body: &Value) -> Result<Value, Error> {
+        let sent = async {
+            let request = self.client.post(&self.url).query(&self.query).json(body);
+            let mut response = request.send().await.map_err(unreachable)?;
+            let (status, retry_after) = (response.status(), retry_after(response.headers()));
+            let mut bytes = Vec::new();
+            while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+                bytes.extend_from_slice(&chunk);
+                if bytes.len() > MOST_BYTES {
+                    return Err(Error::Failed { status: status.as_u16() });
+                }
+            }
+            match status {
+                StatusCode::OK => serde_json::from_slice(&bytes).map_err(Error::Protocol),
+                StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE if !out_of_credit(&bytes) => {
+                    Err(Error::Busy { status: status.as_u16(), retry_after })
+                }
+                status if status.as_u16() == 529 => Err(Error::Busy { status: 529, retry_after }),
+                StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT => Err(Error::Failed { status: status.as_u16() }),
+                status if status.is_server_error() => Err(Error::Failed { status: status.as_u16() }),
+                status => Err(Error::Rejected { status: status.as_u16(), code: code(&bytes) }),
+            }
+        };
+        tokio::time::timeout(self.timeout, sent).await.unwrap_or(Err(Error::TimedOut { after: self.timeout }))
+    }
+}
+
+fn unreachable(source: reqwest::Error) -> Error {
+    Error::Unreachable(source.without_url())
+}
+
+/// Seconds, or a date that is passed over: every model's server known sends seconds.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds: f32 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Duration::try_from_secs_f32(seconds).ok()
+}
+
+/// A 429 that no wait mends.
+fn out_of_credit(body: &[u8]) -> bool {
+    code(body) == "insufficient_quota"
+}
+
+/// The server's code or type for an error, as far as it is one: a word of letters, digits and `_.-`.
+fn code(body: &[u8]) -> String {
+    let error = serde_json::from_slice::<Value>(body).ok();
+    let error = error.as_ref().and_then(|body| body.get("error"));
+    let word = |name: &str| error.and_then(|error| error.get(name)).and_then(Value::as_str);
+    let plain = |word: &&str| {
+        (1..=64).contains(&word.len()) && word.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
+    };
+    [word("code"), word("param"), word("type")].into_iter().flatten().find(plain).unwrap_or("no code").to_owned()
+}

@@ -1,0 +1,190 @@
+//! Every call to a paid model booked before it is made, so that no budget is passed, and settled when it is done.
+//!
+//! A call that is given up, or whose server did not say what became of it, is booked at what it may have cost.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::{FutureExt, future::BoxFuture};
+use rust_decimal::Decimal;
+
+use crate::{
+    clock,
+    llm::{self, Ask, ChatModel, ModelEntry, Price, Reply, Usage, pricing::Budget},
+    store::{Exceeded, NewModelCall, ReservedCall, SettledCall, Store},
+};
+
+/// What a model's calls took and cost so far, in this process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Spent {
+    /// Calls.
+    pub calls: u64,
+    /// Tokens of answered calls.
+    pub usage: Usage,
+    /// What all of them cost.
+    pub cost: Decimal,
+}
+
+/// A model whose calls are booked.
+pub struct Metered {
+    inner: Arc<dyn ChatModel>,
+    books: Books,
+}
+
+/// Where calls are booked.
+#[derive(Clone)]
+struct Books {
+    store: Store,
+    model: String,
+    prices: Arc<[Price]>,
+    budget: Budget,
+    spent: Arc<Mutex<Spent>>,
+}
+
+impl Metered {
+    /// Books the calls of `inner`, which `entry` describes.
+    ///
+    /// # Errors
+    /// When there is a budget and no price: then nothing would be held.
+    pub fn new(
+        inner: Arc<dyn ChatModel>,
+        entry: &ModelEntry,
+        budget: Budget,
+        store: Store,
+    ) -> Result<Self, llm::Error> {
+        let limited = budget.daily.is_some() || budget.monthly.is_some();
+        if limited && entry.prices.is_empty() {
+            return Err(llm::Error::Setting {
+                model: entry.name.clone(),
+                says: "has no price, so that no budget could be held: a server of your own costs 0",
+            });
+        }
+        let books = Books {
+            store,
+            model: inner.name().to_owned(),
+            prices: entry.prices.clone().into(),
+            budget,
+            spent: Arc::default(),
+        };
+        Ok(Self { inner, books })
+    }
+
+    /// What its calls took and cost so far.
+    #[must_use]
+    pub fn spent(&self) -> Spent {
+        *self.books.spent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn asked(&self, ask: &Ask) -> Result<Reply, llm::Error> {
+        let price = Price::on(&self.books.prices, clock::now().date_naive()).cloned();
+        let most =
+            Usage { prompt: ask.prompt_tokens(), completion: self.inner.most_answer_tokens(ask), ..Usage::default() };
+        let once = price.as_ref().map_or(Decimal::ZERO, |price| price.of(most));
+        let call = self.books.reserve(ask, once * Decimal::from(self.inner.most_attempts())).await?;
+        let mut open = Open { books: self.books.clone(), call: Some(call), once };
+        let reply = self.inner.ask(ask).await;
+        let (usage, doubtful) = match &reply {
+            Ok(reply) => (reply.usage, reply.doubtful),
+            Err(error) => (Usage::default(), error.doubtful()),
+        };
+        let cost = price.map_or(Decimal::ZERO, |price| price.of(usage)) + once * Decimal::from(doubtful);
+        let outcome = if reply.is_ok() { "answered" } else { "failed" };
+        open.call = None;
+        self.books.settle(call, usage, doubtful, cost, outcome).await?;
+        reply
+    }
+}
+
+impl ChatModel for Metered {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn rows_per_request(&self) -> usize {
+        self.inner.rows_per_request()
+    }
+
+    fn most_attempts(&self) -> u32 {
+        self.inner.most_attempts()
+    }
+
+    fn most_answer_tokens(&self, ask: &Ask) -> u32 {
+        self.inner.most_answer_tokens(ask)
+    }
+
+    fn ask<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Reply, llm::Error>> {
+        self.asked(ask).boxed()
+    }
+}
+
+impl Books {
+    async fn reserve(&self, ask: &Ask, reserved: Decimal) -> Result<ReservedCall, llm::Error> {
+        let call = NewModelCall {
+            model: self.model.clone(),
+            rows: i32::try_from(ask.ids.len()).unwrap_or(i32::MAX),
+            reserved,
+            currency: self.budget.currency.clone(),
+            daily: self.budget.daily,
+            monthly: self.budget.monthly,
+        };
+        let let_through = self.store.reserve_call(&call, clock::now()).await.map_err(books)?;
+        let spent = |period, limit: Option<Decimal>| llm::Error::Spent {
+            period,
+            limit: limit.unwrap_or_default(),
+            currency: self.budget.currency.clone(),
+        };
+        let_through.map_err(|exceeded| match exceeded {
+            Exceeded::Daily => spent("daily", self.budget.daily),
+            Exceeded::Monthly => spent("monthly", self.budget.monthly),
+        })
+    }
+
+    async fn settle(
+        &self,
+        call: ReservedCall,
+        usage: Usage,
+        doubtful: u32,
+        cost: Decimal,
+        outcome: &'static str,
+    ) -> Result<(), llm::Error> {
+        {
+            let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+            spent.calls += 1;
+            spent.usage += usage;
+            spent.cost += cost;
+        }
+        let count = |tokens: u32| i32::try_from(tokens).unwrap_or(i32::MAX);
+        let settled = SettledCall {
+            prompt_tokens: count(usage.prompt),
+            cached_tokens: count(usage.cached),
+            cache_written_tokens: count(usage.cache_written),
+            completion_tokens: count(usage.completion),
+            cost,
+            doubtful_attempts: count(doubtful),
+            outcome,
+        };
+        self.store.settle_call(call, &settled, clock::now()).await.map_err(books)
+    }
+}
+
+fn books(source: crate::store::Error) -> llm::Error {
+    llm::Error::Books(Box::new(source))
+}
+
+/// A call under way. Dropped before it was settled, the caller has gone: one attempt may have been billed.
+struct Open {
+    books: Books,
+    call: Option<ReservedCall>,
+    once: Decimal,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let (Some(call), Ok(runtime)) = (self.call.take(), tokio::runtime::Handle::try_current()) else { return };
+        let (books, once) = (self.books.clone(), self.once);
+        runtime.spawn(async move {
+            if let Err(error) = books.settle(call, Usage::default(), 1, once, "given_up").await {
+                tracing::warn!(error = %error, "a call that was given up stays booked at the most it can cost");
+            }
+        });
+    }
+}
