@@ -23,6 +23,12 @@ create table model_calls (
 );
 create index model_calls_by_time on model_calls (begun_at, id);
 
+-- What a stage's answers cost, beside how right they are: of 1,000 transactions; null where nobody bills for them.
+alter table eval_runs
+    add column cost_per_1000 numeric,
+    add column currency text,
+    add constraint eval_runs_cost_has_currency check ((cost_per_1000 is null) = (currency is null));
+
 -- What a day's calls cost, with what is reserved for those under way: budgets are held against this, one row
 -- a day, so that a call is let through or not by reading a month of rows.
 create table model_spend (

@@ -35,15 +35,26 @@ pub struct Models {
     /// A local copy of the base encoder (config.json, tokenizer.json, model.safetensors) to use instead of fetching it.
     #[arg(long, env = "TXCAT_ENCODER_DIR", value_name = "DIR", global = true)]
     pub encoder_dir: Option<PathBuf>,
+}
 
+/// Which chat model, if any.
+#[derive(Debug, Clone, Args)]
+pub struct Chat {
     /// The chat model that prompt stages ask, by its name in the chat model file. [default: none, and they answer by
     /// nearest example]
-    #[arg(long, env = "TXCAT_CHAT_MODEL", value_name = "NAME", global = true)]
-    pub chat_model: Option<String>,
+    #[arg(id = "chat_model", long = "chat-model", env = "TXCAT_CHAT_MODEL", value_name = "NAME", global = true)]
+    pub model: Option<String>,
 
     /// The file that lists chat models, with limits, prices and budgets.
-    #[arg(long, env = "TXCAT_CHAT_MODELS", value_name = "FILE", default_value = "models/chat.toml", global = true)]
-    pub chat_models: PathBuf,
+    #[arg(
+        id = "chat_models",
+        long = "chat-models",
+        env = "TXCAT_CHAT_MODELS",
+        value_name = "FILE",
+        default_value = "models/chat.toml",
+        global = true
+    )]
+    pub file: PathBuf,
 }
 
 /// Where to listen.

@@ -74,6 +74,12 @@ impl Metered {
         *self.books.spent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What prices and costs are in.
+    #[must_use]
+    pub fn currency(&self) -> &str {
+        &self.books.budget.currency
+    }
+
     async fn asked(&self, ask: &Ask) -> Result<Reply, llm::Error> {
         let price = Price::on(&self.books.prices, clock::now().date_naive()).cloned();
         let most =

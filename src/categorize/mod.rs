@@ -6,10 +6,13 @@
 
 mod adapter;
 mod calibration;
+mod cascade;
+mod known_key;
 mod lineup;
 mod nearest;
 mod prompt;
 mod stages;
+mod wording;
 
 use std::sync::Arc;
 
@@ -17,10 +20,13 @@ use futures::future::BoxFuture;
 
 pub use adapter::AdapterCategorizer;
 pub use calibration::Calibration;
+pub use cascade::{Cascade, Step};
+pub use known_key::KnownKey;
 pub use lineup::{Group, Lineup, Seat, together};
 pub use nearest::{LabelledExample, NearestExample};
-pub use prompt::{PromptCategorizer, PromptStage};
-pub use stages::{Engine, Otherwise, Sources, Stage, StageEntry, StageFile};
+pub use prompt::PromptCategorizer;
+pub use stages::{Engine, Otherwise, Sources, Stage, StageEntry, StageFile, StepEntry};
+pub use wording::Wording;
 
 use crate::domain::{EnrichedTransaction, Prediction, Slug, taxonomy};
 
@@ -89,6 +95,20 @@ pub enum Error {
     NoAdapter {
         /// Which stage.
         stage: String,
+    },
+    /// A cascade of nothing.
+    #[error("stage `{stage}` is a cascade without a step")]
+    NoSteps {
+        /// Which stage.
+        stage: String,
+    },
+    /// A cascade in a cascade.
+    #[error("step `{step}` of stage `{stage}` is a cascade itself")]
+    NestedCascade {
+        /// Which stage.
+        stage: String,
+        /// Which of its steps.
+        step: String,
     },
     /// A chat model is named, and the stage has no prompt for it.
     #[error("stage `{stage}` has no prompt folder for the chat model")]

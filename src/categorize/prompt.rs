@@ -4,146 +4,64 @@
 //! off the list or beside the form is asked for once more, alone; then the row has no answer and waits for a
 //! person. Nothing is guessed, and nothing is joined by place.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 
-use super::{Categorizer, Error};
+use super::{
+    Categorizer, Error,
+    wording::{Asked, Wording},
+};
 use crate::{
     domain::{
         EnrichedTransaction, Enrichment, Prediction, Provenance, Slug, Taxonomy,
-        injection::{self, Suspicion},
         prediction::{Evidence, Scored, TextHash},
     },
-    enrich::{Examples, examples::Neighbour},
-    llm::{Answer, Ask, ChatModel, Fault},
-    prompt::{Example, PromptSet, Row, Similar},
+    llm::{Answer, ChatModel, Fault},
 };
 
 /// Requests of one batch under way at a time; the model's own limit holds beside it.
 const AT_ONCE: usize = 16;
 /// What an answer is worth before calibration where the model doesn't tell.
 const UNTOLD: f32 = 0.5;
-/// Said behind the transactions when an answer could not be used.
-const AGAIN: &str = "\nThe last answer could not be used. Answer with the JSON object alone: every id once, each with \
-                     the name of one category of the list, letter by letter.\n";
-
-/// What a prompt stage is made of.
-pub struct PromptStage<'a> {
-    /// The stage's name.
-    pub stage: &'a str,
-    /// What it may look at.
-    pub enrichment: Enrichment,
-    /// The closed set of answers.
-    pub taxonomy: &'a Taxonomy,
-    /// The words.
-    pub prompt: PromptSet,
-    /// Worked examples to show, all of the taxonomy's categories.
-    pub examples: Vec<Example>,
-    /// Who is asked.
-    pub model: Arc<dyn ChatModel>,
-    /// Where labelled transactions like the one at hand are found, and how many are shown.
-    pub retrieval: Option<(Examples, usize)>,
-    /// Who answers when the model can't be had: its server is down, or the budget spent.
-    pub otherwise: Option<Box<dyn Categorizer>>,
-}
 
 /// Asks a chat model.
 pub struct PromptCategorizer {
     stage: String,
     engine: String,
     taxonomy: String,
-    enrichment: Enrichment,
-    prompt: PromptSet,
-    system: String,
-    schema: Arc<serde_json::Value>,
-    categories: Arc<[Slug]>,
+    wording: Wording,
     model: Arc<dyn ChatModel>,
-    retrieval: Option<(Examples, usize)>,
     otherwise: Option<Box<dyn Categorizer>>,
 }
 
-/// A row on its way through a model.
-struct Asked<'a> {
-    row: &'a EnrichedTransaction,
-    neighbours: &'a [Neighbour],
-    suspicions: BTreeSet<Suspicion>,
-}
-
 impl PromptCategorizer {
-    /// Words, examples and schema put together.
-    ///
-    /// # Errors
-    /// When a template can't be filled in or the schema has no place for the categories.
-    pub fn new(of: PromptStage<'_>) -> Result<Self, Error> {
-        let PromptStage { stage, enrichment, taxonomy, prompt, examples, model, retrieval, otherwise } = of;
-        let system = prompt.system(taxonomy.assignable(), &examples)?;
-        let retrieved = retrieval.as_ref().map_or_else(String::new, |(_, k)| format!("+{k}"));
-        // Examples that stand in for the prompt's own are other words.
-        let shown = TextHash::of(&system).to_string();
-        Ok(Self {
+    /// A stage's wording put to a model. `otherwise` answers when the model can't be had: its server is down, or the
+    /// budget spent.
+    #[must_use]
+    pub fn new(
+        stage: &str,
+        taxonomy: &Taxonomy,
+        wording: Wording,
+        model: Arc<dyn ChatModel>,
+        otherwise: Option<Box<dyn Categorizer>>,
+    ) -> Self {
+        Self {
             stage: stage.to_owned(),
-            engine: format!("prompt:{}:{}-{}{retrieved}", model.name(), prompt.version(), &shown[..8]),
+            engine: format!("prompt:{}:{}", model.name(), wording.version()),
             taxonomy: taxonomy.version().to_owned(),
-            enrichment,
-            schema: prompt.schema(taxonomy)?,
-            categories: taxonomy.assignable().iter().map(|category| category.slug.clone()).collect(),
-            prompt,
-            system,
+            wording,
             model,
-            retrieval,
             otherwise,
-        })
-    }
-
-    /// The request for these rows, as the model gets it.
-    ///
-    /// # Errors
-    /// When the template can't be filled in.
-    pub async fn ask(&self, rows: &[EnrichedTransaction]) -> Result<Ask, Error> {
-        let neighbours = self.neighbours(rows).await?;
-        let asked: Vec<Asked<'_>> = rows.iter().zip(&neighbours).map(|(row, near)| Asked::of(row, near)).collect();
-        self.request(&asked.iter().collect::<Vec<_>>(), false)
-    }
-
-    async fn neighbours(&self, rows: &[EnrichedTransaction]) -> Result<Vec<Vec<Neighbour>>, Error> {
-        match &self.retrieval {
-            Some((examples, k)) => Ok(examples.near(rows, *k).await?),
-            None => Ok(vec![Vec::new(); rows.len()]),
         }
-    }
-
-    fn request(&self, asked: &[&Asked<'_>], again: bool) -> Result<Ask, Error> {
-        let similar = |asked: &Asked<'_>| {
-            let shown = |near: &Neighbour| Similar {
-                descriptor: near.labelled.descriptor.clone(),
-                category: near.labelled.category.clone(),
-            };
-            asked.neighbours.iter().map(shown).collect()
-        };
-        let rows: Vec<Row> = (1..)
-            .zip(asked)
-            .map(|(number, asked)| Row::of(number, asked.row, self.enrichment, similar(asked)))
-            .collect();
-        let mut user = self.prompt.user(&rows)?;
-        if again {
-            user.push_str(AGAIN);
-        }
-        Ok(Ask {
-            system: self.system.clone(),
-            user,
-            ids: rows.into_iter().map(|row| row.id).collect(),
-            categories: Arc::clone(&self.categories),
-            schema: Arc::clone(&self.schema),
-        })
     }
 
     /// Asks for rows that share a request, and once more, alone, for each that got no answer.
     async fn answers(&self, asked: &[&Asked<'_>]) -> Result<Vec<Result<Answer, Fault>>, Error> {
-        let mut answers = self.model.ask(&self.request(asked, false)?).await?.answers;
+        let mut answers = self.model.ask(&self.wording.request(asked, false)?).await?.answers;
         for (place, answer) in answers.iter_mut().enumerate() {
             if answer.is_err() {
-                let alone = self.model.ask(&self.request(&asked[place..=place], true)?).await?.answers;
+                let alone = self.model.ask(&self.wording.request(&asked[place..=place], true)?).await?.answers;
                 *answer = alone.into_iter().next().unwrap_or(Err(Fault::Missing));
             }
         }
@@ -188,7 +106,7 @@ impl PromptCategorizer {
             similarity: near.similarity,
         });
         evidence.extend(examples);
-        if self.enrichment == Enrichment::Full {
+        if self.wording.enrichment() == Enrichment::Full {
             if let Some((category, &count)) = row.history.same_key.labels.iter().max_by_key(|(_, count)| **count) {
                 evidence.push(Evidence::History { category: category.clone(), count });
             }
@@ -204,7 +122,7 @@ impl PromptCategorizer {
             stage: self.stage.clone(),
             engine: self.engine.clone(),
             taxonomy: self.taxonomy.clone(),
-            text: TextHash::of(&row.render(self.enrichment)),
+            text: TextHash::of(&row.render(self.wording.enrichment())),
         };
         match answer {
             Ok(Answer { category, confidence, others }) => Prediction {
@@ -232,18 +150,6 @@ impl PromptCategorizer {
     }
 }
 
-impl<'a> Asked<'a> {
-    fn of(row: &'a EnrichedTransaction, neighbours: &'a [Neighbour]) -> Self {
-        Self { row, neighbours, suspicions: injection::suspicions(row.transaction.descriptor.raw()) }
-    }
-
-    /// A label of a suspicious text is shown beside the row: the row is then as suspect as that.
-    fn goes_alone(&self) -> bool {
-        !self.suspicions.is_empty()
-            || self.neighbours.iter().any(|near| !injection::suspicions(&near.labelled.descriptor).is_empty())
-    }
-}
-
 impl Categorizer for PromptCategorizer {
     fn engine(&self) -> &str {
         &self.engine
@@ -251,7 +157,7 @@ impl Categorizer for PromptCategorizer {
 
     fn categorize<'a>(&'a self, batch: &'a [EnrichedTransaction]) -> BoxFuture<'a, Result<Vec<Prediction>, Error>> {
         async move {
-            let neighbours = self.neighbours(batch).await?;
+            let neighbours = self.wording.neighbours(batch).await?;
             let asked: Vec<Asked<'_>> = batch.iter().zip(&neighbours).map(|(row, near)| Asked::of(row, near)).collect();
             let (alone, shared): (Vec<_>, Vec<_>) = asked.iter().enumerate().partition(|(_, asked)| asked.goes_alone());
             let groups: Vec<Vec<(usize, &Asked<'_>)>> = shared

@@ -2,11 +2,11 @@
 
 use std::{collections::HashMap, fs, path::Path, sync::Arc};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
-    AdapterCategorizer, Calibration, Categorizer, Error, LabelledExample, NearestExample, PromptCategorizer,
-    PromptStage,
+    AdapterCategorizer, Calibration, Cascade, Categorizer, Error, KnownKey, LabelledExample, NearestExample,
+    PromptCategorizer, Step, Wording,
 };
 use crate::{
     domain::{
@@ -51,6 +51,31 @@ pub struct StageEntry {
     /// Who answers when the chat model can't be had. [default: nobody, and the rows wait]
     #[serde(default)]
     pub otherwise: Option<Otherwise>,
+    /// Meant as a step of cascades: not measured unless it is named.
+    #[serde(default)]
+    pub step_only: bool,
+    /// A cascade's steps, in their order.
+    #[serde(default, rename = "step")]
+    pub steps: Vec<StepEntry>,
+}
+
+/// A step of a cascade as written down.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+pub struct StepEntry {
+    /// Which stage of the file answers.
+    pub stage: String,
+    /// From which confidence on it answers for good; the last step's are passed over.
+    #[serde(flatten)]
+    pub accepts: Acceptance,
+}
+
+impl StageEntry {
+    /// Whether the stage, or a step of it, is of this engine.
+    #[must_use]
+    pub fn needs(&self, engine: Engine, stages: &StageFile) -> bool {
+        let step = |step: &StepEntry| stages.entry(&step.stage).is_ok_and(|entry| entry.engine == engine);
+        self.engine == engine || self.steps.iter().any(step)
+    }
 }
 
 /// What answers in a stage.
@@ -60,6 +85,10 @@ pub enum Engine {
     /// A chat model with a prompt. Where none is named: nearest example, among the prompt's own examples and, where
     /// the stage retrieves, every labelled transaction at hand.
     Prompt,
+    /// What labels say of the descriptor key.
+    KnownKey,
+    /// Other stages one behind another, each passing on what it is not sure of.
+    Cascade,
     /// A trained adapter.
     Adapter,
 }
@@ -102,6 +131,8 @@ impl StageFile {
 
 /// What stages are built from.
 pub struct Sources<'a> {
+    /// The stages that a cascade's steps name.
+    pub stages: &'a StageFile,
     /// The closed set of answers.
     pub taxonomy: &'a Taxonomy,
     /// The base encoder.
@@ -153,6 +184,11 @@ impl Stage {
                 };
                 Self::new(&entry.name, entry.target, entry.enrichment, categorizer)
             }
+            Engine::KnownKey => {
+                let known = KnownKey::new(&entry.name, entry.enrichment, sources.taxonomy, sources.labelled);
+                Self::new(&entry.name, entry.target, entry.enrichment, Box::new(known))
+            }
+            Engine::Cascade => Self::new(&entry.name, entry.target, entry.enrichment, cascade(entry, sources).await?),
             Engine::Adapter => Self::of_adapter(&entry.name, entry.target, sources.taxonomy, adapter(entry, sources)?)?,
         };
         if let Some(calibration) = sources.calibrations.get(stage.engine()) {
@@ -238,6 +274,19 @@ fn adapter(entry: &StageEntry, sources: &Sources<'_>) -> Result<Arc<AdapterModel
     sources.adapter.clone().ok_or_else(|| Error::NoAdapter { stage: entry.name.clone() })
 }
 
+async fn cascade(entry: &StageEntry, sources: &Sources<'_>) -> Result<Box<dyn Categorizer>, Error> {
+    let mut steps = Vec::new();
+    for step in &entry.steps {
+        let of = sources.stages.entry(&step.stage)?;
+        if of.engine == Engine::Cascade {
+            return Err(Error::NestedCascade { stage: entry.name.clone(), step: step.stage.clone() });
+        }
+        let stage = Box::pin(Stage::build(of, sources)).await?;
+        steps.push(Step { stage, accepts: step.accepts });
+    }
+    Ok(Box::new(Cascade::new(&entry.name, steps)?))
+}
+
 async fn nearest(entry: &StageEntry, sources: &Sources<'_>) -> Result<Box<dyn Categorizer>, Error> {
     let prompt = prompt(entry, sources)?;
     let mut examples: Vec<LabelledExample> = match &prompt {
@@ -276,16 +325,8 @@ async fn prompted(
     };
     let retrieval =
         (entry.retrieve > 0).then(|| sources.examples.clone()).flatten().map(|found| (found, entry.retrieve));
-    Ok(Box::new(PromptCategorizer::new(PromptStage {
-        stage: &entry.name,
-        enrichment: entry.enrichment,
-        taxonomy: sources.taxonomy,
-        prompt,
-        examples,
-        model,
-        retrieval,
-        otherwise,
-    })?))
+    let wording = Wording::new(prompt, sources.taxonomy, &examples, entry.enrichment, retrieval)?;
+    Ok(Box::new(PromptCategorizer::new(&entry.name, sources.taxonomy, wording, model, otherwise)))
 }
 
 fn prompt(entry: &StageEntry, sources: &Sources<'_>) -> Result<Option<PromptSet>, Error> {

@@ -24,8 +24,8 @@ pub fn model(settings: &Settings, store: &Store) -> anyhow::Result<Option<Arc<Me
 /// # Errors
 /// When the file can't be read or lists no such model.
 pub fn entry(settings: &Settings) -> anyhow::Result<Option<(ModelFile, ModelEntry)>> {
-    let Some(name) = &settings.models.chat_model else { return Ok(None) };
-    let file = ModelFile::load(&settings.models.chat_models)?;
+    let Some(name) = &settings.chat.model else { return Ok(None) };
+    let file = ModelFile::load(&settings.chat.file)?;
     let entry = file.entry(name)?.clone();
     Ok(Some((file, entry)))
 }

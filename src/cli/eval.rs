@@ -1,6 +1,7 @@
 //! `txcat eval`: every stage over the same rows, measured, stored and printed.
 
 mod evaluation;
+mod fit_cascade;
 
 use std::{
     fmt::Write as _,
@@ -8,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 
 use super::{Settings, labels::LabelChoice, service::Opened};
 use crate::{
@@ -24,6 +25,37 @@ pub(super) use evaluation::{data_set, to_store};
 
 /// Draws the label choice's remainder and the resamples of intervals.
 const SEED: u64 = 1;
+
+/// Measures every stage, or fits a cascade of some.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Command {
+    /// Fit instead.
+    #[command(subcommand)]
+    pub action: Option<Action>,
+    /// What is measured.
+    #[command(flatten)]
+    pub options: Option<Options>,
+}
+
+/// What else to do.
+#[derive(Debug, clap::Subcommand)]
+pub enum Action {
+    /// Fit the thresholds of a cascade: which stage answers what, so that a target is reached for the least money.
+    FitCascade(Box<fit_cascade::Options>),
+}
+
+/// Measures, or fits.
+///
+/// # Errors
+/// When the data set, the database or a stage can't be used.
+pub async fn start(command: Command, settings: &Settings) -> anyhow::Result<()> {
+    match (command.action, command.options) {
+        (Some(Action::FitCascade(options)), _) => fit_cascade::run(*options, settings).await,
+        (None, Some(options)) => run(options, settings).await,
+        (None, None) => bail!("name a data set with --data"),
+    }
+}
 
 /// Runs every stage over the same labelled rows, stores the answers in the tracker and prints accuracy.
 ///

@@ -243,7 +243,7 @@ impl Upkeep {
 }
 
 /// The command line as it was typed, but for the program's path.
-fn command() -> String {
+pub(super) fn command() -> String {
     std::iter::once("txcat".to_owned()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ")
 }
 

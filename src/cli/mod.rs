@@ -18,8 +18,10 @@ pub mod keys;
 pub mod labels;
 pub mod merchants;
 pub mod models;
+pub mod prompts;
 pub mod serve;
 pub mod service;
+pub mod spend;
 pub mod taxonomy;
 pub mod train;
 
@@ -44,6 +46,9 @@ pub struct Settings {
     /// Which models and prompts.
     #[command(flatten)]
     pub models: config::Models,
+    /// Which chat model.
+    #[command(flatten)]
+    pub chat: config::Chat,
 }
 
 /// What to do.
@@ -65,8 +70,12 @@ pub enum Command {
     Merchants(merchants::Options),
     /// Fetch, check or find the base encoder.
     Models(models::Options),
+    /// Show, check and compare prompt folders.
+    Prompts(Box<prompts::Options>),
     /// Serve the JSON API.
     Serve(serve::Options),
+    /// Show what chat models took and cost.
+    Spend(spend::Options),
     /// Check a set of categories, or put it into the database.
     Taxonomy(taxonomy::Options),
     /// Bring in adapters that were not trained here.
@@ -74,7 +83,7 @@ pub enum Command {
     /// Train an adapter on a data set's labels, or compare the ways to.
     Train(Box<train::Options>),
     /// Measure every stage on labelled rows.
-    Eval(Box<eval::Options>),
+    Eval(Box<eval::Command>),
     /// Experiments on labels: how many, which, how clean, and how few keep a target.
     Experiments(Box<experiments::Options>),
     /// Read transactions from a file.
@@ -95,11 +104,13 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Keys(options) => keys::run(options, &cli.settings).await,
         Command::Merchants(options) => merchants::run(options, &cli.settings).await,
         Command::Models(options) => models::run(options, &cli.settings).await,
+        Command::Prompts(options) => prompts::run(*options, &cli.settings).await,
         Command::Serve(options) => serve::run(options, &cli.settings).await,
+        Command::Spend(options) => spend::run(options, &cli.settings).await,
         Command::Taxonomy(options) => taxonomy::run(options, &cli.settings).await,
         Command::Adapters(options) => adapters::run(*options, &cli.settings).await,
         Command::Train(options) => train::run(*options, &cli.settings).await,
-        Command::Eval(options) => eval::run(*options, &cli.settings).await,
+        Command::Eval(options) => eval::start(*options, &cli.settings).await,
         Command::Experiments(options) => experiments::run(*options, &cli.settings).await,
         Command::Import(options) => import::run(*options, &cli.settings).await,
     }

@@ -14,21 +14,24 @@ use super::{Settings, chat, models};
 use crate::{
     access::LOCAL,
     adapters::roster::Roster,
-    categorize::{Calibration, Engine, Lineup, Otherwise, Sources, Stage, StageEntry, StageFile},
+    categorize::{Calibration, Engine, LabelledExample, Lineup, Otherwise, Sources, Stage, StageEntry, StageFile},
     clock,
-    domain::Taxonomy,
+    domain::{EnrichedTransaction, Taxonomy, UserHistory},
     embedded,
     enrich::{Enricher, Examples},
     evaluate::dataset,
     llm::ChatModel,
     model::{AdapterBank, BaseEncoder, Encoder},
     pipeline::Pipeline,
-    store::Store,
+    store::{self, Store},
 };
 
 /// The adapter that a new deployment begins with, and that is measured where none is named, where its
 /// categories are those asked for.
 pub(super) const DEMO_ADAPTER: &str = "models/adapters/demo";
+
+/// Labels that a stage without an adapter keeps at hand.
+const MOST_LABELLED: u32 = 20_000;
 
 /// Which stage answers, and in which categories.
 #[derive(Debug, Clone, Args)]
@@ -163,32 +166,55 @@ impl Serving {
         settings: &Settings,
     ) -> anyhow::Result<Stage> {
         let encoder = Encoder::load(base)?;
-        let wants_adapter = entry.engine == Engine::Adapter || entry.otherwise == Some(Otherwise::Adapter);
+        let stages = StageFile::load(&self.stages)?;
+        let wants_adapter = entry.needs(Engine::Adapter, &stages) || entry.otherwise == Some(Otherwise::Adapter);
         let adapter = self.adapter.as_deref().filter(|_| wants_adapter);
         let adapter = adapter.map(|dir| AdapterBank::beside(&encoder)?.load(dir)).transpose()?.map(Arc::new);
-        let chat = chat::model(settings, store)?.filter(|_| entry.engine == Engine::Prompt);
+        let chat = chat::model(settings, store)?.filter(|_| entry.needs(Engine::Prompt, &stages));
         let examples = match &chat {
-            Some(_) if entry.retrieve > 0 => Some(Examples::live(encoder.clone(), store.clone()).await?),
-            _ => None,
+            Some(_) => Some(Examples::live(encoder.clone(), store.clone()).await?),
+            None => None,
         };
+        let labelled = if entry.engine == Engine::Adapter { Vec::new() } else { labelled(store).await? };
         let sources = Sources {
+            stages: &stages,
             taxonomy,
             encoder,
             adapter,
             chat: chat.map(|chat| -> Arc<dyn ChatModel> { chat }),
             examples,
             prompts: &self.prompts,
-            labelled: &[],
-            calibrations: &HashMap::new(),
+            labelled: &labelled,
+            calibrations: &calibrations(store, taxonomy).await?,
         };
-        let mut stage = Stage::build(entry, &sources).await?;
-        if !stage.is_calibrated()
-            && let Some(stored) = store.calibration(stage.engine(), taxonomy.version()).await?
-        {
-            let fitted: Calibration = serde_json::from_value(stored.parameters)
-                .context("the stored calibration can't be read: run `txcat eval` on dev again")?;
-            stage.calibrate(fitted);
-        }
-        Ok(stage)
+        Ok(Stage::build(entry, &sources).await?)
     }
+}
+
+/// What people said of stored transactions, newest first, as far as a stage keeps it at hand.
+async fn labelled(store: &Store) -> anyhow::Result<Vec<LabelledExample>> {
+    let rows = store.labelled(MOST_LABELLED).await?.into_iter();
+    let example = |row: store::LabelledTransaction| LabelledExample {
+        transaction: EnrichedTransaction {
+            transaction: row.transaction,
+            merchant: None,
+            history: UserHistory::default(),
+        },
+        category: row.category,
+    };
+    Ok(rows.map(example).collect())
+}
+
+/// What `txcat eval` fitted on dev for the taxonomy's engines.
+///
+/// # Errors
+/// When the database fails or holds what can't be read.
+pub(super) async fn calibrations(store: &Store, taxonomy: &Taxonomy) -> anyhow::Result<HashMap<String, Calibration>> {
+    let stored = store.calibrations(taxonomy.version()).await?.into_iter();
+    let read = |of: store::Calibration| {
+        let fitted = serde_json::from_value(of.parameters)
+            .context("a stored calibration can't be read: run `txcat eval` on dev again")?;
+        Ok((of.engine, fitted))
+    };
+    stored.map(read).collect()
 }

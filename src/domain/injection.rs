@@ -53,7 +53,7 @@ static ROLE: LazyLock<Option<Regex>> = LazyLock::new(|| {
 static JSON: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(concat!(
         r#"[{}]|\[\s*["{]|["'`]\s*[:,\]]|\\u[0-9a-f]{4}|\\["n]|```"#,
-        r#"|\b(?:id|category|answers|confidence)["']?\s*[:=]\s*["']?\w"#,
+        r#"|\b(?:category|answers|confidence)["']?\s*[:=]\s*["']?\w|\bid["']?\s*[:=]\s*["']?t[0-9]"#,
     ))
     .ok()
 });

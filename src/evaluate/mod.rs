@@ -4,6 +4,7 @@
 //! two into what training and evaluation may know; [`run`] puts stages to a file's rows, [`peers`]
 //! reads what other programs answered, [`watch`] notices from [`drift`] that accuracy has fallen, [`metrics`] and [`paired`] do the arithmetic, [`report`] prints.
 
+pub mod cascade;
 pub mod corpus;
 pub mod dataset;
 pub mod demo;

@@ -124,5 +124,5 @@ pub fn score(peer: &Peer, ours: &FileScore, taxonomy: &Taxonomy) -> Result<FileS
     let figures = Figures::of(&items, false, Acceptance::default())
         .ok_or_else(|| Error::Unanswered { path: peer.path.clone(), id: String::new() })?;
     let answerer = Answerer { name: peer.name.clone(), engine: String::new(), target: None };
-    Ok(FileScore { answerer, file: ours.file.clone(), items, rows_per_s: None, figures })
+    Ok(FileScore { answerer, file: ours.file.clone(), items, rows_per_s: None, cost: None, figures })
 }

@@ -1,6 +1,7 @@
 //! Scores as tables for people and as JSON for programs.
 
 use comfy_table::{Cell, CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
+use rust_decimal::Decimal;
 use serde::Serialize;
 
 use crate::domain::Acceptance;
@@ -54,6 +55,8 @@ pub struct Run<'a> {
     ece: Option<f64>,
     coverage_at_target: Option<f64>,
     rows_per_s: Option<f64>,
+    cost_per_1000: Option<Decimal>,
+    currency: Option<&'a str>,
     engine: &'a str,
     known_rows: usize,
     coverage_target: f64,
@@ -95,6 +98,8 @@ impl<'a> Run<'a> {
             ece: figures.ece,
             coverage_at_target: figures.coverage.map(|coverage| coverage.share),
             rows_per_s: score.rows_per_s,
+            cost_per_1000: score.cost.as_ref().map(|cost| cost.per_1000),
+            currency: score.cost.as_ref().map(|cost| cost.currency.as_str()),
             engine: &score.answerer.engine,
             known_rows: figures.known.map_or(0, |known| known.n),
             coverage_target: COVERAGE_TARGET,
@@ -151,6 +156,7 @@ pub fn scores<'r, 'a: 'r>(runs: impl IntoIterator<Item = &'r Run<'a>>) -> Table 
         &accepted,
         "right of these",
         "rows/s",
+        "cost of 1,000",
         "engine",
     ]);
     for run in runs {
@@ -169,10 +175,18 @@ pub fn scores<'r, 'a: 'r>(runs: impl IntoIterator<Item = &'r Run<'a>>) -> Table 
             right(or_nothing(run.coverage_at_target, percent)),
             right(or_nothing(run.coverage_accuracy, percent)),
             right(or_nothing(run.rows_per_s, |rows| format!("{rows:.0}"))),
+            right(cost(run)),
             Cell::new(run.engine),
         ]);
     }
     table
+}
+
+fn cost(run: &Run<'_>) -> String {
+    match (run.cost_per_1000, run.currency) {
+        (Some(cost), Some(currency)) => format!("{} {currency}", cost.round_dp(4).normalize()),
+        _ => NOTHING.to_owned(),
+    }
 }
 
 /// Differences of accuracy in percentage points.

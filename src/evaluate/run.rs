@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use rust_decimal::Decimal;
+
 use crate::{
     categorize::{self, Calibration, Stage},
     domain::{
@@ -13,7 +15,7 @@ use super::{
     corpus::Corpus,
     dataset::{self, DataFile, Dataset, Row},
     metrics::Scored,
-    scored::{Answerer, COVERAGE_TARGET, Figures, FileScore, Item},
+    scored::{Answerer, COVERAGE_TARGET, Cost, Figures, FileScore, Item},
 };
 
 /// Why rows could not be scored.
@@ -90,6 +92,7 @@ pub struct Answers {
     /// What the adapter's encoder says alone, where every answer tells.
     encoder_alone: Option<Vec<Item>>,
     rows_per_s: f64,
+    cost: Option<Cost>,
 }
 
 /// Asks a stage about every row of a file. `on_rows` hears how many more are done.
@@ -146,6 +149,7 @@ pub async fn answer(
         file: prepared.file.clone(),
         encoder_alone: (alone.len() == items.len()).then_some(alone),
         rows_per_s: items.len() as f64 / asked.as_secs_f64().max(1e-9),
+        cost: None,
         items,
     })
 }
@@ -156,6 +160,12 @@ impl Answers {
     #[must_use]
     pub fn calibration(&self) -> Calibration {
         fit(self.items.iter(), self.answerer.target.unwrap_or(1.0))
+    }
+
+    /// Says what all the answers together cost.
+    pub fn cost(&mut self, total: Decimal, currency: &str) {
+        let rows = Decimal::from(self.items.len().max(1));
+        self.cost = Some(Cost { per_1000: total * Decimal::from(1_000) / rows, currency: currency.to_owned() });
     }
 
     /// Applies what was fitted on the same engine's answers on `dev`.
@@ -194,7 +204,8 @@ impl Answers {
         let of = |answerer: Answerer, items: &[Item], dev: &[Item]| {
             let figures = Figures::of(items, true, Acceptance::fit(&judged(dev.iter()), COVERAGE_TARGET))?;
             let (file, items) = (self.file.clone(), items.to_vec());
-            Some(FileScore { answerer, file, items, rows_per_s: Some(self.rows_per_s), figures })
+            let (rows_per_s, cost) = (Some(self.rows_per_s), self.cost.clone());
+            Some(FileScore { answerer, file, items, rows_per_s, cost, figures })
         };
         let alone = match (apart, &self.encoder_alone, &dev.encoder_alone) {
             (true, Some(items), Some(dev)) => {

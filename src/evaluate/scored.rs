@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use rust_decimal::Decimal;
+
 use crate::domain::{Acceptance, DescriptorKey, TransactionId};
 
 use super::{
@@ -34,6 +36,15 @@ pub struct Answerer {
     pub target: Option<f64>,
 }
 
+/// What 1,000 answers cost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cost {
+    /// How much.
+    pub per_1000: Decimal,
+    /// In which currency.
+    pub currency: String,
+}
+
 /// One engine's answers on one file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FileScore {
@@ -45,6 +56,8 @@ pub struct FileScore {
     pub items: Vec<Item>,
     /// Rows the engine answered in a second, rendering included, enrichment not; a peer's is unknown.
     pub rows_per_s: Option<f64>,
+    /// What the answers cost, where somebody bills for them.
+    pub cost: Option<Cost>,
     /// The figures.
     pub figures: Figures,
 }

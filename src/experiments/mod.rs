@@ -14,6 +14,7 @@ use crate::{
     model,
 };
 
+pub mod cascade;
 pub mod chart;
 pub mod cleaning;
 pub mod golden;

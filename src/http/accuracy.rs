@@ -1,6 +1,7 @@
 //! What was measured: the same runs as `txcat eval --json` printed last.
 
 use axum::{Json, extract::State};
+use rust_decimal::Decimal;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -42,6 +43,12 @@ pub(super) struct Run {
     /// Share of rows that can be accepted at 92 % accuracy.
     coverage_at_target: f64,
     rows_per_s: f64,
+    /// What 1,000 rows cost, as a decimal; null where nobody bills for them.
+    #[schema(required, value_type = Option<String>)]
+    cost_per_1000: Option<Decimal>,
+    /// ISO 4217.
+    #[schema(required)]
+    currency: Option<String>,
     engine: String,
 }
 
@@ -63,6 +70,8 @@ impl From<NewEvalRun> for Run {
             ece: run.ece,
             coverage_at_target: run.coverage_at_target,
             rows_per_s: run.rows_per_s,
+            cost_per_1000: run.cost_per_1000,
+            currency: run.currency,
             stage: run.stage,
             file: run.file,
             engine: run.engine,

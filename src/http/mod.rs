@@ -29,6 +29,7 @@ use utoipa_axum::routes;
 pub use error::{Error, Problem};
 pub use scopes::Need;
 pub use state::AppState;
+pub use transactions::read as transactions;
 
 use crate::{access::Scope, clock};
 

@@ -71,6 +71,8 @@ pub(super) struct Results {
         (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Not 1 to 1,000 rows, no such adapter, or the only row is refused", body = Problem,
             content_type = "application/problem+json"),
+        (status = 503, description = "The chat model can't be had now; the rows are stored, and categorized when they \
+            come again", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn send(State(state): State<AppState>, body: JsonText) -> Result<Json<Results>, Error> {
@@ -105,6 +107,22 @@ pub(super) async fn send(State(state): State<AppState>, body: JsonText) -> Resul
         [RowResult::Refused(only)] => Err(Error::Row(Box::new(only.problem.clone()))),
         _ => Ok(Json(Results { results })),
     }
+}
+
+/// The rows of a body as the route takes it, all or the first problem: for commands that read such bodies from files.
+///
+/// # Errors
+/// When the text is no such body, or a row is refused.
+pub fn read(text: &str) -> Result<Vec<Transaction>, Error> {
+    let wrong = |of: serde_json::Error| match of.classify() {
+        serde_json::error::Category::Data => Error::Shape { pointer: None, detail: of.to_string() },
+        _ => Error::Syntax { line: of.line(), column: of.column() },
+    };
+    let batch: Batch<'_> = serde_json::from_str(text).map_err(wrong)?;
+    let refused = |(index, raw): (usize, &&RawValue)| {
+        rows::parse(raw).map_err(|row| Error::Row(Box::new(Problem::refused_row(index, &row))))
+    };
+    batch.transactions.iter().enumerate().map(refused).collect()
 }
 
 fn result(index: usize, id: &TransactionId, outcome: Outcome) -> RowResult {

@@ -336,3 +336,13 @@ pub fn open(entry: &ModelEntry) -> Result<Arc<dyn ChatModel>, Error> {
         Provider::Anthropic => Arc::new(anthropic::Anthropic::new(entry)?),
     })
 }
+
+/// The body of a request as it leaves the machine: personal data covered, unless the entry says otherwise.
+#[must_use]
+pub fn as_sent(entry: &ModelEntry, ask: &Ask) -> serde_json::Value {
+    let body = match entry.provider {
+        Provider::Openai => openai::body(entry, entry.structured, ask),
+        Provider::Anthropic => anthropic::body(entry, ask),
+    };
+    if entry.send_personal_data { body } else { redact::Covered::of(body).body }
+}

@@ -1,6 +1,7 @@
 //! The accuracy tracker's tables: runs, their rows, and what was fitted on development files.
 
 use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
 
 use super::{Error, Store};
 
@@ -41,6 +42,10 @@ pub struct NewEvalRun {
     pub coverage_at_target: f64,
     /// Rows in a second.
     pub rows_per_s: f64,
+    /// What 1,000 rows cost, where somebody bills for them.
+    pub cost_per_1000: Option<Decimal>,
+    /// In which currency.
+    pub currency: Option<String>,
 }
 
 /// A run as stored.
@@ -111,9 +116,11 @@ impl Store {
                 macro_f1,
                 ece,
                 coverage_at_target,
-                rows_per_s
+                rows_per_s,
+                cost_per_1000,
+                currency
             )
-            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
             returning id",
             run.started_at,
             run.data_set,
@@ -132,6 +139,8 @@ impl Store {
             run.ece,
             run.coverage_at_target,
             run.rows_per_s,
+            run.cost_per_1000,
+            run.currency,
         )
         .fetch_one(&mut *tx)
         .await?;
@@ -188,7 +197,9 @@ impl Store {
                 macro_f1,
                 ece,
                 coverage_at_target,
-                rows_per_s
+                rows_per_s,
+                cost_per_1000,
+                currency
             from eval_runs
             order by
                 data_set,
@@ -222,6 +233,8 @@ impl Store {
                     ece: row.ece,
                     coverage_at_target: row.coverage_at_target,
                     rows_per_s: row.rows_per_s,
+                    cost_per_1000: row.cost_per_1000,
+                    currency: row.currency,
                 };
                 Ok(EvalRun { id: row.id, run })
             })
@@ -303,12 +316,12 @@ impl Store {
         Ok(())
     }
 
-    /// What was fitted for an engine.
+    /// What was fitted for a taxonomy's engines.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn calibration(&self, engine: &str, taxonomy: &str) -> Result<Option<Calibration>, Error> {
-        let calibration = sqlx::query_as!(
+    pub async fn calibrations(&self, taxonomy: &str) -> Result<Vec<Calibration>, Error> {
+        let calibrations = sqlx::query_as!(
             Calibration,
             "select
                 engine,
@@ -319,13 +332,11 @@ impl Store {
                 fitted_on,
                 fitted_at
             from calibrations
-            where engine = $1
-            and taxonomy = $2",
-            engine,
+            where taxonomy = $1",
             taxonomy,
         )
-        .fetch_optional(&self.pool)
+        .fetch_all(&self.pool)
         .await?;
-        Ok(calibration)
+        Ok(calibrations)
     }
 }

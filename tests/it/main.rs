@@ -5,6 +5,7 @@
 mod adapters;
 mod api;
 mod bank;
+mod chat;
 mod curate;
 mod database;
 mod datasets;

@@ -10,11 +10,15 @@ use std::{
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 use indicatif::{ProgressBar, ProgressStyle};
+use rust_decimal::Decimal;
 
 use super::{Options, SEED};
 use crate::{
     categorize::{self, Engine, LabelledExample, Sources, Stage, StageEntry, StageFile},
-    cli::{Settings, chat, models, service::DEMO_ADAPTER},
+    cli::{
+        Settings, chat, models,
+        service::{DEMO_ADAPTER, calibrations},
+    },
     clock,
     domain::{Slug, Transaction},
     enrich::{Enricher, Examples, examples::LabelledText},
@@ -54,7 +58,8 @@ impl Evaluation {
         let choice = options.choice.choice(SEED)?;
         let encoder = Encoder::load(models::pull(settings, None).await?)?;
         let adapter = adapter_for(options, dataset, &encoder)?;
-        let entries = entries(options, adapter.is_some())?;
+        let file = StageFile::load(&options.stage_file)?;
+        let entries = entries(options, &file, adapter.is_some())?;
         let taxonomy = dataset.taxonomy();
         store.sync_taxonomy(taxonomy, started_at).await?;
 
@@ -99,10 +104,14 @@ impl Evaluation {
             None => None,
         };
         let mut scores = Vec::new();
+        // A cascade's steps answer as they serve: with what was fitted for them here, or before.
+        let mut fitted = calibrations(store, taxonomy).await?;
+        let unfitted = HashMap::new();
         for entry in &entries {
             let stage = Stage::build(
                 entry,
                 &Sources {
+                    stages: &file,
                     taxonomy,
                     encoder: encoder.clone(),
                     adapter: adapter.clone(),
@@ -110,13 +119,19 @@ impl Evaluation {
                     examples: examples.clone(),
                     prompts: &options.prompts,
                     labelled: &labelled,
-                    calibrations: &HashMap::new(),
+                    calibrations: if entry.engine == Engine::Cascade { &fitted } else { &unfitted },
                 },
             )
             .await?;
             let rows = dev.rows.len() + tests.iter().map(|test| test.rows.len()).sum::<usize>();
             let bar = rows_bar(Some(rows), &stage.name);
+            let meter = chat.as_deref().filter(|_| entry.needs(Engine::Prompt, &file));
+            let spent = || meter.map_or(Decimal::ZERO, |chat| chat.spent().cost);
+            let before = spent();
             let mut dev_answers = run::answer(&stage, &dev, &corpus, taxonomy, |rows| bar.inc(rows as u64)).await?;
+            if let Some(chat) = meter {
+                dev_answers.cost(spent() - before, chat.currency());
+            }
             let mut dev_report = dev_answers.clone();
             // An engine that brings no threshold of its own is calibrated here, on dev.
             let calibration = (stage.acceptance.is_none()).then(|| dev_answers.calibration());
@@ -124,12 +139,17 @@ impl Evaluation {
                 dev_report.calibrate_across();
                 dev_answers.calibrate(calibration);
                 keep(store, &stage, dataset, calibration, dev_answers.len(), started_at).await?;
+                fitted.insert(stage.engine().to_owned(), calibration.clone());
             }
             if wants_dev {
                 scores.extend(dev_report.score(&dev_report, options.without_side_parts));
             }
             for test in &tests {
+                let before = spent();
                 let mut answers = run::answer(&stage, test, &corpus, taxonomy, |rows| bar.inc(rows as u64)).await?;
+                if let Some(chat) = meter {
+                    answers.cost(spent() - before, chat.currency());
+                }
                 if let Some(calibration) = &calibration {
                     answers.calibrate(calibration);
                 }
@@ -169,13 +189,16 @@ fn labelled_text(example: &LabelledExample) -> LabelledText {
 }
 
 /// The stages to run. Without `--adapter`, the adapter stage runs only where the demo adapter fits.
-fn entries(options: &Options, adapter: bool) -> anyhow::Result<Vec<StageEntry>> {
-    let file = StageFile::load(&options.stage_file)?;
+fn entries(options: &Options, file: &StageFile, adapter: bool) -> anyhow::Result<Vec<StageEntry>> {
     if !options.stages.is_empty() {
         return Ok(options.stages.iter().map(|name| file.entry(name).cloned()).collect::<Result<_, _>>()?);
     }
-    let (run, left): (Vec<_>, Vec<_>) =
-        file.stages.into_iter().partition(|entry| adapter || entry.engine != Engine::Adapter);
+    let (run, left): (Vec<_>, Vec<_>) = file
+        .stages
+        .iter()
+        .filter(|entry| !entry.step_only)
+        .cloned()
+        .partition(|entry| adapter || !entry.needs(Engine::Adapter, file));
     for entry in left {
         eprintln!("stage `{}` is left out: name an adapter of this data set with --adapter", entry.name);
     }
@@ -256,6 +279,8 @@ pub(in crate::cli) fn to_store(
         ece: score.figures.ece.unwrap_or(0.0),
         coverage_at_target: score.figures.coverage.map_or(0.0, |coverage| coverage.share),
         rows_per_s: score.rows_per_s.unwrap_or(0.0),
+        cost_per_1000: score.cost.as_ref().map(|cost| cost.per_1000),
+        currency: score.cost.as_ref().map(|cost| cost.currency.clone()),
     };
     let items = score
         .items

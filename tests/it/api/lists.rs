@@ -118,6 +118,8 @@ async fn accuracy_is_what_was_stored_with_its_interval() {
         ece: 0.02,
         coverage_at_target: 0.95,
         rows_per_s: 500.0,
+        cost_per_1000: None,
+        currency: None,
     };
     app.store.insert_run(&run, &[]).await.unwrap();
     insta::assert_json_snapshot!(app.get("/v1/accuracy").await.with(200));

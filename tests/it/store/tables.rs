@@ -64,6 +64,8 @@ async fn eval_runs_keep_their_rows_and_count_how_often_a_file_was_scored() {
         ece: 0.1,
         coverage_at_target: 0.5,
         rows_per_s: 10.0,
+        cost_per_1000: None,
+        currency: None,
     };
     let item = |id: &str, known_key| EvalItem {
         item_id: id.to_owned(),
@@ -95,8 +97,8 @@ async fn eval_runs_keep_their_rows_and_count_how_often_a_file_was_scored() {
     store.put_calibration(&fitted).await.unwrap();
     fitted.rows = 200;
     store.put_calibration(&fitted).await.unwrap();
-    assert_eq!(store.calibration(&fitted.engine, &fitted.taxonomy).await.unwrap(), Some(fitted.clone()));
-    assert_eq!(store.calibration("other", &fitted.taxonomy).await.unwrap(), None);
+    assert_eq!(store.calibrations(&fitted.taxonomy).await.unwrap(), [fitted.clone()]);
+    assert_eq!(store.calibrations("other").await.unwrap(), []);
 }
 
 async fn make(store: &Store, name: &str, expires: Option<i64>) -> Result<FreshKey, access::Error> {

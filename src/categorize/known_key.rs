@@ -1,0 +1,103 @@
+//! What labels say of a descriptor key: the account's own first, then everybody's. It costs nothing and knows nothing
+//! of a merchant that nobody has labelled.
+
+use std::collections::{BTreeMap, HashMap};
+
+use futures::{FutureExt, future::BoxFuture};
+use sha2::{Digest, Sha256};
+
+use super::{Categorizer, Error, LabelledExample};
+use crate::domain::{
+    DescriptorKey, Direction, EnrichedTransaction, Enrichment, Prediction, Provenance, Slug, Taxonomy,
+    prediction::{Evidence, Scored, TextHash},
+};
+
+/// Labels that are believed in beside those that were given: one label is not as good as ten.
+const DOUBT: f32 = 0.5;
+
+/// Answers by key.
+pub struct KnownKey {
+    engine: String,
+    stage: String,
+    taxonomy: Taxonomy,
+    enrichment: Enrichment,
+    labels: HashMap<(DescriptorKey, Direction), BTreeMap<Slug, u32>>,
+}
+
+impl KnownKey {
+    /// Counts the labels of every key and direction.
+    #[must_use]
+    pub fn new(stage: &str, enrichment: Enrichment, taxonomy: &Taxonomy, labelled: &[LabelledExample]) -> Self {
+        let mut labels: HashMap<(DescriptorKey, Direction), BTreeMap<Slug, u32>> = HashMap::new();
+        let mut hash = Sha256::new();
+        for example in labelled {
+            let transaction = &example.transaction.transaction;
+            let key = transaction.descriptor.key();
+            if key.is_empty() {
+                continue;
+            }
+            hash.update(key.as_str());
+            hash.update(example.category.as_str());
+            *labels
+                .entry((key.clone(), transaction.direction))
+                .or_default()
+                .entry(example.category.clone())
+                .or_default() += 1;
+        }
+        let engine = format!("known_key:{stage}@{}", hex::encode(&hash.finalize()[..4]));
+        Self { engine, stage: stage.to_owned(), taxonomy: taxonomy.clone(), enrichment, labels }
+    }
+
+    fn answer(&self, row: &EnrichedTransaction) -> Prediction {
+        let key = (row.transaction.descriptor.key().clone(), row.transaction.direction);
+        let own = Some(&row.history.same_key.labels).filter(|own| !own.is_empty());
+        let ranked = own.or_else(|| self.labels.get(&key)).map(ranked).unwrap_or_default();
+        let ranked: Vec<(&Slug, u32)> =
+            ranked.into_iter().filter(|(category, _)| self.taxonomy.contains(category)).collect();
+        let labels: u32 = ranked.iter().map(|(_, count)| count).sum();
+        let scored = |&(category, count): &(&Slug, u32)| Scored {
+            category: category.clone(),
+            confidence: count as f32 / (labels as f32 + DOUBT),
+        };
+        let evidence = match ranked.first() {
+            Some(&(category, count)) if own.is_some() => {
+                vec![
+                    Evidence::History { category: category.clone(), count },
+                    Evidence::KnownKey { category: category.clone(), count },
+                ]
+            }
+            Some(&(category, count)) => vec![Evidence::KnownKey { category: category.clone(), count }],
+            None => vec![Evidence::Unanswered { why: "no label has this key".to_owned() }],
+        };
+        let first = ranked.first().map(scored);
+        Prediction {
+            category: first.as_ref().map_or_else(Slug::uncategorized, |first| first.category.clone()),
+            confidence: first.map_or(0.0, |first| first.confidence),
+            alternatives: ranked.iter().skip(1).take(4).map(scored).collect(),
+            evidence,
+            provenance: Provenance {
+                stage: self.stage.clone(),
+                engine: self.engine.clone(),
+                taxonomy: self.taxonomy.version().to_owned(),
+                text: TextHash::of(&row.render(self.enrichment)),
+            },
+        }
+    }
+}
+
+/// Categories with their counts, most frequent first.
+fn ranked(counts: &BTreeMap<Slug, u32>) -> Vec<(&Slug, u32)> {
+    let mut ranked: Vec<(&Slug, u32)> = counts.iter().map(|(category, count)| (category, *count)).collect();
+    ranked.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    ranked
+}
+
+impl Categorizer for KnownKey {
+    fn engine(&self) -> &str {
+        &self.engine
+    }
+
+    fn categorize<'a>(&'a self, batch: &'a [EnrichedTransaction]) -> BoxFuture<'a, Result<Vec<Prediction>, Error>> {
+        async move { Ok(batch.iter().map(|row| self.answer(row)).collect()) }.boxed()
+    }
+}

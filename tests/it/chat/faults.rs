@@ -1,0 +1,272 @@
+//! Every way a provider can fail: what becomes of the rows, and of the money.
+
+use std::sync::Arc;
+
+use rust_decimal::{Decimal, dec};
+use serde_json::{Value, json};
+use txcat::{
+    categorize::{Categorizer as _, Error},
+    llm::{self, pricing::Budget},
+    spend::Metered,
+};
+
+use super::{
+    asking, entry,
+    provider::{Provider, Reaction, answers, completion, rows},
+    row,
+};
+use crate::database::fresh_store;
+
+/// What the provider bills for one answer, at the entry's price.
+const ONE: Decimal = dec!(0.00012);
+
+fn right(rows: &[Value]) -> String {
+    answers(rows, |row| if row["descriptor"] == "SHELL 12" { "fuel" } else { "coffee_shop" }.to_owned())
+}
+
+/// One fault, and what must come of three rows.
+struct Case {
+    name: &'static str,
+    /// What the provider does with the first request; the others are answered.
+    first: fn(&[Value]) -> Reaction,
+    /// Requests made.
+    requests: usize,
+    /// Answers billed by the provider.
+    billed: usize,
+    /// Attempts booked although nobody knows whether they were billed.
+    doubtful: i64,
+}
+
+const CASES: [Case; 15] = [
+    Case {
+        name: "429 with Retry-After",
+        first: |_| Reaction::Status(429, vec![("retry-after", "0.05")], error("rate_limit_exceeded")),
+        requests: 2,
+        billed: 1,
+        doubtful: 0,
+    },
+    Case {
+        name: "500",
+        first: |_| Reaction::Status(500, vec![], error("server_error")),
+        requests: 2,
+        billed: 1,
+        doubtful: 1,
+    },
+    Case {
+        name: "503",
+        first: |_| Reaction::Status(503, vec![], error("overloaded")),
+        requests: 2,
+        billed: 1,
+        doubtful: 0,
+    },
+    Case { name: "slow drip", first: |_| Reaction::Drips, requests: 2, billed: 2, doubtful: 1 },
+    Case { name: "cut connection", first: |_| Reaction::Cuts, requests: 2, billed: 2, doubtful: 1 },
+    Case { name: "no JSON", first: |_| Reaction::Garbage, requests: 2, billed: 2, doubtful: 1 },
+    Case {
+        name: "malformed answer",
+        first: |_| Reaction::Says("{\"answers\": [{\"id\"".to_owned()),
+        requests: 4,
+        billed: 4,
+        doubtful: 0,
+    },
+    Case {
+        name: "refusal",
+        first: |_| {
+            Reaction::Completion(completion(json!({"role": "assistant", "content": null, "refusal": "No."}), "stop"))
+        },
+        requests: 4,
+        billed: 4,
+        doubtful: 0,
+    },
+    Case {
+        name: "truncated answer",
+        first: |rows| Reaction::Completion(completion(json!({"role": "assistant", "content": right(rows)}), "length")),
+        requests: 4,
+        billed: 4,
+        doubtful: 0,
+    },
+    Case {
+        name: "held back by a filter",
+        first: |_| Reaction::Completion(completion(json!({"role": "assistant", "content": ""}), "content_filter")),
+        requests: 4,
+        billed: 4,
+        doubtful: 0,
+    },
+    Case {
+        name: "no choice at all",
+        first: |_| {
+            let mut empty = completion(json!({}), "stop");
+            empty["choices"] = json!([]);
+            Reaction::Completion(empty)
+        },
+        requests: 4,
+        billed: 4,
+        doubtful: 0,
+    },
+    Case {
+        name: "an id too many",
+        first: |rows| {
+            let mut more = rows.to_vec();
+            more.push(json!({"id": "t9", "descriptor": "SHELL 12"}));
+            Reaction::Says(right(&more))
+        },
+        requests: 4,
+        billed: 4,
+        doubtful: 0,
+    },
+    Case {
+        name: "an id missing",
+        first: |rows| Reaction::Says(right(&rows[1..])),
+        requests: 2,
+        billed: 2,
+        doubtful: 0,
+    },
+    Case {
+        name: "an id twice",
+        first: |rows| {
+            let mut twice = rows.to_vec();
+            twice.push(rows[0].clone());
+            Reaction::Says(right(&twice))
+        },
+        requests: 2,
+        billed: 2,
+        doubtful: 0,
+    },
+    Case {
+        name: "off the list",
+        first: |rows| Reaction::Says(answers(rows, |_| "Coffee & Cake".to_owned())),
+        requests: 4,
+        billed: 4,
+        doubtful: 0,
+    },
+];
+
+fn error(code: &str) -> Value {
+    json!({"error": {"message": "no", "type": "error", "param": null, "code": code}})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_costs_a_second_request_and_no_row() {
+    let (store, _database) = fresh_store().await;
+    for Case { name, first, requests, billed, doubtful } in CASES {
+        let provider = Provider::start(move |number, body| {
+            let rows = rows(body);
+            if number == 0 { first(&rows) } else { Reaction::Says(right(&rows)) }
+        })
+        .await;
+        let entry = entry(&provider);
+        let metered =
+            Arc::new(Metered::new(llm::open(&entry).unwrap(), &entry, Budget::default(), store.clone()).unwrap());
+        let batch = [row("a", "CORNER COFFEE"), row("b", "SHELL 12"), row("c", "BLUE COFFEE")];
+        let said = asking(metered.clone()).categorize(&batch).await.unwrap_or_else(|of| panic!("{name}: {of:?}"));
+        let said: Vec<&str> = said.iter().map(|prediction| prediction.category.as_str()).collect();
+        assert_eq!(said, ["coffee_shop", "fuel", "coffee_shop"], "{name}");
+        assert_eq!((provider.requests().len(), provider.billed()), (requests, billed), "{name}");
+        let spent = metered.spent();
+        let answered = i64::try_from(billed).unwrap() - i64::from(doubtful > 0 && name != "500");
+        let booked = spent.cost - ONE * Decimal::from(answered);
+        assert!(
+            if doubtful == 0 { booked.is_zero() } else { booked > Decimal::ZERO },
+            "{name}: {booked} is booked beyond what was answered"
+        );
+        let days = store.days_of_calls(chrono::DateTime::UNIX_EPOCH).await.unwrap();
+        assert_eq!(days.iter().map(|day| day.failed).sum::<i64>(), 0, "{name}");
+    }
+    let days = store.days_of_calls(chrono::DateTime::UNIX_EPOCH).await.unwrap();
+    let answered: usize = CASES.iter().map(|case| case.billed).sum::<usize>() - 3;
+    assert_eq!(days[0].prompt_tokens, 100 * i64::try_from(answered).unwrap(), "every answer is booked once");
+    assert_eq!(days[0].cached_tokens, 40 * i64::try_from(answered).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_stays_useless_is_no_answer_and_no_guess() {
+    let provider = Provider::start(|_, body| {
+        Reaction::Says(answers(&rows(body), |row| {
+            if row["descriptor"] == "SHELL 12" { "fuel" } else { "sweets!" }.into()
+        }))
+    })
+    .await;
+    let model = llm::open(&entry(&provider)).unwrap();
+    let batch = [row("a", "CORNER COFFEE"), row("b", "SHELL 12")];
+    let said = asking(model).categorize(&batch).await.unwrap();
+    assert!(said[0].is_unanswered() && said[0].confidence == 0.0 && said[0].alternatives.is_empty());
+    assert_eq!((said[0].category.as_str(), said[1].category.as_str()), ("uncategorized", "fuel"));
+    let requests = provider.requests();
+    assert_eq!(requests.len(), 2, "asked once more, alone");
+    assert!(requests[1].body["messages"][1]["content"].as_str().unwrap().contains("could not be used"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_keeps_what_was_answered_and_the_server_is_left_alone_for_a_while() {
+    // The first request is answered; from then on the server is down.
+    let provider = Provider::start(|number, body| match number {
+        0 => Reaction::Says(right(&rows(body))),
+        _ => Reaction::Status(500, vec![], error("server_error")),
+    })
+    .await;
+    let mut entry = entry(&provider);
+    (entry.rows_per_request, entry.concurrency) = (1, 1);
+    let stage = asking(llm::open(&entry).unwrap());
+    let batch = [row("a", "CORNER COFFEE"), row("b", "SHELL 12"), row("c", "BLUE COFFEE"), row("d", "TEA")];
+    let Err(Error::Partly { answers, source }) = stage.categorize(&batch).await else { panic!("an outage") };
+    assert_eq!(answers.iter().flatten().count(), 1);
+    assert!(source.is_outage());
+    let asked = provider.requests().len();
+    assert_eq!(asked, 1 + 5, "five failures in a row, and no sixth request");
+    assert!(stage.categorize(&batch[..1]).await.unwrap_err().is_outage());
+    assert_eq!(provider.requests().len(), asked, "left alone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_request_is_not_sent_again_and_its_words_are_not_kept() {
+    let provider = Provider::start(|_, _| {
+        Reaction::Status(401, vec![], json!({"error": {"message": "bad key sk-123 for CORNER COFFEE", "type": "invalid_request_error", "code": "invalid_api_key"}}))
+    })
+    .await;
+    let error =
+        asking(llm::open(&entry(&provider)).unwrap()).categorize(&[row("a", "CORNER COFFEE")]).await.unwrap_err();
+    let says = txcat::causes::with_causes(&error);
+    assert!(says.contains("401") && says.contains("invalid_api_key"), "{says}");
+    assert!(!says.contains("sk-123") && !says.contains("COFFEE"), "{says}");
+    assert_eq!(provider.requests().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_schemas_is_asked_for_an_object_and_then_in_words() {
+    let provider = Provider::start(|_, body| match body["response_format"]["type"].as_str() {
+        Some(_) => Reaction::Status(400, vec![], json!({"error": {"message": "unknown", "type": "invalid_request_error", "param": "response_format", "code": null}})),
+        None => Reaction::Says(format!("Here you are: {}", right(&rows(body)))),
+    })
+    .await;
+    let stage = asking(llm::open(&entry(&provider)).unwrap());
+    let said = stage.categorize(&[row("a", "CORNER COFFEE")]).await.unwrap();
+    assert_eq!(said[0].category.as_str(), "coffee_shop");
+    let formats: Vec<Value> = provider.requests().iter().map(|of| of.body["response_format"]["type"].clone()).collect();
+    assert_eq!(formats, [json!("json_schema"), json!("json_object"), Value::Null]);
+    stage.categorize(&[row("b", "BLUE COFFEE")]).await.unwrap();
+    assert_eq!(provider.requests().len(), 4, "what the server takes is remembered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_hangs_up_stops_the_request_and_it_stays_booked() {
+    let (store, _database) = fresh_store().await;
+    let provider = Provider::start(|_, _| Reaction::Drips).await;
+    let mut entry = entry(&provider);
+    entry.timeout_s = 60.0;
+    let metered = Arc::new(Metered::new(llm::open(&entry).unwrap(), &entry, Budget::default(), store.clone()).unwrap());
+    let stage = asking(metered.clone());
+    let batch = [row("a", "CORNER COFFEE")];
+    let under_way = tokio::time::timeout(std::time::Duration::from_millis(300), stage.categorize(&batch)).await;
+    assert!(under_way.is_err());
+    let booked = async {
+        loop {
+            let days = store.days_of_calls(chrono::DateTime::UNIX_EPOCH).await.unwrap();
+            if days[0].failed == 1 {
+                return days[0].cost;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let cost = tokio::time::timeout(std::time::Duration::from_secs(10), booked).await.unwrap();
+    assert!(cost > Decimal::ZERO && metered.spent().calls == 1);
+}

@@ -1,0 +1,92 @@
+//! What calls cost, and what a budget lets through.
+
+use std::sync::Arc;
+
+use futures::future::join_all;
+use rust_decimal::{Decimal, dec};
+use txcat::{
+    categorize::{Categorizer as _, PromptCategorizer, Wording},
+    domain::{Enrichment, Prediction},
+    llm::{self, pricing::Budget},
+    spend::Metered,
+};
+
+use super::{
+    asking, entry, prompt,
+    provider::{Provider, Reaction, answers, rows},
+    row, taxonomy,
+};
+use crate::{database::fresh_store, harness::Scripted};
+
+async fn agreeable() -> Provider {
+    Provider::start(|_, body| Reaction::Says(answers(&rows(body), |_| "coffee_shop".to_owned()))).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_at_the_same_time_never_pass_a_budget_together() {
+    let (store, _database) = fresh_store().await;
+    let provider = agreeable().await;
+    let mut entry = entry(&provider);
+    (entry.retries, entry.rows_per_request) = (0, 1);
+    let budget = Budget { daily: Some(dec!(0.02)), ..Budget::default() };
+    let open = || Arc::new(Metered::new(llm::open(&entry).unwrap(), &entry, budget.clone(), store.clone()).unwrap());
+    // Two servers share the books.
+    let stages = [asking(open()), asking(open())];
+    let batch = [row("a", "CORNER COFFEE")];
+    let asked = (0..60).map(|n| stages[n % 2].categorize(&batch));
+    let outcomes = join_all(asked).await;
+    let (answered, refused): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+    assert!(!answered.is_empty() && !refused.is_empty(), "{} answered", answered.len());
+    let says = txcat::causes::with_causes(&refused[0].as_ref().unwrap_err());
+    assert!(says.contains("daily budget of 0.02 USD"), "{says}");
+    let days = store.days_of_calls(chrono::DateTime::UNIX_EPOCH).await.unwrap();
+    let [day] = &days[..] else { panic!("{days:?}") };
+    assert!(day.cost <= dec!(0.02));
+    assert_eq!(usize::try_from(day.calls).unwrap(), answered.len(), "what was not let through is not booked");
+    assert_eq!(provider.billed(), answered.len());
+    // 100 tokens of which 40 were kept, at 1 a million without a price of their own, and 10 at 2.
+    assert_eq!(day.cost, Decimal::from(day.calls) * dec!(0.00012));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spent_budget_lets_another_engine_answer_under_its_own_name() {
+    let (store, _database) = fresh_store().await;
+    let provider = agreeable().await;
+    let entry = entry(&provider);
+    let budget = Budget { monthly: Some(dec!(0.0001)), ..Budget::default() };
+    let model = Arc::new(Metered::new(llm::open(&entry).unwrap(), &entry, budget, store).unwrap());
+    let words = prompt("few_shot_v1");
+    let examples = words.examples().to_vec();
+    let wording = Wording::new(words, &taxonomy(), &examples, Enrichment::None, None).unwrap();
+    let other = Box::new(Scripted::new(taxonomy().version()));
+    let stage = PromptCategorizer::new("few_shot", &taxonomy(), wording, model, Some(other));
+    let said: Vec<Prediction> = stage.categorize(&[row("a", "CORNER COFFEE")]).await.unwrap();
+    assert!(said[0].provenance.engine.starts_with("scripted"), "{}", said[0].provenance.engine);
+    assert_eq!(provider.requests().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_budget_wants_a_price() {
+    let (store, _database) = fresh_store().await;
+    let provider = agreeable().await;
+    let mut entry = entry(&provider);
+    entry.prices.clear();
+    let budget = Budget { daily: Some(dec!(1)), ..Budget::default() };
+    let refused = Metered::new(llm::open(&entry).unwrap(), &entry, budget, store.clone()).map(|_| ());
+    assert!(refused.unwrap_err().to_string().contains("has no price"));
+    assert!(Metered::new(llm::open(&entry).unwrap(), &entry, Budget::default(), store).is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stays_the_same_comes_first_and_stays_the_same() {
+    let provider = agreeable().await;
+    let stage = asking(llm::open(&entry(&provider)).unwrap());
+    stage.categorize(&[row("a", "CORNER COFFEE")]).await.unwrap();
+    stage.categorize(&[row("b", "SHELL 12"), row("c", "TEA")]).await.unwrap();
+    let bodies: Vec<String> = provider.requests().iter().map(|request| request.body.to_string()).collect();
+    let same = bodies[0].bytes().zip(bodies[1].bytes()).take_while(|(a, b)| a == b).count();
+    let messages = provider.requests()[0].body["messages"].clone();
+    assert_eq!(messages[0], provider.requests()[1].body["messages"][0]);
+    assert!(messages[0]["content"].as_str().unwrap().len() > 10 * messages[1]["content"].as_str().unwrap().len());
+    assert!(same > 0);
+}

@@ -1,0 +1,136 @@
+//! Prompt folders as people work with them, and the labelled transactions that a prompt shows.
+
+use std::{fs, path::Path, process::Command};
+
+use serde_json::{Value, json};
+use txcat::{
+    categorize::Wording,
+    domain::{Direction, Enrichment},
+    enrich::{Examples, examples::LabelledText},
+    model::Encoder,
+    prompt::{Gravity, lint},
+};
+
+use super::{
+    prompt,
+    provider::{Provider, Reaction, answers, rows},
+    row, taxonomy,
+};
+use crate::{harness::App, model::tiny_encoder};
+
+fn txcat(arguments: &[&str]) -> (bool, String, String) {
+    let done = Command::new(env!("CARGO_BIN_EXE_txcat")).args(arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (done.status.success(), text(done.stdout), text(done.stderr))
+}
+
+#[test]
+fn the_shipped_prompts_have_nothing_wrong_with_them() {
+    for name in ["few_shot_v1", "enriched_v1"] {
+        let findings = lint(&prompt(name), &taxonomy());
+        assert!(findings.iter().all(|finding| finding.gravity == Gravity::Warning), "{name}: {findings:?}");
+    }
+    let (good, said, _) = txcat(&["prompts", "lint", "--json"]);
+    assert!(good, "{said}");
+}
+
+#[test]
+fn a_prompt_that_shows_texts_as_they_stand_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("mine_v1");
+    fs::create_dir(&folder).unwrap();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("prompts/categorize/few_shot_v1");
+    for name in ["system.j2", "user.j2", "answer.schema.json", "examples.jsonl"] {
+        fs::copy(shipped.join(name), folder.join(name)).unwrap();
+    }
+    fs::write(
+        folder.join("user.j2"),
+        "<transactions>{% for row in transactions %}{{ row.id }} {{ row.descriptor }}{% endfor %}</transactions>",
+    )
+    .unwrap();
+    let (good, said, errors) = txcat(&["prompts", "lint", folder.to_str().unwrap()]);
+    assert!(!good && said.contains("as it stands") && errors.contains("1 error in prompts"), "{said} {errors}");
+    let (good, said, _) = txcat(&["prompts", "diff", shipped.to_str().unwrap(), folder.to_str().unwrap()]);
+    assert!(good && said.contains("-{{ transactions | tojson }}") && said.contains("mine_v1@"), "{said}");
+    fs::write(folder.join("user.j2"), "{{ transactions | tojson }} {{ nothing_here }}").unwrap();
+    let (good, said, _) = txcat(&["prompts", "lint", folder.to_str().unwrap()]);
+    assert!(!good && said.contains("can't be used"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_person_just_said_is_shown_with_the_next_transaction_like_it() {
+    let (_encoder, base) = tiny_encoder();
+    let app = App::start().await;
+    let body = json!({"id": "t-1", "account_id": "acct-9", "posted_at": "2026-03-02", "amount": "6.50", "currency": "USD",
+        "direction": "debit", "descriptor": "ZORBLAX EMPORIUM 12"});
+    app.ingest(&[body]).await;
+    let examples = Examples::live(Encoder::load(base).unwrap(), app.store.clone()).await.unwrap();
+    let wording = Wording::new(prompt("enriched_v1"), &taxonomy(), &[], Enrichment::Full, Some((examples, 3))).unwrap();
+    let asked = [row("x", "ZORBLAX EMPORIUM 99")];
+    assert!(!wording.ask(&asked).await.unwrap().user.contains("similar"));
+    let correction = json!({"category": "hobbies_toys_and_crafts", "scope": "transaction"});
+    app.post("/v1/transactions/t-1/correction", &correction).await.with(200);
+    let user = wording.ask(&asked).await.unwrap().user;
+    assert!(
+        user.contains(r#""similar": [{"descriptor": "ZORBLAX EMPORIUM 12", "category": "hobbies_toys_and_crafts"}]"#),
+        "{user}"
+    );
+    // Said otherwise: the later word stands first.
+    let correction = json!({"category": "books_and_news", "scope": "transaction"});
+    app.post("/v1/transactions/t-1/correction", &correction).await.with(200);
+    let user = wording.ask(&asked).await.unwrap().user;
+    let (books, hobbies) =
+        (user.find("\"books_and_news\"").unwrap(), user.find("\"hobbies_toys_and_crafts\"").unwrap());
+    assert!(books < hobbies, "{user}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_nearest_labelled_texts_of_the_same_direction_are_found() {
+    let (_encoder, base) = tiny_encoder();
+    let text = |descriptor: &str, direction, category: &str| LabelledText {
+        descriptor: descriptor.to_owned(),
+        direction,
+        category: category.parse().unwrap(),
+    };
+    let labelled = [
+        text("ALPHA COFFEE", Direction::Credit, "transfer_in"),
+        text("ALPHA COFFEE", Direction::Debit, "coffee_shop"),
+        text("SHELL 12", Direction::Debit, "fuel"),
+    ];
+    let examples = Examples::fixed(Encoder::load(base).unwrap(), labelled).await.unwrap();
+    let near = examples.near(&[row("a", "ALPHA COFFEE")], 2).await.unwrap();
+    assert_eq!(near[0].len(), 2);
+    assert_eq!(near[0][0].labelled.category.as_str(), "coffee_shop");
+    assert!(near[0][0].similarity > 0.999 && near[0][1].similarity < near[0][0].similarity);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_printed_as_it_would_leave() {
+    let provider = Provider::start(|_, body| Reaction::Says(answers(&rows(body), |_| "fuel".to_owned()))).await;
+    let (dir, database) = (tempfile::tempdir().unwrap(), crate::database::fresh_database().await);
+    let models = dir.path().join("chat.toml");
+    fs::write(
+        &models,
+        format!(
+            "[[model]]\nname = \"mine\"\nprovider = \"openai\"\nbase_url = \"{}\"\nmodel = \"small\"\n",
+            provider.url()
+        ),
+    )
+    .unwrap();
+    let file = dir.path().join("rows.json");
+    let body = json!({"transactions": [{"id": "secret-id-1", "account_id": "acct-9", "posted_at": "2026-03-02",
+        "amount": "6.50", "currency": "USD", "direction": "debit", "descriptor": "ZELLE TO MARIA GARCIA"}]});
+    fs::write(&file, body.to_string()).unwrap();
+    let common = ["--stage", "few_shot", "--chat-models", models.to_str().unwrap(), "--chat-model", "mine"];
+    let file = file.to_str().unwrap();
+    let arguments = [&["prompts", "render", file, "--as-sent", "--database-url", &database.url][..], &common].concat();
+    let (good, said, errors) = txcat(&arguments);
+    assert!(good, "{errors}");
+    let sent: Value = serde_json::from_str(&said).unwrap();
+    let user = sent["messages"][1]["content"].as_str().unwrap();
+    assert!(user.contains("[person_name_1]") && !user.contains("GARCIA") && !said.contains("secret-id-1"), "{user}");
+    let categories = &sent["response_format"]["json_schema"]["schema"]["properties"]["answers"]["items"]["properties"]
+        ["category"]["enum"];
+    assert_eq!(categories.as_array().unwrap().len(), taxonomy().assignable().len());
+    assert_eq!(provider.requests().len(), 0, "nothing is sent");
+}
