@@ -9,7 +9,7 @@ const CHANNELS: &[&str] =
     &["card_present", "card_not_present", "transfer", "direct_debit", "standing_order", "cash", "cheque", "bank"];
 const DECIDED_BY: &[&str] = &["correction", "import", "account_rule", "stage"];
 const REVIEW_STATUSES: &[&str] = &["accepted", "pending", "reviewed"];
-const REVIEW_REASONS: &[&str] = &["low_confidence", "not_calibrated", "audit"];
+const REVIEW_REASONS: &[&str] = &["low_confidence", "not_calibrated", "unanswered", "suspicious", "audit"];
 const SCOPES: &[&str] = &["transaction", "account_merchant"];
 const READINESS: &[&str] = &["ok", "failing"];
 const ADAPTER_STATES: &[&str] = &["candidate", "shadow", "canary", "champion", "retired"];

@@ -30,7 +30,7 @@ pub(super) struct ReviewQuery {
     /// With this category in force.
     #[param(value_type = Option<String>)]
     category: Option<Slug>,
-    /// Waiting for this reason: `low_confidence`, `not_calibrated` or `audit`.
+    /// Waiting for this reason: `low_confidence`, `not_calibrated`, `unanswered`, `suspicious` or `audit`.
     #[param(value_type = Option<String>)]
     reason: Option<ReviewReason>,
     /// How many, 1 to 500.

@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use futures::future::join_all;
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{Error, Outcome, Pipeline};
 use crate::domain::Transaction;
@@ -90,13 +92,19 @@ async fn run(pipeline: Arc<Pipeline>, mut queue: mpsc::Receiver<Call>) {
     }
 }
 
-/// Answers calls together, and where that fails, or there is one, each alone. A caller may have gone: then the
-/// answer goes nowhere.
-async fn answer(pipeline: &Arc<Pipeline>, calls: Vec<Call>) {
+/// Answers calls together, and where that fails, or there is one, each alone. When every caller has gone, the work
+/// is given up: a model may be paid for it.
+async fn answer(pipeline: &Arc<Pipeline>, mut calls: Vec<Call>) {
     if calls.len() > 1 {
         let together: Vec<Transaction> = calls.iter().flat_map(|call| call.rows.iter().cloned()).collect();
         let now = calls.iter().map(|call| call.now).max().unwrap_or_default();
-        if let Ok(outcomes) = guarded(pipeline, together, calls[0].adapter.clone(), now).await {
+        let work = guarded(pipeline, together, calls[0].adapter.clone(), now);
+        let gone = join_all(calls.iter_mut().map(|call| call.answer.closed()));
+        let outcomes = tokio::select! {
+            outcomes = work => outcomes,
+            _ = gone => return,
+        };
+        if let Ok(outcomes) = outcomes {
             let mut outcomes = outcomes.into_iter();
             for call in calls {
                 let _ = call.answer.send(Ok(outcomes.by_ref().take(call.rows.len()).collect()));
@@ -104,12 +112,17 @@ async fn answer(pipeline: &Arc<Pipeline>, calls: Vec<Call>) {
             return;
         }
     }
-    for call in calls {
-        let _ = call.answer.send(guarded(pipeline, call.rows, call.adapter, call.now).await);
+    for Call { rows, adapter, now, mut answer } in calls {
+        let outcomes = tokio::select! {
+            outcomes = guarded(pipeline, rows, adapter, now) => outcomes,
+            () = answer.closed() => continue,
+        };
+        let _ = answer.send(outcomes);
     }
 }
 
-/// [`Pipeline::process`] in a task of its own, so that a bug under it ends one batch only.
+/// [`Pipeline::process`] in a task of its own, so that a bug under it ends one batch only. Dropped, it ends the
+/// task.
 async fn guarded(
     pipeline: &Arc<Pipeline>,
     rows: Vec<Transaction>,
@@ -118,5 +131,5 @@ async fn guarded(
 ) -> Answer {
     let pipeline = Arc::clone(pipeline);
     let task = tokio::spawn(async move { pipeline.process(&rows, adapter.as_deref(), now).await });
-    task.await.unwrap_or(Err(Error::Broken))
+    AbortOnDropHandle::new(task).await.unwrap_or(Err(Error::Broken))
 }

@@ -1,6 +1,7 @@
 //! Chat models over real HTTP, against a provider whose every reaction is scripted: what is sent, what becomes of
 //! answers, and what is booked.
 
+mod cascade;
 mod faults;
 mod hostile;
 mod money;
