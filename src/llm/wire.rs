@@ -123,7 +123,10 @@ impl Wire {
                 self.breaker.succeeded();
                 return Err(given_up(doubtful, error));
             }
-            self.breaker.failed(Instant::now());
+            // A server that counts requests is there, and says when to come again.
+            if !matches!(error, Error::Busy { status: 429, .. }) {
+                self.breaker.failed(Instant::now());
+            }
             let asked = error.retry_after();
             let Some(wait) = waits.next() else { return Err(given_up(doubtful, error)) };
             if asked.is_some_and(|asked| asked > LONGEST_WAIT) {

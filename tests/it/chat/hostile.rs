@@ -275,7 +275,12 @@ async fn of_ten_thousand_texts_with_personal_data_none_leaves() {
     let mut leaks = Vec::new();
     for (at, (text, secrets)) in made.iter().enumerate() {
         let sent = &sent[&at.to_string()];
-        if secrets.iter().any(|secret| sent.contains(secret.as_str())) {
+        let words: Vec<&str> = sent.split([' ', '*', ':']).collect();
+        let there = |secret: &String| match secret.chars().all(|c| c.is_alphabetic() || "-'".contains(c)) {
+            true => words.contains(&secret.as_str()),
+            false => sent.contains(secret.as_str()),
+        };
+        if secrets.iter().any(there) {
             leaks.push((text, sent));
         }
     }
