@@ -8,7 +8,14 @@ use clap::Args;
 #[derive(Debug, Clone, Args)]
 pub struct Database {
     /// Postgres to use. Without one, a private Postgres is started in the data folder.
-    #[arg(long = "database-url", env = "DATABASE_URL", value_name = "URL", hide_env_values = true, global = true)]
+    #[arg(
+        id = "database_url",
+        long = "database-url",
+        env = "DATABASE_URL",
+        value_name = "URL",
+        hide_env_values = true,
+        global = true
+    )]
     pub url: Option<Secret>,
 
     /// Where txcat keeps its private Postgres and what it downloads.
@@ -25,7 +32,14 @@ pub struct Database {
 #[derive(Debug, Clone, Args)]
 pub struct Models {
     /// Folder of the base encoders, and of the manifest.toml that lists them.
-    #[arg(long = "models-dir", env = "TXCAT_MODELS_DIR", value_name = "DIR", default_value = "models", global = true)]
+    #[arg(
+        id = "models_dir",
+        long = "models-dir",
+        env = "TXCAT_MODELS_DIR",
+        value_name = "DIR",
+        default_value = "models",
+        global = true
+    )]
     pub dir: PathBuf,
 
     /// The base encoder, by its name in the manifest. [default: the manifest's first]

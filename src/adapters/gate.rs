@@ -147,8 +147,7 @@ pub fn judge(answered: &[Answered], categories: &[String], p95_ms: f64, limits: 
         ),
     }];
     if let Some(Difference { difference, p, .. }) = difference {
-        let says =
-            format!("{:+.2} points beside the champion on the same rows, McNemar p = {p:.3}", 100.0 * difference);
+        let says = format!("{:+.2} points beside the champion on the same rows, McNemar {}", 100.0 * difference, at(p));
         checks.push(Check {
             name: "not_worse_than_champion".to_owned(),
             passed: difference >= 0.0 || p >= limits.p,
@@ -215,6 +214,11 @@ pub fn p95(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     let rank = (0.95 * values.len() as f64).ceil() as usize;
     values.get(rank.saturating_sub(1)).copied().unwrap_or(0.0)
+}
+
+/// A p-value in words: what is too small to print is not 0.
+fn at(p: f64) -> String {
+    if p < 0.001 { "p < 0.001".to_owned() } else { format!("p = {p:.3}") }
 }
 
 #[cfg(test)]

@@ -41,6 +41,16 @@ pub enum Error {
         /// What was given.
         name: String,
     },
+    /// The same adapter is there under another name, or for another group.
+    #[error(
+        "the same adapter is registered already, as {reference} for {account_group}: an adapter has one name and one group"
+    )]
+    Registered {
+        /// As what.
+        reference: String,
+        /// For whom.
+        account_group: String,
+    },
     /// A number that can't be stored as JSON.
     #[error("a report can't be stored")]
     Report(#[from] serde_json::Error),

@@ -36,21 +36,21 @@ pub fn is_name(name: &str) -> bool {
 /// Registers an adapter, after loading it as serving will. One that is there already is found again.
 ///
 /// # Errors
-/// When it can't be loaded on this base encoder, or the database fails; then nothing was stored.
+/// When it can't be loaded on this base encoder, is there under another name or for another group, or the database
+/// fails; then nothing was stored.
 pub async fn register(
     store: &Store,
     bank: &AdapterBank,
     what: Registration<'_>,
     now: DateTime<Utc>,
 ) -> Result<StoredAdapter, Error> {
+    let check = |name: &str| if is_name(name) { Ok(()) } else { Err(Error::Name { name: name.to_owned() }) };
+    what.name.map_or(Ok(()), check)?;
+    check(what.account_group)?;
     let loaded = load(what.dir.to_owned(), bank).await?;
     let facts = loaded.facts();
     let name = what.name.unwrap_or(&facts.name);
-    for name in [name, what.account_group] {
-        if !is_name(name) {
-            return Err(Error::Name { name: name.to_owned() });
-        }
-    }
+    check(name)?;
     let engine = engine(&loaded);
     let adapter = NewAdapter {
         name: name.to_owned(),
@@ -67,6 +67,12 @@ pub async fn register(
     };
     store.register_adapter(&adapter).await?;
     let found = store.adapters(None).await?.into_iter().find(|adapter| adapter.engine == engine);
+    if let Some(found) = &found
+        && (what.name.is_some_and(|name| name != found.name) || what.account_group != found.account_group)
+    {
+        let (reference, account_group) = (found.reference(), found.account_group.clone());
+        return Err(Error::Registered { reference, account_group });
+    }
     found.ok_or(Error::Unknown { reference: engine })
 }
 

@@ -195,12 +195,14 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
     let say = |said: &str| eprintln!("{said}");
     match options.action {
         Action::Labels(Labels { common, budgets, ways, epochs }) => {
+            ensure!(budgets.iter().all(|budget| *budget > 0), "--budgets takes numbers from 1 on");
             let ground = Ground::read(&common.data, base).await?;
             let plan = labels::Plan { budgets, ways, epochs, seed: common.seed };
             let points = labels::run(&ground, &plan, say).await?;
             common.finish(&labels::page(&ground, &plan, &points), &made, &points)
         }
         Action::Golden(Golden { common, curated, curated_epochs, noisy, noisy_epochs, rates, unit }) => {
+            ensure!(rates.iter().all(|rate| (0.0..=1.0).contains(rate)), "--rates takes shares from 0 to 1");
             let ground = Ground::read(&common.data, base).await?;
             let plan = golden::Plan { curated, curated_epochs, noisy, noisy_epochs, rates, unit, seed: common.seed };
             let arms = golden::run(&ground, &plan, say).await?;

@@ -60,7 +60,7 @@ pub enum Command {
     DemoData(demo_data::Options),
     /// Report how well descriptor keys hold on a file.
     Descriptors(descriptors::Options),
-    /// Check a labelled set before anything learns from it.
+    /// Check a labelled set before anything learns from it; pick what to label next.
     Data(data::Options),
     /// Hold the private Postgres for other programs.
     Database(database::Options),
@@ -68,7 +68,7 @@ pub enum Command {
     Keys(keys::Options),
     /// Search, explain and fill the merchant directory.
     Merchants(merchants::Options),
-    /// Fetch, check or find the base encoder.
+    /// List, fetch, check or find the base encoders.
     Models(models::Options),
     /// Show, check and compare prompt folders.
     Prompts(Box<prompts::Options>),
@@ -78,7 +78,7 @@ pub enum Command {
     Spend(spend::Options),
     /// Check a set of categories, or put it into the database.
     Taxonomy(taxonomy::Options),
-    /// Bring in adapters that were not trained here.
+    /// Register, measure, promote, watch and renew adapters; bring in those of others.
     Adapters(Box<adapters::Options>),
     /// Train an adapter on a data set's labels, or compare the ways to.
     Train(Box<train::Options>),

@@ -59,11 +59,11 @@ pub fn counts(set: &LabelledSet) -> Check {
         place: None,
     });
     let says = format!(
-        "{rows} labels for {}; {} of {} categories have fewer than {FEWEST_OF_CLASS}; for a decision {} are enough",
+        "{rows} labels for {}; {} of {} categories have fewer than {FEWEST_OF_CLASS}; for a decision there are {}",
         reached.join(", for "),
         thin.len(),
         of_class.len(),
-        if rows < DECISION { "not" } else { "there" },
+        if rows < DECISION { "too few" } else { "enough" },
     );
     let check = Check::new("counts", level, says)
         .value("labels", rows as f64)

@@ -104,6 +104,12 @@ impl LabelledSet {
                 Err(error) => return Err(error),
             }
         }
+        if let Which::Chosen(Choice::Listed(ids)) = &which {
+            let there: HashSet<&str> = surroundings.iter().map(|row| row.id.as_str()).collect();
+            let there =
+                |id: &TransactionId| there.contains(id.as_str()) || refused.iter().any(|row| row.id == id.as_str());
+            dataset::Error::unless_all(ids, there)?;
+        }
         let wanted = match which {
             Which::All => None,
             Which::Chosen(choice) => Some(wanted(choice, &surroundings, shut)),

@@ -53,6 +53,9 @@ impl Corpus {
         timelines.sort();
 
         let labels = Labels::buy(choice, &candidates, shut);
+        if let Choice::Listed(ids) = &labels.choice {
+            Error::unless_all(ids, |id| labels.weights.contains_key(id))?;
+        }
         drop(candidates);
         let wanted: HashSet<&str> = labels.weights.keys().map(TransactionId::as_str).collect();
         let mut reader = dataset.rows(pool)?;

@@ -6,7 +6,7 @@
 //! column; who reads [`Rows`] of the pool shuts the labels away until they are bought.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     error::Error as StdError,
     fs::File,
     io::{self, BufReader, Read},
@@ -20,7 +20,7 @@ use flate2::read::MultiGzDecoder;
 use rust_decimal::Decimal;
 use sha2::{Digest, Sha256};
 
-use crate::domain::{Descriptor, Money, Slug, Taxonomy, Transaction, taxonomy, transaction::Status};
+use crate::domain::{Descriptor, Money, Slug, Taxonomy, Transaction, TransactionId, taxonomy, transaction::Status};
 
 /// Why a data set can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +48,16 @@ pub enum Error {
         path: PathBuf,
         /// Where and why.
         source: csv::Error,
+    },
+    /// Rows that a list names are not there.
+    #[error("{missing} of {listed} listed rows are not in the pool, such as `{first}`")]
+    Unlisted {
+        /// How many are not.
+        missing: usize,
+        /// How many are listed.
+        listed: usize,
+        /// One of them.
+        first: TransactionId,
     },
     /// A column is missing.
     #[error("{} has no column `{column}`", path.display())]
@@ -90,13 +100,34 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether every listed row is among those that there are.
+    ///
+    /// # Errors
+    /// When one is not.
+    pub fn unless_all<'a>(
+        listed: &'a HashSet<TransactionId>,
+        there: impl Fn(&'a TransactionId) -> bool,
+    ) -> Result<(), Self> {
+        let missing: Vec<&TransactionId> = listed.iter().filter(|id| !there(id)).collect();
+        match missing.iter().min() {
+            None => Ok(()),
+            Some(first) => {
+                Err(Self::Unlisted { missing: missing.len(), listed: listed.len(), first: TransactionId::clone(first) })
+            }
+        }
+    }
+
     /// Whether one row is at fault, and the rows after it can still be read.
     #[must_use]
     pub fn is_of_one_row(&self) -> bool {
         match self {
             Self::Field { .. } | Self::Category { .. } => true,
             Self::Csv { source, .. } => !matches!(source.kind(), csv::ErrorKind::Io(_)),
-            Self::Missing { .. } | Self::Io { .. } | Self::Column { .. } | Self::Taxonomy { .. } => false,
+            Self::Missing { .. }
+            | Self::Io { .. }
+            | Self::Column { .. }
+            | Self::Unlisted { .. }
+            | Self::Taxonomy { .. } => false,
         }
     }
 }

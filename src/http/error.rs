@@ -298,6 +298,7 @@ fn adapter_problem(error: &adapters::Error) -> Problem {
         | E::Categorize(_)
         | E::File { .. }
         | E::Name { .. }
+        | E::Registered { .. }
         | E::Report(_)
         | E::NoChampion { .. }
         | E::Stopped => internal(),

@@ -6,6 +6,7 @@ mod adapters;
 mod api;
 mod bank;
 mod chat;
+mod command_line;
 mod curate;
 mod database;
 mod datasets;

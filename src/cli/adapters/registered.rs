@@ -42,8 +42,10 @@ impl Register {
     pub(super) async fn run(self, settings: &Settings, store: &Store) -> anyhow::Result<()> {
         let bank = AdapterBank::open(&models::pull(settings, None).await?)?;
         let what = Registration { dir: &self.dir, name: self.name.as_deref(), account_group: &self.group, by: LOCAL };
-        let adapter = registry::register(store, &bank, what, clock::now()).await?;
-        println!("{} is {} ({})", adapter.reference(), adapter.state, adapter.engine);
+        let now = clock::now();
+        let adapter = registry::register(store, &bank, what, now).await?;
+        let already = if adapter.registered_at < now { ", as it was before" } else { "" };
+        println!("{} is {}{already} ({})", adapter.reference(), adapter.state, adapter.engine);
         Ok(())
     }
 }
@@ -74,6 +76,7 @@ impl List {
             "state",
             "share",
             "group",
+            "taxonomy",
             "since",
             "answered",
             "judged",
@@ -87,6 +90,7 @@ impl List {
                 Cell::new(adapter.state),
                 Cell::new(format!("{:.0} %", 100.0 * adapter.share)).set_alignment(CellAlignment::Right),
                 Cell::new(&adapter.account_group),
+                Cell::new(&adapter.taxonomy),
                 Cell::new(minute(adapter.state_since)),
                 number(live.answered),
                 number(live.judged),
@@ -190,7 +194,8 @@ pub(super) fn print_checks(checks: &[Check]) {
     }
 }
 
-/// Moves an adapter to another state; a new champion retires the one before. Running servers follow at once.
+/// Moves an adapter to another state; a new champion retires the one before. Running servers of its taxonomy follow at
+/// once.
 #[derive(Debug, clap::Args)]
 pub struct Promote {
     /// Which adapter.
@@ -216,7 +221,7 @@ impl Promote {
         let adapter = registry::find(store, &self.reference).await?;
         let ask = Ask { to: self.to, share: self.share, overrides: self.overrides, by: LOCAL.to_owned() };
         promotion::promote(store, &adapter, ask, clock::now()).await?;
-        println!("{} is {}", adapter.reference(), self.to);
+        println!("{} is {} in taxonomy {}", adapter.reference(), self.to, adapter.taxonomy);
         Ok(())
     }
 }
@@ -241,6 +246,10 @@ impl Rollback {
         let numbers = serde_json::to_value(live)?;
         promotion::take_back(store, &adapter, &self.reason, numbers, LOCAL, clock::now()).await?;
         println!("{} is retired", adapter.reference());
+        let champions = store.adapters(None).await?.into_iter();
+        for champion in champions.filter(|of| of.is_champion_of(&adapter.taxonomy, &adapter.account_group)) {
+            println!("{} answers", champion.reference());
+        }
         Ok(())
     }
 }

@@ -20,9 +20,14 @@ use crate::{
         select::{self, Evidence, Opinion, Pick, Summary},
         set,
     },
-    domain::{EnrichedTransaction, Enrichment, Transaction},
+    domain::{EnrichedTransaction, Enrichment, Transaction, TransactionId},
     enrich::MerchantIndex,
-    evaluate::{dataset::Dataset, market::Market, pool::Pool, timelines::Timelines},
+    evaluate::{
+        dataset::{self, Dataset},
+        market::Market,
+        pool::Pool,
+        timelines::Timelines,
+    },
     model::{
         AdapterBank, AdapterInput, AdapterModel, Encoder, Labelled, argmax,
         folds::{self, Aids},
@@ -101,12 +106,16 @@ impl Select {
     /// # Errors
     /// When the data set, the encoder or the adapter can't be read, or a file can't be written.
     pub(super) async fn run(self, settings: &Settings) -> anyhow::Result<()> {
+        ensure!(self.budget > 0, "--budget 0 picks nothing");
         let base = models::pull(settings, None).await?;
         let encoder = Encoder::load(base)?;
         let adapter = self.adapter.as_deref().map(|dir| AdapterBank::beside(&encoder)?.load(dir)).transpose()?;
         let chooser = tokio::task::block_in_place(|| Chooser::read(&self.data, encoder))?;
         let bought = self.labels.as_deref().map(labels::ids).transpose()?.unwrap_or_default();
-        let bought = chooser.pool.places(&bought);
+        let places = chooser.pool.places(&bought);
+        let there: HashSet<&TransactionId> = places.iter().map(|&place| &chooser.pool.rows[place].id).collect();
+        dataset::Error::unless_all(&bought, |id| there.contains(id))?;
+        let bought = places;
         let market = Market::new(&chooser.pool.candidates);
         let covered = Covered::by(bought.iter().map(|&place| &chooser.pool.candidates[place]));
         let open = offers(&market, &covered, |_| true);

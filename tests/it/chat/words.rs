@@ -128,7 +128,10 @@ async fn a_request_is_printed_as_it_would_leave() {
     assert!(good, "{errors}");
     let sent: Value = serde_json::from_str(&said).unwrap();
     let user = sent["messages"][1]["content"].as_str().unwrap();
-    assert!(user.contains("ZELLE TO [person_name_") && !user.contains("GARCIA") && !said.contains("secret-id-1"), "{user}");
+    assert!(
+        user.contains("ZELLE TO [person_name_") && !user.contains("GARCIA") && !said.contains("secret-id-1"),
+        "{user}"
+    );
     let categories = &sent["response_format"]["json_schema"]["schema"]["properties"]["answers"]["items"]["properties"]
         ["category"]["enum"];
     assert_eq!(categories.as_array().unwrap().len(), taxonomy().assignable().len());
