@@ -12,8 +12,9 @@ use std::{
 use backon::{BackoffBuilder, ExponentialBuilder};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use reqwest::{
-    StatusCode,
+    Method, StatusCode,
     header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
+    multipart::{Form, Part},
 };
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -25,6 +26,11 @@ use crate::outbound;
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// An answer of more bytes is none of a few categories.
 const MOST_BYTES: usize = 4 << 20;
+/// A file of more bytes is not what a batch answers.
+const MOST_FILE_BYTES: usize = 1 << 30;
+
+/// Time beyond the model's own that a file may take to come.
+const DOWNLOAD: Duration = Duration::from_secs(600);
 
 /// The way to one model's server.
 pub(super) struct Wire {
@@ -40,9 +46,25 @@ pub(super) struct Wire {
     covers: bool,
 }
 
+/// One request: where to, and what it carries.
+pub(super) struct Call<'a> {
+    method: Method,
+    path: &'a str,
+    query: &'a [(&'a str, &'a str)],
+    content: Content<'a>,
+    /// Tells the server that two requests are one; only such requests create what stays there.
+    key: Option<&'a str>,
+}
+
+enum Content<'a> {
+    Nothing,
+    Json(&'a Value),
+    File { purpose: &'a str, name: &'a str, lines: &'a [u8] },
+}
+
 /// What a server answered, and how many attempts before may have been billed without an answer.
-pub(super) struct Answered {
-    pub(super) body: Value,
+pub(super) struct Answered<T = Value> {
+    pub(super) body: T,
     pub(super) doubtful: u32,
 }
 
@@ -93,15 +115,40 @@ impl Wire {
     /// Posts a body that takes about so many tokens; tries again what may pass.
     pub(super) async fn post(&self, body: Value, tokens: u32) -> Result<Answered, Error> {
         if !self.covers {
-            return self.attempts(&body, tokens).await;
+            return self.attempts(&Call::post("", &body), tokens, json).await;
         }
         let covered = Covered::of(body);
-        let mut answered = self.attempts(&covered.body, tokens).await?;
+        let mut answered = self.attempts(&Call::post("", &covered.body), tokens, json).await?;
         covered.restore(&mut answered.body);
         Ok(answered)
     }
 
-    async fn attempts(&self, body: &Value, tokens: u32) -> Result<Answered, Error> {
+    /// Whether personal data is taken out of what this server gets.
+    pub(super) fn covers(&self) -> bool {
+        self.covers
+    }
+
+    /// Waits between attempts, as many as there may be.
+    pub(super) fn waits(&self) -> impl Iterator<Item = Duration> + use<> {
+        self.waits.build()
+    }
+
+    /// Makes a request that carries no transactions, and reads its answer as JSON.
+    pub(super) async fn call(&self, call: &Call<'_>) -> Result<Value, Error> {
+        Ok(self.attempts(call, 0, json).await?.body)
+    }
+
+    /// Gets a file's content.
+    pub(super) async fn content(&self, path: &str) -> Result<Vec<u8>, Error> {
+        Ok(self.attempts(&Call::get(path, &[]), 0, Ok).await?.body)
+    }
+
+    async fn attempts<T>(
+        &self,
+        call: &Call<'_>,
+        tokens: u32,
+        read: impl Fn(Vec<u8>) -> Result<T, Error>,
+    ) -> Result<Answered<T>, Error> {
         // Nobody closes it.
         let _place = self.places.acquire().await.ok();
         let mut waits = self.waits.build();
@@ -110,7 +157,7 @@ impl Wire {
         loop {
             self.breaker.admit(Instant::now()).map_err(|error| given_up(doubtful, error))?;
             self.pace(tokens).await;
-            let error = match self.once(body).await {
+            let error = match self.once(call).await.and_then(&read) {
                 Ok(body) => {
                     self.breaker.succeeded();
                     return Ok(Answered { body, doubtful });
@@ -124,6 +171,10 @@ impl Wire {
                 return Err(given_up(doubtful, error));
             }
             self.breaker.failed(Instant::now());
+            // Sent again, it could create the same thing twice: who asked looks first whether it is there.
+            if call.key.is_some() && !error.surely_unbilled() {
+                return Err(given_up(doubtful, error));
+            }
             let asked = error.retry_after();
             let Some(wait) = waits.next() else { return Err(given_up(doubtful, error)) };
             if asked.is_some_and(|asked| asked > LONGEST_WAIT) {
@@ -146,20 +197,22 @@ impl Wire {
         }
     }
 
-    async fn once(&self, body: &Value) -> Result<Value, Error> {
+    async fn once(&self, call: &Call<'_>) -> Result<Vec<u8>, Error> {
+        let download = call.path.ends_with("/content");
+        let timeout = self.timeout + if download { DOWNLOAD } else { call.content.longer() };
         let sent = async {
-            let request = self.client.post(&self.url).query(&self.query).json(body);
-            let mut response = request.send().await.map_err(unreachable)?;
+            let mut response = self.request(call).send().await.map_err(unreachable)?;
             let (status, retry_after) = (response.status(), retry_after(response.headers()));
+            let most = if download { MOST_FILE_BYTES } else { MOST_BYTES };
             let mut bytes = Vec::new();
             while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
                 bytes.extend_from_slice(&chunk);
-                if bytes.len() > MOST_BYTES {
+                if bytes.len() > most {
                     return Err(Error::Failed { status: status.as_u16() });
                 }
             }
             match status {
-                StatusCode::OK => serde_json::from_slice(&bytes).map_err(Error::Protocol),
+                status if status.is_success() => Ok(bytes),
                 StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE if !out_of_credit(&bytes) => {
                     Err(Error::Busy { status: status.as_u16(), retry_after })
                 }
@@ -169,8 +222,74 @@ impl Wire {
                 status => Err(Error::Rejected { status: status.as_u16(), code: code(&bytes) }),
             }
         };
-        tokio::time::timeout(self.timeout, sent).await.unwrap_or(Err(Error::TimedOut { after: self.timeout }))
+        tokio::time::timeout(timeout, sent).await.unwrap_or(Err(Error::TimedOut { after: timeout }))
     }
+
+    fn request(&self, call: &Call<'_>) -> reqwest::RequestBuilder {
+        let url = format!("{}{}", self.url, call.path);
+        let request = self.client.request(call.method.clone(), url).query(&self.query).query(call.query);
+        let request = match &call.content {
+            Content::Nothing => request,
+            Content::Json(body) => request.json(body),
+            Content::File { purpose, name, lines } => {
+                let file = Part::bytes(lines.to_vec()).file_name((*name).to_owned());
+                request.multipart(Form::new().text("purpose", (*purpose).to_owned()).part("file", file))
+            }
+        };
+        match call.key {
+            Some(key) => request.header("idempotency-key", key),
+            None => request,
+        }
+    }
+}
+
+impl<'a> Call<'a> {
+    fn of(method: Method, path: &'a str, content: Content<'a>, key: Option<&'a str>) -> Self {
+        Self { method, path, query: &[], content, key }
+    }
+
+    pub(super) fn get(path: &'a str, query: &'a [(&'a str, &'a str)]) -> Self {
+        Self { query, ..Self::of(Method::GET, path, Content::Nothing, None) }
+    }
+
+    pub(super) fn delete(path: &'a str) -> Self {
+        Self::of(Method::DELETE, path, Content::Nothing, None)
+    }
+
+    /// A request that may be sent twice.
+    pub(super) fn post(path: &'a str, body: &'a Value) -> Self {
+        Self::of(Method::POST, path, Content::Json(body), None)
+    }
+
+    /// A request without a body that may be sent twice.
+    pub(super) fn act(path: &'a str) -> Self {
+        Self::of(Method::POST, path, Content::Nothing, None)
+    }
+
+    /// A request that creates what stays on the server.
+    pub(super) fn create(path: &'a str, body: &'a Value, key: &'a str) -> Self {
+        Self::of(Method::POST, path, Content::Json(body), Some(key))
+    }
+
+    /// A request that puts a file on the server. Its lines must be covered.
+    pub(super) fn upload(purpose: &'a str, name: &'a str, lines: &'a [u8], key: &'a str) -> Self {
+        Self::of(Method::POST, "/files", Content::File { purpose, name, lines }, Some(key))
+    }
+}
+
+impl Content<'_> {
+    /// Time beyond the model's own that large content takes, at a megabyte a second.
+    fn longer(&self) -> Duration {
+        match self {
+            Self::File { lines, .. } => Duration::from_secs(lines.len() as u64 / 1_000_000),
+            Self::Nothing | Self::Json(_) => Duration::ZERO,
+        }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "one of two ways to read what came")]
+fn json(bytes: Vec<u8>) -> Result<Value, Error> {
+    serde_json::from_slice(&bytes).map_err(Error::Protocol)
 }
 
 fn unreachable(source: reqwest::Error) -> Error {
