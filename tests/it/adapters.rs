@@ -57,6 +57,8 @@ fn entry() -> StageEntry {
         enrichment: Enrichment::None,
         target: 0.92,
         prompt: None,
+        retrieve: 0,
+        otherwise: None,
     }
 }
 
