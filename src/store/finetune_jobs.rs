@@ -196,11 +196,11 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps what a job may cost.
+    /// Keeps what a job may cost, or that nothing is booked for it.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn book_finetune_job(&self, id: i64, call: ReservedCall) -> Result<(), Error> {
+    pub async fn book_finetune_job(&self, id: i64, call: Option<ReservedCall>) -> Result<(), Error> {
         sqlx::query!(
             "update finetune_jobs
             set
@@ -208,8 +208,8 @@ impl Store {
                 reserved_day = $3
             where id = $1",
             id,
-            call.id,
-            call.day,
+            call.map(|call| call.id),
+            call.map(|call| call.day),
         )
         .execute(&self.pool)
         .await?;
