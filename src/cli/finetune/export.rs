@@ -80,6 +80,14 @@ pub struct Export {
     pub json: bool,
 }
 
+/// What is exported.
+struct Rows {
+    taxonomy: Arc<Taxonomy>,
+    rows: Vec<Labelled>,
+    /// What the label gate says: a name and a hash, or why it was not asked.
+    checked: (String, String),
+}
+
 impl Export {
     /// Whether the rows are in the database.
     pub(super) fn needs_database(&self) -> bool {
@@ -88,7 +96,7 @@ impl Export {
 
     pub(super) async fn run(self, store: Option<&Store>) -> anyhow::Result<()> {
         let prompt = PromptSet::load(&self.prompt)?;
-        let (taxonomy, rows, checked) = match store {
+        let Rows { taxonomy, rows, checked } = match store {
             Some(store) => self.corrections(store).await?,
             None => self.labelled()?,
         };
@@ -121,7 +129,7 @@ impl Export {
         if self.plain_text { Enrichment::None } else { Enrichment::Full }
     }
 
-    fn labelled(&self) -> anyhow::Result<(Arc<Taxonomy>, Vec<Labelled>, (String, String))> {
+    fn labelled(&self) -> anyhow::Result<Rows> {
         let Some(data) = self.data.clone() else { bail!("--data is missing") };
         let source = Source {
             data,
@@ -135,11 +143,11 @@ impl Export {
         };
         let LabelledRows { taxonomy, rows, checked } = source.labelled()?;
         let labelled = |(row, category)| Labelled { row, category, instead_of: None };
-        Ok((taxonomy, rows.into_iter().map(labelled).collect(), checked))
+        Ok(Rows { taxonomy, rows: rows.into_iter().map(labelled).collect(), checked })
     }
 
     /// Corrected rows, less those that the label gate keeps out.
-    async fn corrections(&self, store: &Store) -> anyhow::Result<(Arc<Taxonomy>, Vec<Labelled>, (String, String))> {
+    async fn corrections(&self, store: &Store) -> anyhow::Result<Rows> {
         let taxonomy = Arc::new(self.categories()?);
         let mut corrected = store.corrected(u32::try_from(self.label_budget).unwrap_or(u32::MAX)).await?;
         corrected.retain(|row| taxonomy.contains(&row.predicted) && taxonomy.contains(&row.category));
@@ -176,7 +184,7 @@ impl Export {
             category: of.category,
             instead_of: Some(of.predicted),
         };
-        Ok((taxonomy, enriched.into_iter().zip(corrected).map(pair).collect(), checked))
+        Ok(Rows { taxonomy, rows: enriched.into_iter().zip(corrected).map(pair).collect(), checked })
     }
 
     fn categories(&self) -> anyhow::Result<Taxonomy> {
