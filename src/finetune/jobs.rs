@@ -110,8 +110,10 @@ impl<'a> Jobs<'a> {
             suffix: order.suffix.clone(),
             seed: order.seed,
             mark: new.file_sha256,
+            attempt: id,
         };
-        let tokens = report.tokens * u64::from(epochs);
+        // A third more than the estimate: too many rather than too few.
+        let tokens = report.tokens * u64::from(epochs) * 4 / 3;
         let created = self.create_claimed(id, job, &leaving, tokens, now).await;
         if let Err(error) = &created {
             self.let_go(id, error).await?;

@@ -12,10 +12,11 @@ use serde_json::{Value, json};
 
 use super::{
     Ask, ModelEntry, Reply,
+    call::Call,
     files::{self, Listed, MARK},
     openai,
     redact::Covered,
-    wire::{Answered, Call, Wire},
+    wire::{Answered, Wire},
 };
 use crate::domain::pii;
 
@@ -162,12 +163,17 @@ impl Batches {
             "completion_window": "24h",
             "metadata": {MARK: mark},
         });
-        let key = format!("{MARK}-batch-{file}-{mark}");
-        let same = |batch: &Batch| {
-            batch.metadata.as_ref().and_then(|metadata| metadata.get(MARK)) == Some(&mark) && !batch.came_to_nothing()
+        let same = |batch: &Batch| batch.metadata.as_ref().and_then(|metadata| metadata.get(MARK)) == Some(&mark);
+        // The newest comes first: where it came to nothing, the next is another.
+        let before = match files::find(&self.wire, BATCHES, None, same).await? {
+            Some(batch) if batch.came_to_nothing() => batch.id,
+            Some(batch) => return Ok(batch),
+            None => String::new(),
         };
+        let key = format!("{MARK}-batch-{mark}-{before}");
+        let alive = |batch: &Batch| same(batch) && !batch.came_to_nothing();
         let find = || -> BoxFuture<'_, Result<Option<Batch>, super::Error>> {
-            Box::pin(files::find(&self.wire, BATCHES, None, same))
+            Box::pin(files::find(&self.wire, BATCHES, None, alive))
         };
         Ok(files::create_once(&self.wire, &Call::create(BATCHES, &body, &key), find).await?)
     }

@@ -7,10 +7,7 @@ use futures::future::BoxFuture;
 use serde::{Deserialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
-use super::{
-    Error, ModelEntry, Provider,
-    wire::{Call, Wire},
-};
+use super::{Error, ModelEntry, Provider, call::Call, wire::Wire};
 
 /// Pages of a list that are looked through, newest first.
 const MOST_PAGES: usize = 50;

@@ -8,6 +8,7 @@ pub mod answer;
 mod anthropic;
 pub mod batch;
 mod breaker;
+mod call;
 pub mod config;
 mod files;
 mod openai;

@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 
 use super::{
     Error, ModelEntry,
+    call::Call,
     files::{self, Listed, MARK},
     redact,
-    wire::{Call, Wire},
+    wire::Wire,
 };
 
 const JOBS: &str = "/fine_tuning/jobs";
@@ -81,6 +82,8 @@ pub struct NewJob {
     pub seed: Option<u32>,
     /// What the job is found by: the same for two requests that mean one job.
     pub mark: String,
+    /// Another for a job that takes the place of one that came to nothing.
+    pub attempt: i64,
 }
 
 /// A job as the provider tells of it.
@@ -218,7 +221,7 @@ impl Tuning {
     /// # Errors
     /// When the server can't be asked, or refuses.
     pub async fn create(&self, job: &NewJob) -> Result<Job, Error> {
-        let key = format!("{MARK}-job-{}-{}", job.training_file, job.mark);
+        let key = format!("{MARK}-job-{}-{}", job.mark, job.attempt);
         let same = |listed: &Job| {
             let mark = listed.metadata.as_ref().and_then(|metadata| metadata.get(MARK));
             mark == Some(&job.mark) && !Job::came_to_nothing(&listed.status)

@@ -12,14 +12,13 @@ use std::{
 use backon::{BackoffBuilder, ExponentialBuilder};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use reqwest::{
-    Method, StatusCode,
+    StatusCode,
     header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
-    multipart::{Form, Part},
 };
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use super::{Error, ModelEntry, breaker::Breaker, redact::Covered};
+use super::{Error, ModelEntry, breaker::Breaker, call::Call, redact::Covered};
 use crate::outbound;
 
 /// The longest wait that a server may ask for; beyond it the call fails.
@@ -28,9 +27,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 const MOST_BYTES: usize = 4 << 20;
 /// A file of more bytes is not what a batch answers.
 const MOST_FILE_BYTES: usize = 1 << 30;
-
-/// Time beyond the model's own that a file may take to come.
-const DOWNLOAD: Duration = Duration::from_secs(600);
 
 /// The way to one model's server.
 pub(super) struct Wire {
@@ -44,22 +40,6 @@ pub(super) struct Wire {
     tokens: Option<(DefaultDirectRateLimiter, NonZeroU32)>,
     breaker: Breaker,
     covers: bool,
-}
-
-/// One request: where to, and what it carries.
-pub(super) struct Call<'a> {
-    method: Method,
-    path: &'a str,
-    query: &'a [(&'a str, &'a str)],
-    content: Content<'a>,
-    /// Tells the server that two requests are one; only such requests create what stays there.
-    key: Option<&'a str>,
-}
-
-enum Content<'a> {
-    Nothing,
-    Json(&'a Value),
-    File { purpose: &'a str, name: &'a str, lines: &'a [u8] },
 }
 
 /// What a server answered, and how many attempts before may have been billed without an answer.
@@ -172,7 +152,7 @@ impl Wire {
             }
             self.breaker.failed(Instant::now());
             // Sent again, it could create the same thing twice: who asked looks first whether it is there.
-            if call.key.is_some() && !error.surely_unbilled() {
+            if call.creates() && !error.surely_unbilled() {
                 return Err(given_up(doubtful, error));
             }
             let asked = error.retry_after();
@@ -198,12 +178,13 @@ impl Wire {
     }
 
     async fn once(&self, call: &Call<'_>) -> Result<Vec<u8>, Error> {
-        let download = call.path.ends_with("/content");
-        let timeout = self.timeout + if download { DOWNLOAD } else { call.content.longer() };
+        let timeout = self.timeout + call.longer();
         let sent = async {
-            let mut response = self.request(call).send().await.map_err(unreachable)?;
+            let url = format!("{}{}", self.url, call.path());
+            let request = call.request(&self.client, &url, &self.query);
+            let mut response = request.send().await.map_err(unreachable)?;
             let (status, retry_after) = (response.status(), retry_after(response.headers()));
-            let most = if download { MOST_FILE_BYTES } else { MOST_BYTES };
+            let most = if call.is_download() { MOST_FILE_BYTES } else { MOST_BYTES };
             let mut bytes = Vec::new();
             while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
                 bytes.extend_from_slice(&chunk);
@@ -223,67 +204,6 @@ impl Wire {
             }
         };
         tokio::time::timeout(timeout, sent).await.unwrap_or(Err(Error::TimedOut { after: timeout }))
-    }
-
-    fn request(&self, call: &Call<'_>) -> reqwest::RequestBuilder {
-        let url = format!("{}{}", self.url, call.path);
-        let request = self.client.request(call.method.clone(), url).query(&self.query).query(call.query);
-        let request = match &call.content {
-            Content::Nothing => request,
-            Content::Json(body) => request.json(body),
-            Content::File { purpose, name, lines } => {
-                let file = Part::bytes(lines.to_vec()).file_name((*name).to_owned());
-                request.multipart(Form::new().text("purpose", (*purpose).to_owned()).part("file", file))
-            }
-        };
-        match call.key {
-            Some(key) => request.header("idempotency-key", key),
-            None => request,
-        }
-    }
-}
-
-impl<'a> Call<'a> {
-    fn of(method: Method, path: &'a str, content: Content<'a>, key: Option<&'a str>) -> Self {
-        Self { method, path, query: &[], content, key }
-    }
-
-    pub(super) fn get(path: &'a str, query: &'a [(&'a str, &'a str)]) -> Self {
-        Self { query, ..Self::of(Method::GET, path, Content::Nothing, None) }
-    }
-
-    pub(super) fn delete(path: &'a str) -> Self {
-        Self::of(Method::DELETE, path, Content::Nothing, None)
-    }
-
-    /// A request that may be sent twice.
-    pub(super) fn post(path: &'a str, body: &'a Value) -> Self {
-        Self::of(Method::POST, path, Content::Json(body), None)
-    }
-
-    /// A request without a body that may be sent twice.
-    pub(super) fn act(path: &'a str) -> Self {
-        Self::of(Method::POST, path, Content::Nothing, None)
-    }
-
-    /// A request that creates what stays on the server.
-    pub(super) fn create(path: &'a str, body: &'a Value, key: &'a str) -> Self {
-        Self::of(Method::POST, path, Content::Json(body), Some(key))
-    }
-
-    /// A request that puts a file on the server. Its lines must be covered.
-    pub(super) fn upload(purpose: &'a str, name: &'a str, lines: &'a [u8], key: &'a str) -> Self {
-        Self::of(Method::POST, "/files", Content::File { purpose, name, lines }, Some(key))
-    }
-}
-
-impl Content<'_> {
-    /// Time beyond the model's own that large content takes, at a megabyte a second.
-    fn longer(&self) -> Duration {
-        match self {
-            Self::File { lines, .. } => Duration::from_secs(lines.len() as u64 / 1_000_000),
-            Self::Nothing | Self::Json(_) => Duration::ZERO,
-        }
     }
 }
 

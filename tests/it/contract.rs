@@ -90,6 +90,7 @@ pub(crate) fn job(method: Method) -> NewJob {
         suffix: Some("txcat".parse().unwrap()),
         seed: Some(42),
         mark: "ab".repeat(32),
+        attempt: 1,
     }
 }
 
