@@ -20,6 +20,7 @@
 //! | [`evaluate`] | data sets, metrics, eval runs |
 //! | [`curate`] | the label gate: what is wrong with a labelled set; what to label next |
 //! | [`adapters`] | the registry, promotion on evidence, rollback |
+//! | [`finetune`] | managed fine-tuning: training files for providers, and the jobs that train on them |
 //! | [`experiments`] | what labels are worth: how many, which, how clean, how few a quarter |
 //! | [`http`] | the JSON API |
 //! | [`cli`] | one file per subcommand |
@@ -37,6 +38,7 @@ pub mod embedded;
 pub mod enrich;
 pub mod evaluate;
 pub mod experiments;
+pub mod finetune;
 pub mod http;
 pub mod llm;
 pub mod model;

@@ -4,6 +4,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use chrono::{DateTime, Utc};
 use futures::{FutureExt, future::BoxFuture};
 use rust_decimal::Decimal;
 
@@ -85,7 +86,8 @@ impl Metered {
         let most =
             Usage { prompt: ask.prompt_tokens(), completion: self.inner.most_answer_tokens(ask), ..Usage::default() };
         let once = price.as_ref().map_or(Decimal::ZERO, |price| price.of(most));
-        let call = self.books.reserve(ask, once * Decimal::from(self.inner.most_attempts())).await?;
+        let rows = i32::try_from(ask.ids.len()).unwrap_or(i32::MAX);
+        let call = self.books.reserve(rows, once * Decimal::from(self.inner.most_attempts())).await?;
         let mut open = Open { books: self.books.clone(), call: Some(call), once };
         let reply = self.inner.ask(ask).await;
         let (usage, doubtful) = match &reply {
@@ -123,10 +125,10 @@ impl ChatModel for Metered {
 }
 
 impl Books {
-    async fn reserve(&self, ask: &Ask, reserved: Decimal) -> Result<ReservedCall, llm::Error> {
+    async fn reserve(&self, rows: i32, reserved: Decimal) -> Result<ReservedCall, llm::Error> {
         let call = NewModelCall {
             model: self.model.clone(),
-            rows: i32::try_from(ask.ids.len()).unwrap_or(i32::MAX),
+            rows,
             reserved,
             currency: self.budget.currency.clone(),
             daily: self.budget.daily,
@@ -169,6 +171,72 @@ impl Books {
             outcome,
         };
         self.store.settle_call(call, &settled, clock::now()).await.map_err(books)
+    }
+}
+
+/// Books what fine-tuning costs, which is billed once, after hours.
+#[derive(Clone, Copy)]
+pub struct Training<'a> {
+    /// Where it is booked.
+    pub store: &'a Store,
+    /// The model that learns.
+    pub entry: &'a ModelEntry,
+    /// What may be spent.
+    pub budget: &'a Budget,
+}
+
+impl Training<'_> {
+    /// Books what training on so many tokens, all epochs together, will about cost.
+    ///
+    /// # Errors
+    /// When that passes a budget, or there is a budget and no price of training.
+    pub async fn reserve(&self, rows: i32, tokens: u64) -> Result<ReservedCall, llm::Error> {
+        let limited = self.budget.daily.is_some() || self.budget.monthly.is_some();
+        let price = Price::on(&self.entry.prices, clock::now().date_naive());
+        let cost = price.and_then(|price| price.of_training(tokens));
+        if limited && cost.is_none() {
+            return Err(llm::Error::Setting {
+                model: self.entry.name.clone(),
+                says: "has no price of training, so that no budget could be held",
+            });
+        }
+        self.books().reserve(rows, cost.unwrap_or_default()).await
+    }
+
+    /// Books what it cost: these tokens at the price of the day on which it began.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn settle(
+        &self,
+        call: ReservedCall,
+        begun: DateTime<Utc>,
+        tokens: u64,
+        status: &str,
+    ) -> Result<(), llm::Error> {
+        let price = Price::on(&self.entry.prices, begun.date_naive());
+        let cost = price.and_then(|price| price.of_training(tokens)).unwrap_or_default();
+        let usage = Usage { prompt: u32::try_from(tokens).unwrap_or(u32::MAX), ..Usage::default() };
+        let outcome = if status == "succeeded" { "answered" } else { "failed" };
+        self.books().settle(call, usage, 0, cost, outcome).await
+    }
+
+    /// Takes a booking back: the provider said no before any work.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn settle_unbilled(&self, call: ReservedCall) -> Result<(), llm::Error> {
+        self.books().settle(call, Usage::default(), 0, Decimal::ZERO, "failed").await
+    }
+
+    fn books(&self) -> Books {
+        Books {
+            store: self.store.clone(),
+            model: format!("{}/{}:training", self.entry.name, self.entry.model),
+            prices: self.entry.prices.clone().into(),
+            budget: self.budget.clone(),
+            spent: Arc::default(),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ pub mod demo_data;
 pub mod descriptors;
 pub mod eval;
 pub mod experiments;
+pub mod finetune;
 pub mod import;
 pub mod keys;
 pub mod labels;
@@ -84,6 +85,8 @@ pub enum Command {
     Train(Box<train::Options>),
     /// Measure every stage on labelled rows.
     Eval(Box<eval::Command>),
+    /// Train a provider's model on labels: write and check files, create and follow jobs.
+    Finetune(Box<finetune::Options>),
     /// Experiments on labels: how many, which, how clean, and how few keep a target.
     Experiments(Box<experiments::Options>),
     /// Read transactions from a file.
@@ -111,6 +114,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Adapters(options) => adapters::run(*options, &cli.settings).await,
         Command::Train(options) => train::run(*options, &cli.settings).await,
         Command::Eval(options) => eval::start(*options, &cli.settings).await,
+        Command::Finetune(options) => finetune::run(*options, &cli.settings).await,
         Command::Experiments(options) => experiments::run(*options, &cli.settings).await,
         Command::Import(options) => import::run(*options, &cli.settings).await,
     }

@@ -10,7 +10,14 @@ use super::{
     Settings,
     service::{Opened, Ready, Serving},
 };
-use crate::{access::Access, adapters::watch, clock, config::Listen, http, store::Store};
+use crate::{
+    access::Access,
+    adapters::watch,
+    clock,
+    config::{Listen, Secret},
+    http,
+    store::Store,
+};
 
 /// Seconds between looks at the adapters.
 pub const WATCH_EVERY: u64 = 60;
@@ -31,6 +38,9 @@ pub struct Options {
     #[arg(long, env = "TXCAT_WATCH_EVERY", value_name = "SECONDS", default_value_t = WATCH_EVERY,
         value_parser = clap::value_parser!(u64).range(1..))]
     pub watch_every: u64,
+    /// What fine-tuning providers sign their webhooks with, `whsec_` and base64; without it none is taken.
+    #[arg(long, env = "TXCAT_WEBHOOK_SECRET", value_name = "SECRET", hide_env_values = true)]
+    pub webhook_secret: Option<Secret>,
 }
 
 /// Runs the command.
@@ -61,7 +71,8 @@ pub async fn serve(options: &Options, settings: &Settings, opened: &Opened) -> a
     } else {
         "callers need an API key"
     };
-    let state = http::AppState::new(opened.store.clone(), Arc::clone(&pipeline), taxonomy, Arc::new(access));
+    let state = http::AppState::new(opened.store.clone(), Arc::clone(&pipeline), taxonomy, Arc::new(access))
+        .with_webhook_secret(options.webhook_secret.clone());
     let listener = TcpListener::bind(bind).await.with_context(|| format!("can't listen on {bind}"))?;
     eprintln!("txcat answers with {stage} on http://{}/docs ({who})", listener.local_addr()?);
     let mut beside = JoinSet::new();

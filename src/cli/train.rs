@@ -19,7 +19,7 @@ use indicatif::HumanDuration;
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::{
-    source::{Prepared, Source, lexicon},
+    source::{LabelledRows, Prepared, Source, lexicon},
     watch::Watch,
 };
 use super::{Settings, models};

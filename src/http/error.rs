@@ -84,6 +84,9 @@ pub enum Error {
     /// Who is asking could not be told, or may not.
     #[error(transparent)]
     Access(#[from] access::Error),
+    /// A message that its sender did not sign.
+    #[error("the signature is missing, wrong or too old")]
+    Unsigned,
     /// The caller is known, and its key lacks the scope.
     #[error("this needs the scope `{scope}`")]
     MissingScope {
@@ -242,6 +245,7 @@ impl Error {
                 access::Error::Store(error) => store_problem(error),
                 access::Error::Exposed { .. } | access::Error::NameTaken => internal(),
             },
+            Self::Unsigned => Problem::new(S::UNAUTHORIZED, "unsigned", "Not signed", detail),
             Self::MissingScope { .. } => Problem::new(S::FORBIDDEN, "missing-scope", "Missing scope", detail),
             Self::Undeclared => Problem::new(S::FORBIDDEN, "undeclared-scope", "Closed route", detail),
             Self::ForeignHost => Problem::new(S::MISDIRECTED_REQUEST, "foreign-host", "Wrong host", detail),

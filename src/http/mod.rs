@@ -11,6 +11,7 @@ mod codes;
 mod datasets;
 mod error;
 mod extract;
+mod finetune;
 mod frame;
 mod health;
 mod openapi;
@@ -52,6 +53,7 @@ fn api() -> scopes::Routes {
         .add(scope(Scope::Admin), routes!(adapters::moves::make_move))
         .add(scope(Scope::Admin), routes!(adapters::moves::take_back))
         .add(scope(Scope::Admin), routes!(adapters::moves::group))
+        .add(Need::Signed, routes!(finetune::webhook))
         .add(Need::Open, routes!(health::alive))
         .add(Need::Open, routes!(health::ready))
         .add_pages(&openapi::PAGES, openapi::pages)

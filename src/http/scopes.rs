@@ -26,6 +26,8 @@ use crate::{
 pub enum Need {
     /// Nothing: health and documentation.
     Open,
+    /// A signature that the handler checks, of a sender that has no key.
+    Signed,
     /// A key with this scope.
     Scope(Scope),
 }
@@ -103,7 +105,7 @@ async fn guard(State(gate): State<Gate>, mut request: Request, next: Next) -> Re
     let asked = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
     match methods.iter().find(|(method, _)| method == asked) {
         // No handler has this method: the router says so.
-        None | Some((_, Need::Open)) => {}
+        None | Some((_, Need::Open | Need::Signed)) => {}
         Some((_, Need::Scope(scope))) => {
             let header = request.headers().get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
             if header.is_none() && gate.access.is_open() && !from_this_machine(request.headers()) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::health::LastFinding;
 use crate::{
     access::Access,
+    config::Secret,
     domain::Taxonomy,
     pipeline::{Gathered, Pipeline},
     store::Store,
@@ -19,6 +20,7 @@ pub struct AppState {
     pub(super) taxonomy: Arc<Taxonomy>,
     pub(super) access: Arc<Access>,
     pub(super) last_finding: LastFinding,
+    pub(super) webhook_secret: Option<Secret>,
 }
 
 impl AppState {
@@ -26,6 +28,12 @@ impl AppState {
     #[must_use]
     pub fn new(store: Store, pipeline: Arc<Pipeline>, taxonomy: Arc<Taxonomy>, access: Arc<Access>) -> Self {
         let entrance = Gathered::before(Arc::clone(&pipeline));
-        Self { store, pipeline, entrance, taxonomy, access, last_finding: LastFinding::default() }
+        Self { store, pipeline, entrance, taxonomy, access, last_finding: LastFinding::default(), webhook_secret: None }
+    }
+
+    /// With what providers sign their messages with; without it none is taken.
+    #[must_use]
+    pub fn with_webhook_secret(self, webhook_secret: Option<Secret>) -> Self {
+        Self { webhook_secret, ..self }
     }
 }

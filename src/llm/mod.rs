@@ -6,11 +6,15 @@
 
 pub mod answer;
 mod anthropic;
+pub mod batch;
 mod breaker;
+mod call;
 pub mod config;
+mod files;
 mod openai;
 pub mod pricing;
 pub mod redact;
+pub mod tuning;
 mod wire;
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};

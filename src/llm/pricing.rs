@@ -25,6 +25,9 @@ pub struct Price {
     /// What the batch API takes of these prices, such as `0.5`. [default: all]
     #[serde(default)]
     pub batch: Option<Decimal>,
+    /// Of a token that fine-tuning trains on, once for every epoch. [default: not known]
+    #[serde(default)]
+    pub training: Option<Decimal>,
     /// Where this was read, and when.
     pub source: String,
 }
@@ -61,6 +64,12 @@ impl Price {
         prices.iter().filter(|price| price.from <= day).max_by_key(|price| price.from)
     }
 
+    /// What training on so many tokens costs, all epochs together; `None` where that is not known.
+    #[must_use]
+    pub fn of_training(&self, tokens: u64) -> Option<Decimal> {
+        Some(self.training? * Decimal::from(tokens) / Decimal::from(1_000_000))
+    }
+
     /// What these tokens cost.
     #[must_use]
     pub fn of(&self, usage: Usage) -> Decimal {
@@ -92,6 +101,7 @@ mod tests {
             cache_written: None,
             completion: dec!(0.60),
             batch: None,
+            training: None,
             source: String::new(),
         }
     }

@@ -28,6 +28,11 @@ impl Covered {
         Self { body: covered, hidden: cover.hidden }
     }
 
+    /// A body that stays as it is, for a server of one's own.
+    pub(super) fn nothing(body: Value) -> Self {
+        Self { body, hidden: Vec::new() }
+    }
+
     /// How much of each kind was taken out.
     #[must_use]
     pub fn counts(&self) -> HashMap<Kind, usize> {
@@ -51,6 +56,29 @@ impl Covered {
             }
         });
     }
+}
+
+/// Takes personal data out of a value that no reply comes back to, such as a training line, and says how many
+/// values that were.
+pub fn cover(body: &mut Value) -> usize {
+    let covered = Covered::of(std::mem::take(body));
+    *body = covered.body;
+    covered.hidden.len()
+}
+
+/// The same for a file of one JSON value a line, as it is uploaded.
+///
+/// # Errors
+/// When a line is not JSON; then nothing of the file may leave.
+pub fn cover_lines(text: &str) -> Result<Vec<u8>, serde_json::Error> {
+    let mut lines = Vec::with_capacity(text.len());
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        let mut value = serde_json::from_str(line)?;
+        cover(&mut value);
+        serde_json::to_writer(&mut lines, &value)?;
+        lines.push(b'\n');
+    }
+    Ok(lines)
 }
 
 #[derive(Default)]

@@ -18,13 +18,15 @@ use reqwest::{
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use super::{Error, ModelEntry, breaker::Breaker, redact::Covered};
+use super::{Error, ModelEntry, breaker::Breaker, call::Call, redact::Covered};
 use crate::outbound;
 
 /// The longest wait that a server may ask for; beyond it the call fails.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// An answer of more bytes is none of a few categories.
 const MOST_BYTES: usize = 4 << 20;
+/// A file of more bytes is not what a batch answers.
+const MOST_FILE_BYTES: usize = 1 << 30;
 
 /// The way to one model's server.
 pub(super) struct Wire {
@@ -41,8 +43,8 @@ pub(super) struct Wire {
 }
 
 /// What a server answered, and how many attempts before may have been billed without an answer.
-pub(super) struct Answered {
-    pub(super) body: Value,
+pub(super) struct Answered<T = Value> {
+    pub(super) body: T,
     pub(super) doubtful: u32,
 }
 
@@ -93,15 +95,40 @@ impl Wire {
     /// Posts a body that takes about so many tokens; tries again what may pass.
     pub(super) async fn post(&self, body: Value, tokens: u32) -> Result<Answered, Error> {
         if !self.covers {
-            return self.attempts(&body, tokens).await;
+            return self.attempts(&Call::post("", &body), tokens, json).await;
         }
         let covered = Covered::of(body);
-        let mut answered = self.attempts(&covered.body, tokens).await?;
+        let mut answered = self.attempts(&Call::post("", &covered.body), tokens, json).await?;
         covered.restore(&mut answered.body);
         Ok(answered)
     }
 
-    async fn attempts(&self, body: &Value, tokens: u32) -> Result<Answered, Error> {
+    /// Whether personal data is taken out of what this server gets.
+    pub(super) fn covers(&self) -> bool {
+        self.covers
+    }
+
+    /// Waits between attempts, as many as there may be.
+    pub(super) fn waits(&self) -> impl Iterator<Item = Duration> + use<> {
+        self.waits.build()
+    }
+
+    /// Makes a request that carries no transactions, and reads its answer as JSON.
+    pub(super) async fn call(&self, call: &Call<'_>) -> Result<Value, Error> {
+        Ok(self.attempts(call, 0, json).await?.body)
+    }
+
+    /// Gets a file's content.
+    pub(super) async fn content(&self, path: &str) -> Result<Vec<u8>, Error> {
+        Ok(self.attempts(&Call::get(path, &[]), 0, Ok).await?.body)
+    }
+
+    async fn attempts<T>(
+        &self,
+        call: &Call<'_>,
+        tokens: u32,
+        read: impl Fn(Vec<u8>) -> Result<T, Error>,
+    ) -> Result<Answered<T>, Error> {
         // Nobody closes it.
         let _place = self.places.acquire().await.ok();
         let mut waits = self.waits.build();
@@ -110,7 +137,7 @@ impl Wire {
         loop {
             self.breaker.admit(Instant::now()).map_err(|error| given_up(doubtful, error))?;
             self.pace(tokens).await;
-            let error = match self.once(body).await {
+            let error = match self.once(call).await.and_then(&read) {
                 Ok(body) => {
                     self.breaker.succeeded();
                     return Ok(Answered { body, doubtful });
@@ -126,6 +153,10 @@ impl Wire {
             // A server that counts requests is there, and says when to come again.
             if !matches!(error, Error::Busy { status: 429, .. }) {
                 self.breaker.failed(Instant::now());
+            }
+            // Sent again, it could create the same thing twice: who asked looks first whether it is there.
+            if call.creates() && !error.surely_unbilled() {
+                return Err(given_up(doubtful, error));
             }
             let asked = error.retry_after();
             let Some(wait) = waits.next() else { return Err(given_up(doubtful, error)) };
@@ -149,20 +180,23 @@ impl Wire {
         }
     }
 
-    async fn once(&self, body: &Value) -> Result<Value, Error> {
+    async fn once(&self, call: &Call<'_>) -> Result<Vec<u8>, Error> {
+        let timeout = self.timeout + call.longer();
         let sent = async {
-            let request = self.client.post(&self.url).query(&self.query).json(body);
+            let url = format!("{}{}", self.url, call.path());
+            let request = call.request(&self.client, &url, &self.query);
             let mut response = request.send().await.map_err(unreachable)?;
             let (status, retry_after) = (response.status(), retry_after(response.headers()));
+            let most = if call.is_download() { MOST_FILE_BYTES } else { MOST_BYTES };
             let mut bytes = Vec::new();
             while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
                 bytes.extend_from_slice(&chunk);
-                if bytes.len() > MOST_BYTES {
+                if bytes.len() > most {
                     return Err(Error::Failed { status: status.as_u16() });
                 }
             }
             match status {
-                StatusCode::OK => serde_json::from_slice(&bytes).map_err(Error::Protocol),
+                status if status.is_success() => Ok(bytes),
                 StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE if !out_of_credit(&bytes) => {
                     Err(Error::Busy { status: status.as_u16(), retry_after })
                 }
@@ -172,8 +206,13 @@ impl Wire {
                 status => Err(Error::Rejected { status: status.as_u16(), code: code(&bytes) }),
             }
         };
-        tokio::time::timeout(self.timeout, sent).await.unwrap_or(Err(Error::TimedOut { after: self.timeout }))
+        tokio::time::timeout(timeout, sent).await.unwrap_or(Err(Error::TimedOut { after: timeout }))
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "one of two ways to read what came")]
+fn json(bytes: Vec<u8>) -> Result<Value, Error> {
+    serde_json::from_slice(&bytes).map_err(Error::Protocol)
 }
 
 fn unreachable(source: reqwest::Error) -> Error {

@@ -16,6 +16,17 @@ pub struct LabelledTransaction {
     pub labelled_by: String,
 }
 
+/// A transaction whose predicted category a person corrected to another.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CorrectedTransaction {
+    /// The row itself.
+    pub transaction: Transaction,
+    /// What was predicted last.
+    pub predicted: Slug,
+    /// The label in force.
+    pub category: Slug,
+}
+
 /// Transactions of a stretch of time, counted.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Traffic {
@@ -89,6 +100,73 @@ impl Store {
                 })?;
                 let category = read(&row.category, "in_force.category")?;
                 Ok(LabelledTransaction { transaction, category, labelled_by: row.made_by })
+            })
+            .collect()
+    }
+
+    /// Transactions whose category in force a person gave and whose last prediction is another, newest first, at
+    /// most `limit`. Rows that a later one replaced are not among them.
+    ///
+    /// # Errors
+    /// When the database fails or holds what can't be read.
+    pub async fn corrected(&self, limit: u32) -> Result<Vec<CorrectedTransaction>, Error> {
+        let rows = sqlx::query!(
+            r#"select
+                transactions.id,
+                transactions.account_id,
+                transactions.posted_at,
+                transactions.amount,
+                transactions.currency,
+                transactions.direction,
+                transactions.descriptor,
+                transactions.mcc,
+                transactions.country,
+                transactions.channel,
+                transactions.counterparty,
+                transactions.status,
+                transactions.replaces,
+                in_force.category,
+                said.category as predicted
+            from in_force
+            join transactions on transactions.id = in_force.transaction_id
+            join lateral (
+                select
+                    predictions.category
+                from predictions
+                where predictions.transaction_id = in_force.transaction_id
+                order by predictions.id desc
+                limit 1
+            ) as said on true
+            where in_force.decided_by = 'correction'
+            and said.category <> in_force.category
+            and transactions.replaced_by is null
+            order by
+                in_force.posted_at desc,
+                in_force.transaction_id desc
+            limit $1"#,
+            i64::from(limit),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter()
+            .map(|row| {
+                let transaction = Transaction::try_from(TransactionRow {
+                    id: row.id,
+                    account_id: row.account_id,
+                    posted_at: row.posted_at,
+                    amount: row.amount,
+                    currency: row.currency,
+                    direction: row.direction,
+                    descriptor: row.descriptor,
+                    mcc: row.mcc,
+                    country: row.country,
+                    channel: row.channel,
+                    counterparty: row.counterparty,
+                    status: row.status,
+                    replaces: row.replaces,
+                })?;
+                let predicted = read(&row.predicted, "predictions.category")?;
+                Ok(CorrectedTransaction { transaction, predicted, category: read(&row.category, "in_force.category")? })
             })
             .collect()
     }

@@ -24,8 +24,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("evaluate", &["pipeline"]),
     ("curate", &["evaluate", "causes"]),
     ("adapters", &["curate"]),
+    ("finetune", &["curate", "llm", "prompt", "spend"]),
     ("experiments", &["curate"]),
-    ("http", &["adapters", "access", "clock", "embedded"]),
+    ("http", &["adapters", "finetune", "access", "clock", "embedded"]),
     ("cli", &["http", "experiments", "spend"]),
 ];
 

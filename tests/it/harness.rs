@@ -21,6 +21,9 @@ pub(crate) use scripted::Scripted;
 
 use crate::database::{TestDatabase, fresh_store};
 
+/// What its webhooks must be signed with.
+pub(crate) const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
 /// A running service. It stops when dropped.
 pub(crate) struct App {
     pub(crate) address: SocketAddr,
@@ -91,7 +94,8 @@ impl App {
         let enricher = Enricher::new(store.clone());
         let pipeline = Arc::new(Pipeline::new(store.clone(), enricher, lineup, audit_share));
         let access = Arc::new(Access::new(store.clone(), address, clock::now()).await.unwrap());
-        let state = AppState::new(store.clone(), Arc::clone(&pipeline), taxonomy, access);
+        let state = AppState::new(store.clone(), Arc::clone(&pipeline), taxonomy, access)
+            .with_webhook_secret(Some(WEBHOOK_SECRET.to_owned().into()));
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(http::serve(listener, state, async {
             let _ = stopped.await;

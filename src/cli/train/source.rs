@@ -74,6 +74,14 @@ pub(in crate::cli) struct Prepared {
     pub(in crate::cli) naming: Naming,
 }
 
+/// Labelled rows for others to train on.
+pub(in crate::cli) struct LabelledRows {
+    pub(in crate::cli) taxonomy: Arc<Taxonomy>,
+    pub(in crate::cli) rows: Vec<(EnrichedTransaction, Slug)>,
+    /// What the label gate says: a name and a hash, or why it was not asked.
+    pub(in crate::cli) checked: (String, String),
+}
+
 impl Source {
     /// Reads pool and dev, and buys the labels. Unlabelled texts serve the wide part alone.
     ///
@@ -138,6 +146,25 @@ impl Source {
         Ok(Prepared { rows, naming })
     }
 
+    /// The rows whose labels were bought, with what is known around them, and what the label gate says of them.
+    ///
+    /// # Errors
+    /// When the data set can't be read, or the labels are not fit to learn from.
+    pub(in crate::cli) fn labelled(&self) -> anyhow::Result<LabelledRows> {
+        let dataset = Dataset::open(&self.data)?;
+        let bar = ProgressBar::new_spinner().with_message("reading");
+        let corpus = Corpus::read(&dataset, self.choice()?, || bar.inc(1))?;
+        let checked = self.checked(&dataset, &corpus)?;
+        bar.finish_and_clear();
+        let merchants = MerchantIndex::shipped();
+        let enriched = |row: &Row| {
+            let enriched = corpus.timelines.enriched(&row.transaction, |row| merchants.of(row));
+            (enriched, row.category.clone())
+        };
+        let rows = corpus.rows.iter().map(enriched).collect();
+        Ok(LabelledRows { taxonomy: Arc::clone(dataset.taxonomy()), rows, checked })
+    }
+
     fn choice(&self) -> anyhow::Result<Choice> {
         LabelChoice { label_budget: self.label_budget, labels: self.labels.clone() }.choice(self.seed)
     }
@@ -168,7 +195,7 @@ impl Source {
         Ok((MANIFEST.to_owned(), manifest.sha256))
     }
 
-    fn enrichment(&self) -> Enrichment {
+    pub(in crate::cli) fn enrichment(&self) -> Enrichment {
         if self.plain_text { Enrichment::None } else { Enrichment::Full }
     }
 }

@@ -1,0 +1,72 @@
+//! `txcat finetune validate`: what is wrong with a training file, and what it weighs.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context, ensure};
+
+use crate::{
+    cli::{Settings, chat},
+    clock,
+    finetune::validate::{At, Report},
+    llm::Price,
+};
+
+/// Checks every line of a training file; fails when one has an error.
+///
+/// Tokens are an estimate, one for four bytes. What training costs is said where --chat-model names a model whose
+/// entry has a price of training.
+#[derive(Debug, clap::Args)]
+pub struct Validate {
+    /// The file: chat lines or preference lines of OpenAI's format.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Passes over the file. [default: 3, more for small files and fewer for large ones]
+    #[arg(long)]
+    pub epochs: Option<u32>,
+
+    /// Print one JSON object instead of lines.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Validate {
+    pub(super) fn run(self, settings: &Settings) -> anyhow::Result<()> {
+        let text = fs::read_to_string(&self.file).with_context(|| format!("can't read {}", self.file.display()))?;
+        let report = Report::of(&text);
+        let epochs = self.epochs.unwrap_or_else(|| report.epochs());
+        let trained = report.tokens * u64::from(epochs);
+        let cost = match chat::entry(settings)? {
+            Some((file, entry)) => Price::on(&entry.prices, clock::now().date_naive())
+                .and_then(|price| price.of_training(trained))
+                .map(|cost| (cost.normalize(), file.budget.currency)),
+            None => None,
+        };
+        if self.json {
+            let told = serde_json::json!({
+                "report": report, "counts": report.counts(), "bad_lines": report.bad_lines(), "epochs": epochs,
+                "estimated_trained_tokens": trained, "estimated_cost": cost,
+            });
+            println!("{told}");
+        } else {
+            report.faults.iter().for_each(|at| println!("line {}: error {}", at.line, at.what));
+            report.warnings.iter().for_each(|At { line, what }| println!("line {line}: warning {what}"));
+            for (name, lines) in report.counts() {
+                println!("{name}: {lines}");
+            }
+            println!(
+                "{} lines, {} with errors; about {} tokens (estimated, bytes / 4), {epochs} epochs: {trained} to train on",
+                report.lines,
+                report.bad_lines(),
+                report.tokens
+            );
+            match cost {
+                Some((cost, currency)) => println!("about {cost} {currency} at the entry's price of training"),
+                None => println!("no price of training is known: name a model that has one with --chat-model"),
+            }
+        }
+        ensure!(report.lines > 0, "{} has no lines", self.file.display());
+        ensure!(report.faults.is_empty(), "{} of {} lines have errors", report.bad_lines(), report.lines);
+        Ok(())
+    }
+}

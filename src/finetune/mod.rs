@@ -1,0 +1,79 @@
+//! Managed fine-tuning: labelled rows as the files that providers train on, and the jobs that train on them.
+//!
+//! Not where labels are judged ([`curate`](crate::curate)) nor where a provider is asked ([`llm`]). What is written
+//! here leaves the machine one day: no line is written but through [`llm::redact`].
+
+pub mod export;
+pub mod jobs;
+pub mod lifecycle;
+pub mod register;
+pub mod validate;
+pub mod webhook;
+
+use std::{io, path::PathBuf};
+
+use crate::{llm, prompt, store};
+
+/// Why fine-tuning can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The prompt can't be filled in.
+    #[error(transparent)]
+    Prompt(#[from] prompt::Error),
+    /// The provider could not be asked, or refused.
+    #[error(transparent)]
+    Llm(#[from] llm::Error),
+    /// The database failed.
+    #[error("the database could not be used")]
+    Store(#[from] store::Error),
+    /// A line can't be written as JSON, or read as it.
+    #[error("a training line can't be written or read as JSON")]
+    Json(#[from] serde_json::Error),
+    /// A file can't be read or written.
+    #[error("can't use {}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file has no lines that are fit to train on.
+    #[error("{faults} of {lines} lines are not fit to train on: `txcat finetune validate` shows them")]
+    Unfit {
+        /// Lines with an error.
+        faults: usize,
+        /// Lines in all.
+        lines: usize,
+    },
+    /// The file's lines are of another kind than the method learns from.
+    #[error("{preferences} of {lines} lines are preferences: supervised training takes none, dpo nothing else")]
+    Method {
+        /// Lines with a better and a worse answer.
+        preferences: usize,
+        /// Lines in all.
+        lines: usize,
+    },
+    /// A pair without a worse answer.
+    #[error("a preference needs the prediction that was wrong")]
+    NoPair,
+    /// The job has no tuned model.
+    #[error("the job has no tuned model: it is `{status}`")]
+    NoModel {
+        /// Where it stands.
+        status: String,
+    },
+    /// The job was never created at the provider.
+    #[error("the job was not created at the provider yet: create it again to go on")]
+    NotCreated,
+    /// The model file has a model of that name.
+    #[error("{} has a model `{name}` already", path.display())]
+    Named {
+        /// The name.
+        name: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// A model's entry can't be written as TOML.
+    #[error("the model's entry can't be written")]
+    Toml(#[source] toml::ser::Error),
+}
