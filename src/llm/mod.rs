@@ -8,6 +8,7 @@ pub mod answer;
 mod anthropic;
 mod breaker;
 pub mod config;
+pub mod local;
 mod openai;
 pub mod pricing;
 pub mod redact;
@@ -270,7 +271,13 @@ pub enum Error {
     Books(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The model that runs here failed.
     #[error("the local model failed")]
-    Local(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Local(#[source] Box<local::Error>),
+}
+
+impl From<local::Error> for Error {
+    fn from(source: local::Error) -> Self {
+        Self::Local(Box::new(source))
+    }
 }
 
 impl Error {
@@ -334,5 +341,6 @@ pub fn open(entry: &ModelEntry) -> Result<Arc<dyn ChatModel>, Error> {
     Ok(match entry.provider {
         Provider::Openai => Arc::new(openai::OpenAi::new(entry)?),
         Provider::Anthropic => Arc::new(anthropic::Anthropic::new(entry)?),
+        Provider::Gguf => Arc::new(local::LocalModel::open(entry)?),
     })
 }

@@ -25,6 +25,8 @@ use crate::outbound;
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// An answer of more bytes is none of a few categories.
 const MOST_BYTES: usize = 4 << 20;
+/// The member that says in which form an answer is asked.
+const FORMAT: &str = "response_format";
 
 /// The way to one model's server.
 pub(super) struct Wire {
@@ -160,6 +162,10 @@ impl Wire {
             }
             match status {
                 StatusCode::OK => serde_json::from_slice(&bytes).map_err(Error::Protocol),
+                // Some servers fail where they should refuse.
+                status if !status.is_success() && refuses_format(&bytes) => {
+                    Err(Error::Rejected { status: status.as_u16(), code: FORMAT.to_owned() })
+                }
                 StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE if !out_of_credit(&bytes) => {
                     Err(Error::Busy { status: status.as_u16(), retry_after })
                 }
@@ -181,6 +187,17 @@ fn unreachable(source: reqwest::Error) -> Error {
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds: f32 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Duration::try_from_secs_f32(seconds).ok()
+}
+
+/// Whether an error is about the form that the answer was asked in: OpenAI names the member in `param`, FastAPI in
+/// `detail[].loc`, others in the message alone.
+fn refuses_format(body: &[u8]) -> bool {
+    let Ok(body) = serde_json::from_slice::<Value>(body) else { return false };
+    let error = body.get("error").unwrap_or(&body);
+    let names = |value: &Value| value.as_str().is_some_and(|text| text.contains(FORMAT));
+    let detail = body.get("detail").and_then(Value::as_array).into_iter().flatten();
+    let places = detail.filter_map(|one| one.get("loc")?.as_array()).flatten();
+    ["param", "message"].iter().filter_map(|member| error.get(member)).chain(places).any(names)
 }
 
 /// A 429 that no wait mends.

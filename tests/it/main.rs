@@ -13,6 +13,7 @@ mod directions;
 mod embedded;
 mod encoders;
 mod enrichment;
+mod gguf;
 mod harness;
 mod history;
 mod house;
