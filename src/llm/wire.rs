@@ -163,7 +163,7 @@ impl Wire {
             match status {
                 StatusCode::OK => serde_json::from_slice(&bytes).map_err(Error::Protocol),
                 // Some servers fail where they should refuse.
-                status if !status.is_success() && refuses_format(&bytes) => {
+                status if matches!(status.as_u16(), 400 | 404 | 422 | 500) && refuses_format(&bytes) => {
                     Err(Error::Rejected { status: status.as_u16(), code: FORMAT.to_owned() })
                 }
                 StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE if !out_of_credit(&bytes) => {
@@ -214,4 +214,23 @@ fn code(body: &[u8]) -> String {
         (1..=64).contains(&word.len()) && word.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
     };
     [word("code"), word("param"), word("type")].into_iter().flatten().find(plain).unwrap_or("no code").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_form_that_is_not_taken_is_told_in_several_ways() {
+        let refuses = |body: Value| refuses_format(body.to_string().as_bytes());
+        assert!(refuses(json!({"error": {"message": "no", "param": "response_format.json_schema", "code": null}})));
+        assert!(refuses(json!({"detail": [{"loc": ["body", "response_format", "type"], "msg": "no"}]})));
+        let failed = "[{'type': 'literal_error', 'loc': ('body', 'response_format', 'type')}]";
+        assert!(refuses(json!({"error": {"message": failed, "type": "internal_server_error", "code": null}})));
+        assert!(refuses(json!({"object": "error", "message": "response_format is not supported", "code": 400})));
+        assert!(!refuses(json!({"error": {"message": "model not found", "param": "model"}})));
+        assert!(!refuses(json!({"detail": "response_format"})) && !refuses_format(b"response_format"));
+    }
 }

@@ -346,6 +346,21 @@ fn a_broken_file_is_an_error_of_its_own() {
     assert!(matches!(why, local::Error::File { .. }), "{why:?}");
 }
 
+#[test]
+fn an_entry_without_what_its_provider_needs_is_refused() {
+    let dir: TempDir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("chat.toml");
+    for (settings, named) in [
+        ("provider = \"gguf\"", "`file`"),
+        ("provider = \"openai\"", "`base_url`"),
+        ("provider = \"anthropic\"\nbase_url = \"http://localhost\"\nfile = \"x.gguf\"", "gguf models alone"),
+    ] {
+        fs::write(&path, format!("[[model]]\nname = \"own\"\nmodel = \"tiny\"\n{settings}\n")).unwrap();
+        let error = ModelFile::load(&path).unwrap_err();
+        assert!(error.to_string().contains(named), "{settings}: {error}");
+    }
+}
+
 #[derive(Deserialize)]
 struct Case {
     file: String,

@@ -18,6 +18,7 @@ mod harness;
 mod history;
 mod house;
 mod import;
+mod llama_server;
 mod model;
 mod peft;
 mod selection;

@@ -19,7 +19,7 @@ pub(super) struct Config {
     pub(super) head: usize,
     pub(super) epsilon: f32,
     pub(super) rope_base: f32,
-    /// Whether a head's halves turn together, or its neighbours: Llama's converter has reordered the rows for the latter.
+    /// Whether a head's halves turn together, or its neighbours: for those Llama's converter has reordered the rows.
     pub(super) turns_halves: bool,
     /// The most tokens that it reads.
     pub(super) context: usize,

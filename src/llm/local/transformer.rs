@@ -54,7 +54,7 @@ impl Kept {
 /// The weights.
 pub(super) struct Transformer {
     pub(super) config: Config,
-    words: QTensor,
+    words: Arc<QTensor>,
     layers: Vec<Layer>,
     norm: Tensor,
     output: QMatMul,
@@ -124,12 +124,13 @@ impl Transformer {
         let config = Config::read(content)?;
         let left = content.tensor_infos.keys().map(String::as_str).collect();
         let mut of = Tensors { content, file, left };
-        let words = of.quantized("token_embd.weight")?;
+        let words = Arc::new(of.quantized("token_embd.weight")?);
         let layers = (0..config.layers).map(|at| Layer::read(&mut of, at)).collect::<Result<_, _>>()?;
         let norm = of.plain("output_norm.weight")?;
         // Without an output of its own the words' own vectors are the output.
-        let output = if of.left.contains("output.weight") { "output.weight" } else { "token_embd.weight" };
-        let output = QMatMul::from_arc(Arc::new(of.quantized(output)?))?;
+        let own = of.left.contains("output.weight");
+        let output = if own { Arc::new(of.quantized("output.weight")?) } else { Arc::clone(&words) };
+        let output = QMatMul::from_arc(output)?;
         let stretch = of.perhaps("rope_freqs.weight")?.map(|tensor| tensor.to_vec1::<f32>()).transpose()?;
         if let Some(&tensor) = of.left.first() {
             return Err(Error::LeftOver { tensor: tensor.to_owned() });
