@@ -62,6 +62,7 @@ pub fn append(path: &Path, name: &str, base: &ModelEntry, model: &str) -> Result
         key_header: base.key_header.as_deref(),
         structured: match base.structured {
             Structured::JsonSchema => "json_schema",
+            Structured::JsonObjectSchema => "json_object_schema",
             Structured::JsonObject => "json_object",
             Structured::Text => "text",
         },

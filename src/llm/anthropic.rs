@@ -131,3 +131,88 @@ pub(super) fn read(answered: Answered, ask: &Ask) -> Result<Reply, Error> {
     };
     Ok(Reply { answers, usage, doubtful })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn ask(ids: &[&str]) -> Ask {
+        Ask {
+            system: "the categories".to_owned(),
+            user: "the transactions".to_owned(),
+            ids: ids.iter().map(|&id| id.to_owned()).collect(),
+            categories: ["food", "travel"].map(|slug| slug.parse().unwrap()).into(),
+            schema: Arc::new(json!({"type": "object"})),
+        }
+    }
+
+    fn reply(stop: &str, content: &Value, usage: &Value) -> Reply {
+        let body = json!({"type": "message", "content": content, "stop_reason": stop, "usage": usage});
+        read(Answered { body, doubtful: 1 }, &ask(&["t1", "t2"])).unwrap()
+    }
+
+    fn said(stop: &str, content: &Value) -> Vec<Result<String, Fault>> {
+        let answers = reply(stop, content, &json!({"input_tokens": 1, "output_tokens": 1})).answers;
+        answers.into_iter().map(|one| one.map(|answer| answer.category.to_string())).collect()
+    }
+
+    #[test]
+    fn the_tools_input_is_the_answer_wherever_it_stands() {
+        let input = json!({"answers": [{"id": "t2", "category": "food"}, {"id": "t1", "category": "Travel"}]});
+        let content = json!([
+            {"type": "thinking", "thinking": "...", "signature": "..."},
+            {"type": "text", "text": "Here you are."},
+            {"type": "tool_use", "id": "toolu_1", "name": TOOL, "input": input},
+        ]);
+        assert_eq!(said("tool_use", &content), [Err(Fault::OffList), Ok("food".to_owned())]);
+    }
+
+    #[test]
+    fn an_answer_without_the_tool_or_that_ended_early_is_none() {
+        let whole = json!([{"type": "tool_use", "id": "1", "name": TOOL,
+                            "input": {"answers": [{"id": "t1", "category": "food"}]}}]);
+        assert_eq!(said("max_tokens", &whole), [Err(Fault::Truncated), Err(Fault::Truncated)]);
+        assert_eq!(said("refusal", &json!([])), [Err(Fault::Refused), Err(Fault::Refused)]);
+        assert_eq!(
+            said("end_turn", &json!([{"type": "text", "text": "food"}])),
+            [Err(Fault::Malformed), Err(Fault::Malformed)]
+        );
+        let another = json!([{"type": "tool_use", "id": "1", "name": "search", "input": {"answers": []}}]);
+        assert_eq!(said("tool_use", &another), [Err(Fault::Malformed), Err(Fault::Malformed)]);
+        let strange = json!([{"type": "tool_use", "id": "1", "name": TOOL, "input": "food"}]);
+        assert_eq!(said("tool_use", &strange), [Err(Fault::Malformed), Err(Fault::Malformed)]);
+    }
+
+    #[test]
+    fn tokens_that_were_kept_are_of_the_prompt_too() {
+        let usage = json!({"input_tokens": 10, "cache_creation_input_tokens": 200, "cache_read_input_tokens": 3_000,
+                           "output_tokens": 25});
+        let reply = reply("tool_use", &json!([]), &usage);
+        let expected = Usage { prompt: 3_210, cached: 3_000, cache_written: 200, completion: 25 };
+        assert_eq!((reply.usage, reply.doubtful), (expected, 1));
+        let null = json!({"input_tokens": 10, "cache_read_input_tokens": null, "output_tokens": 5});
+        let reply = self::reply("tool_use", &json!([]), &null);
+        assert_eq!(reply.usage, Usage { prompt: 10, completion: 5, ..Usage::default() });
+    }
+
+    #[test]
+    fn what_is_no_message_is_another_protocol() {
+        for body in [json!({}), json!([]), json!({"content": []}), json!({"content": "food", "usage": {}})] {
+            assert!(matches!(read(Answered { body, doubtful: 0 }, &ask(&["t1"])), Err(Error::Protocol(_))));
+        }
+    }
+
+    #[test]
+    fn what_stays_the_same_is_marked_to_be_kept_and_the_tool_is_forced() {
+        let file = "[[model]]\nname = 'a'\nprovider = 'anthropic'\nmodel = 'm'\nbase_url = 'u'\nthinking_tokens = 1000";
+        let file: super::super::ModelFile = toml::from_str(file).unwrap();
+        let ask = ask(&["t1"]);
+        let body = body(&file.models[0], &ask);
+        assert_eq!(body["tool_choice"], json!({"type": "tool", "name": TOOL}));
+        assert_eq!(body["system"][0]["cache_control"], json!({"type": "ephemeral"}));
+        assert_eq!(body["max_tokens"], ask.most_answer_tokens() + 1_000);
+        assert!(body.get("temperature").is_none());
+    }
+}

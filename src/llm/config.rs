@@ -1,6 +1,11 @@
 //! `models/chat.toml`: which chat models there are, how each is reached and limited, and what it costs.
 
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::Deserialize;
 
@@ -29,8 +34,15 @@ pub struct ModelEntry {
     pub name: String,
     /// Which wire format it speaks.
     pub provider: Provider,
-    /// Where it is, with the version: `https://api.openai.com/v1`.
+    /// Where it is, with the version: `https://api.openai.com/v1`. A model file has none.
+    #[serde(default)]
     pub base_url: String,
+    /// The model file of `gguf`, from the folder that txcat runs in.
+    #[serde(default)]
+    pub file: Option<PathBuf>,
+    /// The `tokenizer.json` of that model, where the file's own tokenizer is of a kind that is not known here.
+    #[serde(default)]
+    pub tokenizer: Option<PathBuf>,
     /// What the provider calls it.
     pub model: String,
     /// The environment variable that holds its key; none for a server without keys.
@@ -45,6 +57,9 @@ pub struct ModelEntry {
     /// How its answer is held to a form.
     #[serde(default)]
     pub structured: Structured,
+    /// Which member of a chat completion's request limits its answer.
+    #[serde(default)]
+    pub answer_limit: AnswerLimit,
     /// Whether it tells the probability of its tokens.
     #[serde(default)]
     pub logprobs: bool,
@@ -105,7 +120,7 @@ fn rest_s() -> f32 {
     30.0
 }
 
-/// Which wire format.
+/// Which wire format, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Provider {
@@ -113,19 +128,34 @@ pub enum Provider {
     Openai,
     /// Anthropic's Messages.
     Anthropic,
+    /// No wire at all: a model file that runs in this process.
+    Gguf,
 }
 
 /// How an answer is held to a form.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Structured {
-    /// By a strict JSON Schema with the categories as an enum. A server that refuses it is asked for an object.
+    /// By a strict JSON Schema with the categories as an enum. A server that refuses it is asked for the next.
     #[default]
     JsonSchema,
+    /// By the same schema beside `json_object`, as llama-cpp-python, Together and Fireworks take it.
+    JsonObjectSchema,
     /// To some JSON object; the prompt says which.
     JsonObject,
     /// By the prompt's words alone.
     Text,
+}
+
+/// The member of a request that limits the answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnswerLimit {
+    /// OpenAI's, which models that think take alone.
+    #[default]
+    MaxCompletionTokens,
+    /// The older name. A server that knows this one alone passes over the other, and answers without a limit.
+    MaxTokens,
 }
 
 impl ModelFile {
@@ -160,7 +190,13 @@ impl ModelEntry {
     fn check(&self) -> Result<(), Error> {
         let wrong = |says| Err(Error::Setting { model: self.name.clone(), says });
         let seconds = [self.timeout_s, self.backoff_s, self.rest_s];
+        let is_file = self.provider == Provider::Gguf;
         match () {
+            () if is_file && self.file.is_none() => wrong("a gguf model needs a `file`"),
+            () if !is_file && self.base_url.is_empty() => wrong("needs a `base_url`"),
+            () if !is_file && (self.file.is_some() || self.tokenizer.is_some()) => {
+                wrong("`file` and `tokenizer` are of gguf models alone")
+            }
             () if !(1..=200).contains(&self.rows_per_request) => wrong("rows_per_request must be from 1 to 200"),
             () if !(1..=1_000).contains(&self.concurrency) => wrong("concurrency must be from 1 to 1000"),
             () if self.retries > 20 => wrong("retries must be at most 20"),

@@ -11,6 +11,7 @@ mod breaker;
 mod call;
 pub mod config;
 mod files;
+pub mod local;
 mod openai;
 pub mod pricing;
 pub mod redact;
@@ -274,7 +275,13 @@ pub enum Error {
     Books(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The model that runs here failed.
     #[error("the local model failed")]
-    Local(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Local(#[source] Box<local::Error>),
+}
+
+impl From<local::Error> for Error {
+    fn from(source: local::Error) -> Self {
+        Self::Local(Box::new(source))
+    }
 }
 
 impl Error {
@@ -338,6 +345,7 @@ pub fn open(entry: &ModelEntry) -> Result<Arc<dyn ChatModel>, Error> {
     Ok(match entry.provider {
         Provider::Openai => Arc::new(openai::OpenAi::new(entry)?),
         Provider::Anthropic => Arc::new(anthropic::Anthropic::new(entry)?),
+        Provider::Gguf => Arc::new(local::LocalModel::open(entry)?),
     })
 }
 
@@ -347,6 +355,7 @@ pub fn as_sent(entry: &ModelEntry, ask: &Ask) -> serde_json::Value {
     let body = match entry.provider {
         Provider::Openai => openai::body(entry, entry.structured, ask),
         Provider::Anthropic => anthropic::body(entry, ask),
+        Provider::Gguf => serde_json::json!({ "system": ask.system, "user": ask.user }),
     };
     if entry.send_personal_data { body } else { redact::Covered::of(body).body }
 }

@@ -12,9 +12,13 @@ use serde_json::{Value, json};
 use super::{
     Answer, Ask, ChatModel, Error, Fault, ModelEntry, Reply, Usage,
     answer::{self, Token},
-    config::Structured,
+    config::{AnswerLimit, Structured},
     wire::{Answered, Wire},
 };
+
+/// Ways to hold an answer to a form, each asked for less than the one before.
+const ORDER: [Structured; 4] =
+    [Structured::JsonSchema, Structured::JsonObjectSchema, Structured::JsonObject, Structured::Text];
 
 /// A server of chat completions.
 pub(super) struct OpenAi {
@@ -32,21 +36,27 @@ impl OpenAi {
         Ok(Self { name, entry: entry.clone(), wire, lowered: AtomicU8::new(0) })
     }
 
-    fn structured(&self) -> Structured {
-        let order = [Structured::JsonSchema, Structured::JsonObject, Structured::Text];
-        let first = order.iter().position(|one| *one == self.entry.structured).unwrap_or(0);
-        order[(first + usize::from(self.lowered.load(Ordering::Relaxed))).min(2)]
+    fn structured(&self, lowered: u8) -> Structured {
+        let first = ORDER.iter().position(|one| *one == self.entry.structured).unwrap_or(0);
+        ORDER[(first + usize::from(lowered)).min(ORDER.len() - 1)]
+    }
+
+    /// One step below the way that was refused; of many requests that were refused it, one takes the step.
+    fn lower(&self, refused: Structured) {
+        let step = |lowered| (self.structured(lowered) == refused).then_some(lowered + 1);
+        // Another has taken it: then there is nothing to do.
+        let _ = self.lowered.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step);
     }
 
     async fn answered(&self, ask: &Ask) -> Result<Reply, Error> {
         loop {
-            let structured = self.structured();
+            let structured = self.structured(self.lowered.load(Ordering::Relaxed));
             let body = body(&self.entry, structured, ask);
             let tokens = ask.prompt_tokens() + ask.most_answer_tokens();
             match self.wire.post(body, tokens).await {
                 Err(error) if structured != Structured::Text && refuses_format(&error) => {
                     tracing::warn!(model.name = self.name, "the server takes no such response_format: asking for less");
-                    self.lowered.fetch_add(1, Ordering::Relaxed);
+                    self.lower(structured);
                 }
                 Err(error) => return Err(error),
                 Ok(answered) => return read(answered, ask),
@@ -80,7 +90,7 @@ impl ChatModel for OpenAi {
 /// Whether the server does not take this way to hold an answer to a form.
 fn refuses_format(error: &Error) -> bool {
     let code = match error.last() {
-        Error::Rejected { status: 400 | 404 | 422, code } => code,
+        Error::Rejected { status: 400 | 404 | 422 | 500, code } => code,
         _ => return false,
     };
     code.starts_with("response_format")
@@ -94,8 +104,12 @@ pub(super) fn body(entry: &ModelEntry, structured: Structured, ask: &Ask) -> Val
             {"role": "system", "content": ask.system},
             {"role": "user", "content": ask.user},
         ],
-        "max_completion_tokens": ask.most_answer_tokens() + entry.thinking_tokens,
     });
+    let limit = match entry.answer_limit {
+        AnswerLimit::MaxCompletionTokens => "max_completion_tokens",
+        AnswerLimit::MaxTokens => "max_tokens",
+    };
+    body[limit] = (ask.most_answer_tokens() + entry.thinking_tokens).into();
     match structured {
         Structured::JsonSchema => {
             body["response_format"] = json!({
@@ -103,11 +117,16 @@ pub(super) fn body(entry: &ModelEntry, structured: Structured, ask: &Ask) -> Val
                 "json_schema": {"name": "categories", "strict": true, "schema": *ask.schema},
             });
         }
+        Structured::JsonObjectSchema => {
+            body["response_format"] = json!({"type": "json_object", "schema": *ask.schema});
+        }
         Structured::JsonObject => body["response_format"] = json!({"type": "json_object"}),
         Structured::Text => {}
     }
     if entry.logprobs {
         body["logprobs"] = true.into();
+        // Some servers tell none where they are not asked for others beside the one that was taken.
+        body["top_logprobs"] = 1.into();
     }
     if let Some(temperature) = entry.temperature {
         body["temperature"] = temperature.into();

@@ -27,6 +27,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 const MOST_BYTES: usize = 4 << 20;
 /// A file of more bytes is not what a batch answers.
 const MOST_FILE_BYTES: usize = 1 << 30;
+/// The member that says in which form an answer is asked.
+const FORMAT: &str = "response_format";
 
 /// The way to one model's server.
 pub(super) struct Wire {
@@ -197,6 +199,10 @@ impl Wire {
             }
             match status {
                 status if status.is_success() => Ok(bytes),
+                // Some servers fail where they should refuse.
+                status if matches!(status.as_u16(), 400 | 404 | 422 | 500) && refuses_format(&bytes) => {
+                    Err(Error::Rejected { status: status.as_u16(), code: FORMAT.to_owned() })
+                }
                 StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE if !out_of_credit(&bytes) => {
                     Err(Error::Busy { status: status.as_u16(), retry_after })
                 }
@@ -225,6 +231,17 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Duration::try_from_secs_f32(seconds).ok()
 }
 
+/// Whether an error is about the form that the answer was asked in: OpenAI names the member in `param`, FastAPI in
+/// `detail[].loc`, others in the message alone.
+fn refuses_format(body: &[u8]) -> bool {
+    let Ok(body) = serde_json::from_slice::<Value>(body) else { return false };
+    let error = body.get("error").unwrap_or(&body);
+    let names = |value: &Value| value.as_str().is_some_and(|text| text.contains(FORMAT));
+    let detail = body.get("detail").and_then(Value::as_array).into_iter().flatten();
+    let places = detail.filter_map(|one| one.get("loc")?.as_array()).flatten();
+    ["param", "message"].iter().filter_map(|member| error.get(member)).chain(places).any(names)
+}
+
 /// A 429 that no wait mends.
 fn out_of_credit(body: &[u8]) -> bool {
     code(body) == "insufficient_quota"
@@ -239,4 +256,23 @@ fn code(body: &[u8]) -> String {
         (1..=64).contains(&word.len()) && word.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
     };
     [word("code"), word("param"), word("type")].into_iter().flatten().find(plain).unwrap_or("no code").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_form_that_is_not_taken_is_told_in_several_ways() {
+        let refuses = |body: Value| refuses_format(body.to_string().as_bytes());
+        assert!(refuses(json!({"error": {"message": "no", "param": "response_format.json_schema", "code": null}})));
+        assert!(refuses(json!({"detail": [{"loc": ["body", "response_format", "type"], "msg": "no"}]})));
+        let failed = "[{'type': 'literal_error', 'loc': ('body', 'response_format', 'type')}]";
+        assert!(refuses(json!({"error": {"message": failed, "type": "internal_server_error", "code": null}})));
+        assert!(refuses(json!({"object": "error", "message": "response_format is not supported", "code": 400})));
+        assert!(!refuses(json!({"error": {"message": "model not found", "param": "model"}})));
+        assert!(!refuses(json!({"detail": "response_format"})) && !refuses_format(b"response_format"));
+    }
 }

@@ -204,13 +204,7 @@ mod tests {
     #[tokio::test]
     async fn the_shipped_adapter_says_the_same_merged_and_beside_the_real_encoder() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let models = config::Models {
-            dir: root.join("models"),
-            encoder: None,
-            encoder_dir: None,
-            chat_model: None,
-            chat_models: "chat.toml".into(),
-        };
+        let models = config::Models { dir: root.join("models"), encoder: None, encoder_dir: None };
         let base = BaseEncoder::pull(&models, None, &mut |_| {}).await.unwrap();
         let adapter = AdapterModel::load(&root.join("models/adapters/demo"), &base).unwrap();
         let (facts, engine) = (adapter.facts(), &adapter.loaded.engine);

@@ -305,8 +305,7 @@ mod tests {
     async fn every_trained_tensor_of_the_base_encoder_has_a_gradient_by_every_method() {
         let dir = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/models"));
         let encoder_dir = std::env::var_os("TXCAT_ENCODER_DIR").map(PathBuf::from);
-        let models =
-            config::Models { dir, encoder: None, encoder_dir, chat_model: None, chat_models: "chat.toml".into() };
+        let models = config::Models { dir, encoder: None, encoder_dir };
         let base = BaseEncoder::pull(&models, None, &mut |_| {}).await.unwrap();
         let config = Config::load(&base.dir).unwrap();
         let tokenizer = Tokenizer::load(&base.dir.join("tokenizer.json")).unwrap();

@@ -31,7 +31,7 @@ fn inputs() -> Vec<AdapterInput> {
 async fn base() -> BaseEncoder {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
     let encoder_dir = std::env::var_os("TXCAT_ENCODER_DIR").map(Into::into);
-    let models = config::Models { dir, encoder: None, encoder_dir, chat_model: None, chat_models: "chat.toml".into() };
+    let models = config::Models { dir, encoder: None, encoder_dir };
     BaseEncoder::pull(&models, None, &mut |_| {}).await.unwrap()
 }
 

@@ -36,13 +36,7 @@ fn listed() -> (tempfile::TempDir, config::Models) {
         write_encoder(&dir, bert);
         manifest += &entry(name, &dir);
     }
-    let models = config::Models {
-        dir: root.path().join("models"),
-        encoder: None,
-        encoder_dir: None,
-        chat_model: None,
-        chat_models: "chat.toml".into(),
-    };
+    let models = config::Models { dir: root.path().join("models"), encoder: None, encoder_dir: None };
     fs::create_dir(&models.dir).unwrap();
     fs::write(models.dir.join("manifest.toml"), manifest).unwrap();
     (root, models)

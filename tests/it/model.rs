@@ -38,13 +38,7 @@ pub(crate) struct Bert {
 pub(crate) fn tiny_encoder() -> (TempDir, BaseEncoder) {
     let dir = tempfile::tempdir().unwrap();
     write_encoder(dir.path(), Bert { hidden: 16, inner: 24, layers: 2, heads: 2, prefix: "" });
-    let models = config::Models {
-        dir: dir.path().to_owned(),
-        encoder: None,
-        encoder_dir: Some(dir.path().to_owned()),
-        chat_model: None,
-        chat_models: "chat.toml".into(),
-    };
+    let models = config::Models { dir: dir.path().to_owned(), encoder: None, encoder_dir: Some(dir.path().to_owned()) };
     let base = BaseEncoder::locate(&models).unwrap();
     (dir, base)
 }
@@ -329,13 +323,7 @@ async fn embeddings_have_unit_length_and_come_in_order() {
 async fn a_file_with_a_wrong_hash_is_refused_when_pulled() {
     let (_keep, base) = tiny_encoder();
     let target = tempfile::tempdir().unwrap();
-    let models = config::Models {
-        dir: target.path().join("models"),
-        encoder: None,
-        encoder_dir: None,
-        chat_model: None,
-        chat_models: "chat.toml".into(),
-    };
+    let models = config::Models { dir: target.path().join("models"), encoder: None, encoder_dir: None };
     let pulled = BaseEncoder::pull(&models, Some(&base.dir), &mut |_| {}).await;
     assert!(matches!(pulled, Err(Error::WrongHash { .. })), "{pulled:?}");
     assert!(matches!(BaseEncoder::locate(&models), Err(Error::NoEncoder { .. })));

@@ -210,7 +210,7 @@ impl Register {
             job
         };
         let model = job.fine_tuned_model.ok_or(crate::finetune::Error::NoModel { status: job.status })?;
-        let out = self.out.as_ref().unwrap_or(&settings.models.chat_models);
+        let out = self.out.as_ref().unwrap_or(&settings.chat.file);
         register::append(out, &self.name, &entry, &model)?;
         println!("{model} is `{}` in {}; its price is not known: add it there", self.name, out.display());
         Ok(())
@@ -257,7 +257,7 @@ fn named(settings: &Settings) -> anyhow::Result<(ModelFile, ModelEntry)> {
 }
 
 fn of_entry(settings: &Settings, name: &str) -> anyhow::Result<(ModelFile, ModelEntry)> {
-    let file = ModelFile::load(&settings.models.chat_models)?;
+    let file = ModelFile::load(&settings.chat.file)?;
     let entry = file.entry(name)?.clone();
     Ok((file, entry))
 }

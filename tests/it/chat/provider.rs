@@ -10,7 +10,7 @@ use axum::{
     Json, Router,
     body::{Body, Bytes},
     extract::State,
-    http::{HeaderMap, StatusCode, Uri},
+    http::StatusCode,
     response::{IntoResponse, Response},
 };
 use futures::{StreamExt, stream};
@@ -44,8 +44,6 @@ struct Inner {
 /// A request as it came.
 #[derive(Debug, Clone)]
 pub(super) struct Request {
-    pub(super) path: String,
-    pub(super) headers: HeaderMap,
     pub(super) body: Value,
 }
 
@@ -98,11 +96,11 @@ pub(super) fn answers(rows: &[Value], of: impl Fn(&Value) -> String) -> String {
     json!({ "answers": answers }).to_string()
 }
 
-async fn react(State(inner): State<Arc<Inner>>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+async fn react(State(inner): State<Arc<Inner>>, body: Bytes) -> Response {
     let body: Value = serde_json::from_slice(&body).unwrap();
     let number = {
         let mut requests = inner.requests.lock().unwrap();
-        requests.push(Request { path: uri.to_string(), headers, body: body.clone() });
+        requests.push(Request { body: body.clone() });
         requests.len() - 1
     };
     let bill = || *inner.billed.lock().unwrap() += 1;
