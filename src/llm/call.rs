@@ -8,6 +8,8 @@ use reqwest::{
 };
 use serde_json::Value;
 
+use super::Error;
+
 /// Time beyond the model's own that a file may take to come.
 const DOWNLOAD: Duration = Duration::from_secs(600);
 
@@ -88,19 +90,20 @@ impl<'a> Call<'a> {
         client: &reqwest::Client,
         url: &str,
         query: &[(String, String)],
-    ) -> reqwest::RequestBuilder {
+    ) -> Result<reqwest::RequestBuilder, Error> {
         let request = client.request(self.method.clone(), url).query(query).query(self.query);
         let request = match &self.content {
             Content::Nothing => request,
             Content::Json(body) => request.json(body),
             Content::File { purpose, name, lines } => {
                 let file = Part::bytes(lines.to_vec()).file_name((*name).to_owned());
+                let file = file.mime_str("application/jsonl").map_err(Error::Client)?;
                 request.multipart(Form::new().text("purpose", (*purpose).to_owned()).part("file", file))
             }
         };
-        match self.key {
+        Ok(match self.key {
             Some(key) => request.header("idempotency-key", key),
             None => request,
-        }
+        })
     }
 }

@@ -186,7 +186,7 @@ impl Wire {
         let timeout = self.timeout + call.longer();
         let sent = async {
             let url = format!("{}{}", self.url, call.path());
-            let request = call.request(&self.client, &url, &self.query);
+            let request = call.request(&self.client, &url, &self.query)?;
             let mut response = request.send().await.map_err(unreachable)?;
             let (status, retry_after) = (response.status(), retry_after(response.headers()));
             let most = if call.is_download() { MOST_FILE_BYTES } else { MOST_BYTES };
