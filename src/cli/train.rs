@@ -23,13 +23,16 @@ pub(super) use self::{
     watch::Watch,
 };
 use super::{Settings, models};
-use crate::model::{
-    AdapterFacts, BaseEncoder, Method,
-    facts::Effort,
-    lora::{LoraOptions, TARGETS, Target},
-    optim::Decay,
-    train::{DevMetrics, TrainOptions, train},
-    wide::WideOptions,
+use crate::{
+    evaluate::metrics,
+    model::{
+        AdapterFacts, BaseEncoder, Method,
+        facts::Effort,
+        lora::{LoraOptions, TARGETS, Target},
+        optim::Decay,
+        train::{DevMetrics, TrainOptions, train},
+        wide::WideOptions,
+    },
 };
 
 /// Trains an adapter on a data set's bought labels, or compares the ways to. Opens its pool and dev, and no test file.
@@ -280,10 +283,16 @@ fn tell(facts: &AdapterFacts, outcome: &Outcome) {
 pub(super) fn tell_dev(facts: &AdapterFacts) {
     let dev = &facts.dev;
     println!("{} saved; on dev ({} rows):", facts.name, dev.rows);
-    println!("  right: {:.2} %", dev.accuracy * 100.0);
-    println!("  encoder and head alone: {:.2} %", dev.encoder_accuracy * 100.0);
+    let shown = |accuracy: f64| {
+        let right = (accuracy * dev.rows as f64).round() as usize;
+        let interval = metrics::wilson(right, dev.rows);
+        let interval = interval.map(|of| format!(" (95 %: {:.2} – {:.2})", 100.0 * of.low, 100.0 * of.high));
+        format!("{:.2} %{}", 100.0 * accuracy, interval.unwrap_or_default())
+    };
+    println!("  right: {}", shown(dev.accuracy));
+    println!("  encoder and head alone: {}", shown(dev.encoder_accuracy));
     if let Some(wide) = dev.wide_accuracy {
-        println!("  wide part alone: {:.2} %", wide * 100.0);
+        println!("  wide part alone: {}", shown(wide));
     }
     for (keys, weights, threshold) in [
         ("known", facts.fusion.known, facts.acceptance.known),
