@@ -173,16 +173,13 @@ mod tests {
     fn an_answer_without_the_tool_or_that_ended_early_is_none() {
         let whole = json!([{"type": "tool_use", "id": "1", "name": TOOL,
                             "input": {"answers": [{"id": "t1", "category": "food"}]}}]);
-        assert_eq!(said("max_tokens", &whole), [Err(Fault::Truncated), Err(Fault::Truncated)]);
-        assert_eq!(said("refusal", &json!([])), [Err(Fault::Refused), Err(Fault::Refused)]);
-        assert_eq!(
-            said("end_turn", &json!([{"type": "text", "text": "food"}])),
-            [Err(Fault::Malformed), Err(Fault::Malformed)]
-        );
+        assert_eq!(said("max_tokens", &whole), vec![Err(Fault::Truncated); 2]);
+        assert_eq!(said("refusal", &json!([])), vec![Err(Fault::Refused); 2]);
+        assert_eq!(said("end_turn", &json!([{"type": "text", "text": "food"}])), vec![Err(Fault::Malformed); 2]);
         let another = json!([{"type": "tool_use", "id": "1", "name": "search", "input": {"answers": []}}]);
-        assert_eq!(said("tool_use", &another), [Err(Fault::Malformed), Err(Fault::Malformed)]);
+        assert_eq!(said("tool_use", &another), vec![Err(Fault::Malformed); 2]);
         let strange = json!([{"type": "tool_use", "id": "1", "name": TOOL, "input": "food"}]);
-        assert_eq!(said("tool_use", &strange), [Err(Fault::Malformed), Err(Fault::Malformed)]);
+        assert_eq!(said("tool_use", &strange), vec![Err(Fault::Malformed); 2]);
     }
 
     #[test]

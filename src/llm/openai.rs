@@ -89,11 +89,7 @@ impl ChatModel for OpenAi {
 
 /// Whether the server does not take this way to hold an answer to a form.
 fn refuses_format(error: &Error) -> bool {
-    let code = match error.last() {
-        Error::Rejected { status: 400 | 404 | 422 | 500, code } => code,
-        _ => return false,
-    };
-    code.starts_with("response_format")
+    matches!(error.last(), Error::Rejected { status: 400 | 404 | 422 | 500, code } if code.starts_with("response_format"))
 }
 
 /// The request's body. What is the same from request to request stands first.

@@ -5,7 +5,7 @@
 
 use std::{fs, path::Path};
 
-use candle_core::quantized::gguf_file::{Content, Value as Stored};
+use candle_core::quantized::gguf_file::Content;
 use serde_json::{Map, Value, json};
 use tokenizers::Tokenizer as Pieces;
 
@@ -106,13 +106,10 @@ fn form(of: Metadata<'_>) -> Result<Value, Error> {
         }
         _ => return Err(unknown()),
     };
-    let texts = |key: &str| {
+    let texts = |key: &str| -> Result<Vec<&str>, Error> {
         let values = of.list(key).ok_or_else(|| Error::Metadata { key: key.to_owned(), says: "is missing" })?;
-        let text = |value| match value {
-            &Stored::String(ref text) => Ok(text.as_str()),
-            _ => Err(Error::Metadata { key: key.to_owned(), says: "is no list of texts" }),
-        };
-        values.iter().map(text).collect::<Result<Vec<&str>, Error>>()
+        let wrong = || Error::Metadata { key: key.to_owned(), says: "is no list of texts" };
+        values.iter().map(|value| value.to_string().map(String::as_str).map_err(|_| wrong())).collect()
     };
     let tokens = texts("tokenizer.ggml.tokens")?;
     let kinds = of.list("tokenizer.ggml.token_type").unwrap_or_default();
