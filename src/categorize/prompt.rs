@@ -25,6 +25,9 @@ const AT_ONCE: usize = 16;
 /// What an answer is worth before calibration where the model doesn't tell.
 const UNTOLD: f32 = 0.5;
 
+/// What became of the row at a place; one failure may be of several rows.
+type Placed = (usize, Result<Prediction, Arc<Error>>);
+
 /// Asks a chat model.
 pub struct PromptCategorizer {
     stage: String,
@@ -69,7 +72,7 @@ impl PromptCategorizer {
     }
 
     /// One group of rows that share a request, whatever becomes of it.
-    async fn group(&self, asked: Vec<(usize, &Asked<'_>)>) -> Vec<(usize, Result<Prediction, Arc<Error>>)> {
+    async fn group(&self, asked: Vec<(usize, &Asked<'_>)>) -> Vec<Placed> {
         let (places, asked): (Vec<usize>, Vec<&Asked<'_>>) = asked.into_iter().unzip();
         let predictions = match self.answers(&asked).await {
             Ok(answers) => {
@@ -165,10 +168,10 @@ impl Categorizer for PromptCategorizer {
                 .map(<[_]>::to_vec)
                 .chain(alone.into_iter().map(|one| vec![one]))
                 .collect();
-            let groups: Vec<BoxFuture<'_, Vec<(usize, Result<Prediction, Arc<Error>>)>>> =
+            let groups: Vec<BoxFuture<'_, Vec<Placed>>> =
                 groups.into_iter().map(|group| self.group(group).boxed()).collect();
             let answered: Vec<Vec<_>> = stream::iter(groups).buffer_unordered(AT_ONCE).collect().await;
-            let mut answers: Vec<(usize, Result<Prediction, Arc<Error>>)> = answered.into_iter().flatten().collect();
+            let mut answers: Vec<Placed> = answered.into_iter().flatten().collect();
             answers.sort_by_key(|(place, _)| *place);
             whole(answers.into_iter().map(|(_, answer)| answer).collect())
         }

@@ -157,7 +157,8 @@ fn together(text: &str) -> String {
     let mut single = false;
     for part in text.split([' ', '.', '_', '-', '*']) {
         let short = part.chars().count() == 1;
-        if !joined.is_empty() && !(short && single) {
+        let glued = joined.is_empty() || short && single;
+        if !glued {
             joined.push(' ');
         }
         joined.push_str(part);

@@ -36,7 +36,7 @@ pub enum Error {
         /// Its name.
         stage: String,
         /// Why.
-        source: categorize::Error,
+        source: Box<categorize::Error>,
     },
     /// A stage answered with a category that the data set does not have.
     #[error("stage `{stage}` answers with `{category}`, which is no category of this data set")]
@@ -116,8 +116,10 @@ pub async fn answer(
     let mut asked = Duration::ZERO;
     for (rows, batch) in prepared.rows.chunks(BATCH).zip(prepared.enriched.chunks(BATCH)) {
         let start = Instant::now();
-        let answers =
-            stage.categorize(batch).await.map_err(|source| Error::Categorize { stage: stage.name.clone(), source })?;
+        let answers = stage
+            .categorize(batch)
+            .await
+            .map_err(|source| Error::Categorize { stage: stage.name.clone(), source: Box::new(source) })?;
         asked += start.elapsed();
         for (row, prediction) in rows.iter().zip(answers) {
             let key = row.transaction.descriptor.key();

@@ -80,7 +80,7 @@ const CASES: [Case; 15] = [
     Case {
         name: "refusal",
         first: |_| {
-            Reaction::Completion(completion(json!({"role": "assistant", "content": null, "refusal": "No."}), "stop"))
+            Reaction::Completion(completion(&json!({"role": "assistant", "content": null, "refusal": "No."}), "stop"))
         },
         requests: 4,
         billed: 4,
@@ -88,14 +88,14 @@ const CASES: [Case; 15] = [
     },
     Case {
         name: "truncated answer",
-        first: |rows| Reaction::Completion(completion(json!({"role": "assistant", "content": right(rows)}), "length")),
+        first: |rows| Reaction::Completion(completion(&json!({"role": "assistant", "content": right(rows)}), "length")),
         requests: 4,
         billed: 4,
         doubtful: 0,
     },
     Case {
         name: "held back by a filter",
-        first: |_| Reaction::Completion(completion(json!({"role": "assistant", "content": ""}), "content_filter")),
+        first: |_| Reaction::Completion(completion(&json!({"role": "assistant", "content": ""}), "content_filter")),
         requests: 4,
         billed: 4,
         doubtful: 0,
@@ -103,7 +103,7 @@ const CASES: [Case; 15] = [
     Case {
         name: "no choice at all",
         first: |_| {
-            let mut empty = completion(json!({}), "stop");
+            let mut empty = completion(&json!({}), "stop");
             empty["choices"] = json!([]);
             Reaction::Completion(empty)
         },

@@ -107,7 +107,7 @@ async fn react(State(inner): State<Arc<Inner>>, body: Bytes) -> Response {
     match (inner.script)(number, &body) {
         Reaction::Says(text) => {
             bill();
-            Json(completion(json!({"role": "assistant", "content": text, "refusal": null}), "stop")).into_response()
+            Json(completion(&json!({"role": "assistant", "content": text, "refusal": null}), "stop")).into_response()
         }
         Reaction::Completion(value) => {
             bill();
@@ -122,7 +122,7 @@ async fn react(State(inner): State<Arc<Inner>>, body: Bytes) -> Response {
         }
         Reaction::Cuts => {
             bill();
-            let whole = completion(json!({"role": "assistant", "content": "{}"}), "stop").to_string();
+            let whole = completion(&json!({"role": "assistant", "content": "{}"}), "stop").to_string();
             let beginning = Bytes::from(whole[..40].to_owned());
             let broken = stream::iter([Ok(beginning), Err(std::io::Error::other("cut"))]);
             ([("content-type", "application/json")], Body::from_stream(broken)).into_response()
@@ -143,7 +143,7 @@ async fn react(State(inner): State<Arc<Inner>>, body: Bytes) -> Response {
 }
 
 /// A completion as the OpenAPI document has it.
-pub(super) fn completion(message: Value, finish_reason: &str) -> Value {
+pub(super) fn completion(message: &Value, finish_reason: &str) -> Value {
     json!({
         "id": "chatcmpl-1",
         "object": "chat.completion",
