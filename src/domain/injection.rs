@@ -71,7 +71,7 @@ pub fn suspicions(text: &str) -> BTreeSet<Suspicion> {
     if text.chars().any(is_invisible) {
         found.insert(Suspicion::Invisible);
     }
-    let seen: String = text.chars().filter_map(uncovered).nfkc().collect();
+    let seen: String = uncovered(text).nfkc().collect();
     let plain: String = seen.chars().map(lookalike).collect::<String>().to_lowercase();
     if mixes_scripts(&seen) {
         found.insert(Suspicion::Lookalike);
@@ -104,13 +104,23 @@ pub fn is_invisible(c: char) -> bool {
         | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}' | '\u{E0100}'..='\u{E01EF}')
 }
 
-/// A character without its cover: tags are the letters they stand for, what is unseen is nothing.
-fn uncovered(c: char) -> Option<char> {
-    match c {
-        '\u{E0020}'..='\u{E007E}' => char::from_u32(c as u32 - 0xE0000),
-        c if is_invisible(c) => None,
-        c => Some(c),
+/// A text without its covers: what is unseen is nothing, but that a run of tags is the words that it stands for.
+fn uncovered(text: &str) -> String {
+    let mut seen = String::with_capacity(text.len());
+    let mut in_tags = false;
+    for c in text.chars() {
+        let tag = matches!(c, '\u{E0020}'..='\u{E007E}');
+        if tag && !in_tags {
+            seen.push(' ');
+        }
+        in_tags = tag;
+        match c {
+            c if tag => seen.extend(char::from_u32(c as u32 - 0xE0000)),
+            c if is_invisible(c) => {}
+            c => seen.push(c),
+        }
     }
+    seen
 }
 
 /// The Latin letter that a Cyrillic or Greek one, or a digit, is read as.
