@@ -26,6 +26,7 @@ const NAME: &str = "cascade";
 /// `--scripted 0.82,0.90 --price 1.40` puts a model that is right by lot, at that price for 1,000 transactions, behind the
 /// stages: what a cascade with a model like that would cost and reach, before anybody pays for one.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub struct Options {
     /// What is asked.
     #[command(flatten)]

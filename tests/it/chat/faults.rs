@@ -240,7 +240,7 @@ async fn a_refused_request_is_not_sent_again_and_its_words_are_not_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_without_schemas_is_asked_for_an_object_and_then_in_words() {
+async fn a_server_without_schemas_is_asked_for_less_and_less() {
     let provider = Provider::start(|_, body| match body["response_format"]["type"].as_str() {
         Some(_) => Reaction::Status(400, vec![], json!({"error": {"message": "unknown", "type": "invalid_request_error", "param": "response_format", "code": null}})),
         None => Reaction::Says(format!("Here you are: {}", right(&rows(body)))),
@@ -250,9 +250,9 @@ async fn a_server_without_schemas_is_asked_for_an_object_and_then_in_words() {
     let said = stage.categorize(&[row("a", "CORNER COFFEE")]).await.unwrap();
     assert_eq!(said[0].category.as_str(), "coffee_shop");
     let formats: Vec<Value> = provider.requests().iter().map(|of| of.body["response_format"]["type"].clone()).collect();
-    assert_eq!(formats, [json!("json_schema"), json!("json_object"), Value::Null]);
+    assert_eq!(formats, [json!("json_schema"), json!("json_object"), json!("json_object"), Value::Null]);
     stage.categorize(&[row("b", "BLUE COFFEE")]).await.unwrap();
-    assert_eq!(provider.requests().len(), 4, "what the server takes is remembered");
+    assert_eq!(provider.requests().len(), 5, "what the server takes is remembered");
 }
 
 /// What is booked as given up, as soon as something is.
