@@ -1,4 +1,4 @@
-//! Batches of a provider of OpenAI's format: the requests of [`openai`](super::openai) in a file, answered within a
+//! Batches of a provider of OpenAI's format: the requests of chat completions in a file, answered within a
 //! day at a lower price.
 //!
 //! Answers come in any order and some don't come: they are joined by `custom_id`, never by place. What is submitted
