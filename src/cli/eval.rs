@@ -33,6 +33,9 @@ pub struct Command {
     /// Fit instead.
     #[command(subcommand)]
     pub action: Option<Action>,
+    /// Which labels. Beside the options, not in them: clap can't tell whether nested options are there.
+    #[command(flatten)]
+    pub choice: LabelChoice,
     /// What is measured.
     #[command(flatten)]
     pub options: Option<Options>,
@@ -50,9 +53,10 @@ pub enum Action {
 /// # Errors
 /// When the data set, the database or a stage can't be used.
 pub async fn start(command: Command, settings: &Settings) -> anyhow::Result<()> {
-    match (command.action, command.options) {
+    let Command { action, choice, options } = command;
+    match (action, options) {
         (Some(Action::FitCascade(options)), _) => fit_cascade::run(*options, settings).await,
-        (None, Some(options)) => run(options, settings).await,
+        (None, Some(options)) => run(Options { choice, ..options }, settings).await,
         (None, None) => bail!("name a data set with --data"),
     }
 }
@@ -75,7 +79,7 @@ pub struct Options {
     pub stages: Vec<String>,
 
     /// Which labels.
-    #[command(flatten)]
+    #[arg(skip)]
     pub choice: LabelChoice,
 
     /// Write the ids of the rows whose labels were looked at, one a line.

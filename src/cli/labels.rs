@@ -22,6 +22,12 @@ pub struct LabelChoice {
     pub labels: Option<PathBuf>,
 }
 
+impl Default for LabelChoice {
+    fn default() -> Self {
+        Self { label_budget: 12_000, labels: None }
+    }
+}
+
 impl LabelChoice {
     /// The listed rows, or a choice under the budget whose remainder is drawn from `seed`.
     ///

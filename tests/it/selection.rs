@@ -181,3 +181,43 @@ fn upkeep_scores_a_quarter_before_its_labels_act() {
     assert!(known(some) > known(none), "what was bought is known later");
     assert!(fs::read_to_string(at("reports/upkeep.md")).unwrap().contains("2024 Q4"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cascade_is_fitted_written_and_measured_like_any_stage() {
+    let (encoder, _) = tiny_encoder();
+    let dir = folder();
+    let database = crate::database::fresh_database().await;
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (data, out, reports) = (dir.path().to_str().unwrap(), at("stages.toml"), at("reports"));
+    let common = ["--data", data, "--label-budget", "120", "--json", "--database-url", &database.url];
+    let fit = ["eval", "fit-cascade", "--stage", "known_key", "--stage", "few_shot"];
+    let run = |more: &[&str]| json(&txcat(encoder.path(), &[&fit[..], &common, more].concat()));
+
+    // Behind a scripted model's price, what labels know is free.
+    let courses = run(&["--scripted", "0.9,1.0", "--price", "2.00", "--report", &reports]);
+    for course in courses.as_array().unwrap() {
+        let costs: Vec<f64> = course["frontier"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|of| of["fitted"]["per_1000"].as_str().unwrap().parse().unwrap())
+            .collect();
+        assert!(costs.windows(2).all(|pair| pair[0] < pair[1]), "cheapest first: {costs:?}");
+        assert_eq!(course["alone"]["per_1000"].as_str().unwrap().parse::<f64>().unwrap(), 2.0);
+        let measured = &course["frontier"][course["chosen"].as_u64().unwrap() as usize]["measured"];
+        assert!(measured["per_1000"].as_str().unwrap().parse::<f64>().unwrap() < 2.0, "{measured}");
+    }
+    let page = fs::read_to_string(Path::new(&reports).join("cascade.md")).unwrap();
+    assert!(page.contains("scripted, 90 % right") && fs::exists(Path::new(&reports).join("cascade.svg")).unwrap());
+
+    // Real steps, written as a stage, and measured by its name.
+    run(&["--target", "0.6", "--out", &out]);
+    let stages = fs::read_to_string(&out).unwrap();
+    assert!(stages.contains("engine = \"cascade\"") && stages.contains("stage = \"known_key\""), "{stages}");
+    let eval = [&["eval"], &common[..], &["--stages", &out, "--stage", "known_key", "--stage", "cascade"]].concat();
+    let runs = json(&txcat(encoder.path(), &eval))["runs"].clone();
+    let accuracy = |stage: &str| {
+        runs.as_array().unwrap().iter().find(|run| run["stage"] == stage).unwrap()["accuracy"].as_f64().unwrap()
+    };
+    assert!(accuracy("cascade") > accuracy("known_key"), "what no label knows is answered by the last step: {runs}");
+}

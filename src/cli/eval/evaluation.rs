@@ -30,7 +30,7 @@ use crate::{
         scored::FileScore,
     },
     llm::ChatModel,
-    model::{AdapterBank, AdapterModel, Encoder, facts::LABELS},
+    model::{AdapterBank, AdapterFacts, AdapterModel, Encoder, facts::LABELS},
     store::{self, EvalItem, NewEvalRun, Store},
 };
 
@@ -215,9 +215,8 @@ fn adapter_for(options: &Options, dataset: &Dataset, encoder: &Encoder) -> anyho
     if !demo.exists() {
         return Ok(None);
     }
-    let adapter = load(demo)?;
-    let fits = adapter.facts().taxonomy == dataset.taxonomy().version();
-    Ok(fits.then(|| Arc::new(adapter)))
+    let fits = AdapterFacts::read(demo)?.taxonomy == dataset.taxonomy().version();
+    Ok(if fits { Some(Arc::new(load(demo)?)) } else { None })
 }
 
 pub(in crate::cli) fn data_set(dataset: &Dataset) -> String {

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use anyhow::{Context, ensure};
 use rust_decimal::Decimal;
 
-use super::{Evaluation, Opened, Settings};
+use super::{Evaluation, LabelChoice, Opened, Settings};
 use crate::{
     clock,
     domain::Judged,
@@ -31,6 +31,10 @@ pub struct Options {
     /// What is asked.
     #[command(flatten)]
     pub eval: super::Options,
+
+    /// Which labels.
+    #[command(flatten)]
+    pub choice: LabelChoice,
 
     /// Accuracy to reach.
     #[arg(long, value_name = "SHARE", default_value_t = 0.92)]
@@ -58,7 +62,8 @@ pub struct Options {
 /// # Errors
 /// When the data set, the database or a stage can't be used, or there are too few steps.
 pub(super) async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
-    let Options { eval, target, scripted, price, out, report } = options;
+    let Options { eval, choice, target, scripted, price, out, report } = options;
+    let eval = super::Options { choice, ..eval };
     ensure!((0.0..=1.0).contains(&target), "--target takes a share from 0 to 1");
     ensure!(scripted.iter().all(|of| (0.0..=1.0).contains(of)), "--scripted takes shares from 0 to 1");
     ensure!(price >= Decimal::ZERO, "--price can't be negative");
