@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::{FutureExt, future::BoxFuture};
 
-use super::{Categorizer, Error};
+use super::{Categorizer, Error, known_around};
 use crate::{
     domain::{
         EnrichedTransaction, Enrichment, Prediction, Provenance, Slug, Taxonomy,
@@ -66,14 +66,7 @@ impl AdapterCategorizer {
             let confidence = output.encoder_probabilities[category];
             evidence.push(Evidence::Encoder { category: self.slugs[category].clone(), confidence });
         }
-        if let Some((category, &count)) = row.history.same_key.labels.iter().max_by_key(|(_, count)| **count) {
-            evidence.push(Evidence::History { category: category.clone(), count });
-        }
-        if let Some(merchant) = &row.merchant
-            && let Some(category) = &merchant.merchant.category
-        {
-            evidence.push(Evidence::Merchant { name: merchant.merchant.name.clone(), category: category.clone() });
-        }
+        evidence.extend(known_around(row));
         Prediction {
             category: self.slugs[ranked[0]].clone(),
             confidence: output.probabilities[ranked[0]],

@@ -28,7 +28,7 @@ pub use prompt::PromptCategorizer;
 pub use stages::{Engine, Otherwise, Sources, Stage, StageEntry, StageFile, StepEntry};
 pub use wording::Wording;
 
-use crate::domain::{EnrichedTransaction, Prediction, Slug, taxonomy};
+use crate::domain::{EnrichedTransaction, Prediction, Slug, prediction::Evidence, taxonomy};
 
 /// Puts transactions into categories.
 pub trait Categorizer: Send + Sync {
@@ -37,6 +37,18 @@ pub trait Categorizer: Send + Sync {
 
     /// One prediction for each transaction, in the same order.
     fn categorize<'a>(&'a self, batch: &'a [EnrichedTransaction]) -> BoxFuture<'a, Result<Vec<Prediction>, Error>>;
+}
+
+/// What is known around a row, as evidence: what people called the account's earlier rows with its key, and what the
+/// directory says of its merchant.
+fn known_around(row: &EnrichedTransaction) -> impl Iterator<Item = Evidence> {
+    let most = row.history.same_key.labels.iter().max_by_key(|(_, count)| **count);
+    let history = most.map(|(category, &count)| Evidence::History { category: category.clone(), count });
+    let merchant = row.merchant.as_ref().and_then(|found| {
+        let category = found.merchant.category.clone()?;
+        Some(Evidence::Merchant { name: found.merchant.name.clone(), category })
+    });
+    history.into_iter().chain(merchant)
 }
 
 /// Why transactions could not be categorized, or a stage could not be set up.

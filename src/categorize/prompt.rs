@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 
 use super::{
-    Categorizer, Error,
+    Categorizer, Error, known_around,
     wording::{Asked, Wording},
 };
 use crate::{
@@ -110,16 +110,7 @@ impl PromptCategorizer {
         });
         evidence.extend(examples);
         if self.wording.enrichment() == Enrichment::Full {
-            if let Some((category, &count)) = row.history.same_key.labels.iter().max_by_key(|(_, count)| **count) {
-                evidence.push(Evidence::History { category: category.clone(), count });
-            }
-            if let Some((name, category)) = row
-                .merchant
-                .as_ref()
-                .and_then(|found| Some((found.merchant.name.clone(), found.merchant.category.clone()?)))
-            {
-                evidence.push(Evidence::Merchant { name, category });
-            }
+            evidence.extend(known_around(row));
         }
         let provenance = Provenance {
             stage: self.stage.clone(),

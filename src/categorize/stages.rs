@@ -73,8 +73,17 @@ impl StageEntry {
     /// Whether the stage, or a step of it, is of this engine.
     #[must_use]
     pub fn needs(&self, engine: Engine, stages: &StageFile) -> bool {
-        let step = |step: &StepEntry| stages.entry(&step.stage).is_ok_and(|entry| entry.engine == engine);
-        self.engine == engine || self.steps.iter().any(step)
+        self.any(stages, |entry| entry.engine == engine)
+    }
+
+    /// Whether the stage, or a step of it, shows labelled transactions like the one at hand.
+    #[must_use]
+    pub fn retrieves(&self, stages: &StageFile) -> bool {
+        self.any(stages, |entry| entry.retrieve > 0)
+    }
+
+    fn any(&self, stages: &StageFile, is: impl Fn(&Self) -> bool) -> bool {
+        is(self) || self.steps.iter().any(|step| stages.entry(&step.stage).is_ok_and(&is))
     }
 }
 

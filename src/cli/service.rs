@@ -170,10 +170,10 @@ impl Serving {
         let wants_adapter = entry.needs(Engine::Adapter, &stages) || entry.otherwise == Some(Otherwise::Adapter);
         let adapter = self.adapter.as_deref().filter(|_| wants_adapter);
         let adapter = adapter.map(|dir| AdapterBank::beside(&encoder)?.load(dir)).transpose()?.map(Arc::new);
-        let chat = chat::model(settings, store)?.filter(|_| entry.needs(Engine::Prompt, &stages));
+        let chat = if entry.needs(Engine::Prompt, &stages) { chat::model(settings, store)? } else { None };
         let examples = match &chat {
-            Some(_) => Some(Examples::live(encoder.clone(), store.clone()).await?),
-            None => None,
+            Some(_) if entry.retrieves(&stages) => Some(Examples::live(encoder.clone(), store.clone()).await?),
+            _ => None,
         };
         let labelled = if entry.engine == Engine::Adapter { Vec::new() } else { labelled(store).await? };
         let sources = Sources {

@@ -3,7 +3,7 @@
 //! Shapes are those of Anthropic's API reference, version `2023-06-01`.
 
 use futures::{FutureExt, future::BoxFuture};
-use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -26,13 +26,8 @@ pub(super) struct Anthropic {
 
 impl Anthropic {
     pub(super) fn new(entry: &ModelEntry) -> Result<Self, Error> {
-        let version = HeaderMap::from_iter([(
-            "anthropic-version".parse().map_err(|_| Error::Setting {
-                model: entry.name.clone(),
-                says: "the version's header can't be made",
-            })?,
-            HeaderValue::from_static(VERSION),
-        )]);
+        let version =
+            HeaderMap::from_iter([(HeaderName::from_static("anthropic-version"), HeaderValue::from_static(VERSION))]);
         let wire = Wire::new(entry, "/messages", "x-api-key", version)?;
         Ok(Self { name: format!("{}/{}", entry.name, entry.model), entry: entry.clone(), wire })
     }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Error, Store, read, transactions::TransactionRow};
+use super::{Error, Store, read, transactions::transaction_of};
 use crate::domain::{DescriptorKey, Direction, Slug, Transaction};
 
 /// A transaction with the label that a person gave it.
@@ -83,21 +83,7 @@ impl Store {
         .await?;
         rows.into_iter()
             .map(|row| {
-                let transaction = Transaction::try_from(TransactionRow {
-                    id: row.id,
-                    account_id: row.account_id,
-                    posted_at: row.posted_at,
-                    amount: row.amount,
-                    currency: row.currency,
-                    direction: row.direction,
-                    descriptor: row.descriptor,
-                    mcc: row.mcc,
-                    country: row.country,
-                    channel: row.channel,
-                    counterparty: row.counterparty,
-                    status: row.status,
-                    replaces: row.replaces,
-                })?;
+                let transaction = transaction_of!(row)?;
                 let category = read(&row.category, "in_force.category")?;
                 Ok(LabelledTransaction { transaction, category, labelled_by: row.made_by })
             })
@@ -150,21 +136,7 @@ impl Store {
         .await?;
         rows.into_iter()
             .map(|row| {
-                let transaction = Transaction::try_from(TransactionRow {
-                    id: row.id,
-                    account_id: row.account_id,
-                    posted_at: row.posted_at,
-                    amount: row.amount,
-                    currency: row.currency,
-                    direction: row.direction,
-                    descriptor: row.descriptor,
-                    mcc: row.mcc,
-                    country: row.country,
-                    channel: row.channel,
-                    counterparty: row.counterparty,
-                    status: row.status,
-                    replaces: row.replaces,
-                })?;
+                let transaction = transaction_of!(row)?;
                 let predicted = read(&row.predicted, "predictions.category")?;
                 Ok(CorrectedTransaction { transaction, predicted, category: read(&row.category, "in_force.category")? })
             })

@@ -243,6 +243,28 @@ pub(super) struct TransactionRow {
     pub(super) replaces: Option<String>,
 }
 
+/// A transaction out of a query's row that has all its columns: each query's row is a type of its own.
+macro_rules! transaction_of {
+    ($row:ident) => {
+        $crate::domain::Transaction::try_from($crate::store::transactions::TransactionRow {
+            id: $row.id,
+            account_id: $row.account_id,
+            posted_at: $row.posted_at,
+            amount: $row.amount,
+            currency: $row.currency,
+            direction: $row.direction,
+            descriptor: $row.descriptor,
+            mcc: $row.mcc,
+            country: $row.country,
+            channel: $row.channel,
+            counterparty: $row.counterparty,
+            status: $row.status,
+            replaces: $row.replaces,
+        })
+    };
+}
+pub(super) use transaction_of;
+
 impl TryFrom<TransactionRow> for Transaction {
     type Error = Error;
 
@@ -323,21 +345,7 @@ impl TryFrom<ViewRow> for TransactionView {
             review_status: read_some(row.review_status.as_deref(), "in_force.review_status")?
                 .unwrap_or(ReviewStatus::Pending),
             merchant: row.merchant_id.map(|id| ViewedMerchant { id, name: row.merchant_name }),
-            transaction: Transaction::try_from(TransactionRow {
-                id: row.id,
-                account_id: row.account_id,
-                posted_at: row.posted_at,
-                amount: row.amount,
-                currency: row.currency,
-                direction: row.direction,
-                descriptor: row.descriptor,
-                mcc: row.mcc,
-                country: row.country,
-                channel: row.channel,
-                counterparty: row.counterparty,
-                status: row.status,
-                replaces: row.replaces,
-            })?,
+            transaction: transaction_of!(row)?,
         })
     }
 }

@@ -98,10 +98,13 @@ impl Evaluation {
             .collect::<Result<Vec<_>, _>>()?;
         let wants_dev = files.iter().any(|file| file.name == "dev");
 
-        let chat = chat::model(settings, store)?;
+        let asks = entries.iter().any(|entry| entry.needs(Engine::Prompt, &file));
+        let chat = if asks { chat::model(settings, store)? } else { None };
         let examples = match &chat {
-            Some(_) => Some(Examples::fixed(encoder.clone(), labelled.iter().map(labelled_text)).await?),
-            None => None,
+            Some(_) if entries.iter().any(|entry| entry.retrieves(&file)) => {
+                Some(Examples::fixed(encoder.clone(), labelled.iter().map(labelled_text)).await?)
+            }
+            _ => None,
         };
         let mut scores = Vec::new();
         // A cascade's steps answer as they serve: with what was fitted for them here, or before.
