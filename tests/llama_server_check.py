@@ -2,9 +2,9 @@
 
     python tests/llama_server_check.py
 
-Writes a small Llama of random weights with a vocabulary of bytes as GGUF, serves it with llama-cpp-python
-(`pip install "llama-cpp-python[server]" gguf`) on 127.0.0.1, and runs the Rust tests that ask it; then kills the server and
-runs the one that asks nobody. Needs cargo too.
+Writes a small Llama of random weights with a vocabulary of bytes as GGUF, serves it with llama.cpp's own server, which
+xllamacpp holds as a prebuilt library (`pip install xllamacpp gguf`), on 127.0.0.1, and runs the Rust tests that ask it;
+then kills the server and runs the one that asks nobody. Needs cargo too.
 """
 
 import os
@@ -16,8 +16,8 @@ import time
 import urllib.request
 
 import gguf
-import llama_cpp
 import numpy as np
+import xllamacpp
 
 HIDDEN, INNER, LAYERS, HEADS, KEY_HEADS = 256, 512, 4, 8, 4
 here = os.path.dirname(os.path.abspath(__file__))
@@ -81,6 +81,15 @@ def write(path):
     out.close()
 
 
+def serve(path, port):
+    params = xllamacpp.CommonParams()
+    params.model.path, params.hostnames, params.port = path, ["127.0.0.1"], port
+    params.n_ctx, params.n_parallel = 4096, 1
+    server = xllamacpp.Server(params)
+    print(server.listening_address, flush=True)
+    sys.stdin.read()
+
+
 def free_port():
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
@@ -104,16 +113,19 @@ def test(url, *filters):
     return subprocess.call(command, cwd=os.path.dirname(here), env={**os.environ, "TXCAT_LLAMA_URL": url})
 
 
+if sys.argv[1:2] == ["--serve"]:
+    serve(sys.argv[2], int(sys.argv[3]))
+    sys.exit()
+
 KILLED = "llama_server::a_server_that_was_killed_cannot_be_reached"
-print(f"llama-cpp-python {llama_cpp.__version__}")
+print(f"xllamacpp {xllamacpp.__version__}, {xllamacpp.BUILD_INFO}")
 with tempfile.TemporaryDirectory() as folder:
     path = os.path.join(folder, "tiny.gguf")
     write(path)
     port = free_port()
-    command = [sys.executable, "-m", "llama_cpp.server", "--model", path, "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--n_ctx", "4096", "--logits_all", "true", "--verbose", "false", "--n_threads", "2"]
+    command = [sys.executable, os.path.abspath(__file__), "--serve", path, str(port)]
     url = f"http://127.0.0.1:{port}/v1"
-    server = subprocess.Popen(command)
+    server = subprocess.Popen(command, stdin=subprocess.PIPE)
     try:
         wait(url, server)
         failed = test(url, "llama_server::", "--skip", KILLED)
