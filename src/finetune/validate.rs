@@ -1,9 +1,13 @@
 //! Whether a training file is fit to be uploaded, what it weighs, and how often it should be gone through.
 //!
 //! Errors and warnings bear the names of the OpenAI cookbook's notebook on preparing chat data (2023-08-22, read on
-//! 2026-11-24). Tokens are an estimate, one for four bytes: which tokenizer a provider has is not known here.
+//! 2026-11-24). Tokens are those of `o200k_base`, which OpenAI's models from gpt-4o on have; other providers count
+//! a little more or less.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -63,7 +67,7 @@ pub struct Report {
     pub faults: Vec<At<Fault>>,
     /// Every warning, in the order of lines.
     pub warnings: Vec<At<Warning>>,
-    /// Tokens of all lines, estimated; of a line at most [`MOST_TOKENS`].
+    /// Tokens of all lines; of a line at most [`MOST_TOKENS`].
     pub tokens: u64,
 }
 
@@ -84,9 +88,10 @@ impl Report {
     #[must_use]
     pub fn of(text: &str) -> Self {
         let mut report = Self::default();
+        let mut counts = Counts::default();
         for (line, json) in (1..).zip(text.lines()).filter(|(_, json)| !json.trim().is_empty()) {
             report.lines += 1;
-            report.line(line, json);
+            report.line(line, json, &mut counts);
         }
         report
     }
@@ -116,7 +121,7 @@ impl Report {
         epochs(self.lines)
     }
 
-    fn line(&mut self, line: usize, json: &str) {
+    fn line(&mut self, line: usize, json: &str, counts: &mut Counts) {
         let Ok(Value::Object(members)) = serde_json::from_str(json) else {
             self.faults.push(At { line, what: Fault::DataType });
             return;
@@ -139,7 +144,7 @@ impl Report {
             }
             (said, Vec::new())
         };
-        let tokens = said.iter().chain(&answers).map(tokens).sum::<u64>() + 3;
+        let tokens = said.iter().chain(&answers).map(|message| counts.of(message)).sum::<u64>() + 3;
         let warnings = [
             (!says(said, "system"), Warning::MissingSystemMessage),
             (!says(said, "user"), Warning::MissingUserMessage),
@@ -195,8 +200,26 @@ fn says(messages: &[Value], role: &str) -> bool {
     messages.iter().any(|message| message.get("role").and_then(Value::as_str) == Some(role))
 }
 
-/// Three of a message's own, and one for four bytes of its texts.
-fn tokens(message: &Value) -> u64 {
-    let texts = message.as_object().into_iter().flat_map(|members| members.values()).filter_map(Value::as_str);
-    3 + texts.map(|text| (text.len() as u64).div_ceil(4)).sum::<u64>()
+/// Tokens of texts; that of the system, which every line repeats, is counted once.
+#[derive(Default)]
+struct Counts(HashMap<String, u64>);
+
+impl Counts {
+    /// Three of a message's own, and those of its texts.
+    fn of(&mut self, message: &Value) -> u64 {
+        let system = message.get("role").and_then(Value::as_str) == Some("system");
+        let texts = message.as_object().into_iter().flat_map(|members| members.values()).filter_map(Value::as_str);
+        3 + texts.map(|text| if system { self.again(text) } else { tokens(text) }).sum::<u64>()
+    }
+
+    fn again(&mut self, text: &str) -> u64 {
+        if let Some(&tokens) = self.0.get(text) {
+            return tokens;
+        }
+        *self.0.entry(text.to_owned()).or_insert(tokens(text))
+    }
+}
+
+fn tokens(text: &str) -> u64 {
+    tiktoken_rs::o200k_base_singleton().encode_ordinary(text).len() as u64
 }

@@ -13,7 +13,7 @@ use crate::{
 
 /// Checks every line of a training file; fails when one has an error.
 ///
-/// Tokens are an estimate, one for four bytes. What training costs is said where --chat-model names a model whose
+/// Tokens are those of OpenAI's models from gpt-4o on; other providers count a little more or less. What training costs is said where --chat-model names a model whose
 /// entry has a price of training.
 #[derive(Debug, clap::Args)]
 pub struct Validate {
@@ -45,7 +45,7 @@ impl Validate {
         if self.json {
             let told = serde_json::json!({
                 "report": report, "counts": report.counts(), "bad_lines": report.bad_lines(), "epochs": epochs,
-                "estimated_trained_tokens": trained, "estimated_cost": cost,
+                "trained_tokens": trained, "estimated_cost": cost,
             });
             println!("{told}");
         } else {
@@ -55,7 +55,7 @@ impl Validate {
                 println!("{name}: {lines}");
             }
             println!(
-                "{} lines, {} with errors; about {} tokens (estimated, bytes / 4), {epochs} epochs: {trained} to train on",
+                "{} lines, {} with errors; {} tokens (o200k_base), {epochs} epochs: {trained} to train on",
                 report.lines,
                 report.bad_lines(),
                 report.tokens
