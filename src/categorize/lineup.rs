@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use futures::future::try_join_all;
+use futures::future::join_all;
 
 use super::{Error, Stage};
 use crate::domain::{AccountId, EnrichedTransaction, Prediction, adapter::EVERYONE, draw::drawn};
@@ -120,10 +120,26 @@ pub async fn together(rows: &[EnrichedTransaction], stages: &[&Arc<Stage>]) -> R
     }
     let asked = parts.iter().map(async |(stage, places)| {
         let batch: Vec<EnrichedTransaction> = places.iter().map(|&place| rows[place].clone()).collect();
-        let answers = stage.categorize(&batch).await?;
-        Ok::<_, Error>(places.iter().copied().zip(answers))
+        stage.categorize(&batch).await
     });
-    let mut answers: Vec<(usize, Prediction)> = try_join_all(asked).await?.into_iter().flatten().collect();
-    answers.sort_by_key(|(place, _)| *place);
-    Ok(answers.into_iter().map(|(_, answer)| answer).collect())
+    let mut answers: Vec<Option<Prediction>> = vec![None; rows.len()];
+    let mut failure = None;
+    for ((_, places), said) in parts.iter().zip(join_all(asked).await) {
+        let said = match said {
+            Ok(said) => said.into_iter().map(Some).collect(),
+            Err(Error::Partly { answers, source }) => {
+                failure = Some(source);
+                answers
+            }
+            Err(error) => {
+                failure = Some(Arc::new(error));
+                continue;
+            }
+        };
+        places.iter().zip(said).for_each(|(&place, said)| answers[place] = said);
+    }
+    match failure {
+        Some(source) => Err(Error::Partly { answers, source }),
+        None => Ok(answers.into_iter().flatten().collect()),
+    }
 }
