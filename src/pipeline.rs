@@ -20,7 +20,10 @@ pub use gathered::Gathered;
 
 use crate::{
     categorize::{self, Lineup, Seat, Stage},
-    domain::{AccountId, EnrichedTransaction, Prediction, ReviewReason, Transaction, TransactionId, draw::drawn},
+    domain::{
+        AccountId, ConfidenceLevel, EnrichedTransaction, Prediction, ReviewReason, Transaction, TransactionId,
+        draw::drawn,
+    },
     enrich::{self, Enricher},
     store::{self, Decision, Ingested, ShadowPrediction, Store, TransactionView},
 };
@@ -38,6 +41,7 @@ pub struct Pipeline {
     enricher: Enricher,
     lineup: ArcSwap<Lineup>,
     audit_share: f32,
+    broken: ArcSwap<HashSet<(String, ConfidenceLevel)>>,
     shadow_permits: Arc<Semaphore>,
     shadows: TaskTracker,
 }
@@ -99,6 +103,7 @@ impl Pipeline {
             enricher,
             lineup: ArcSwap::from_pointee(lineup),
             audit_share,
+            broken: ArcSwap::default(),
             shadow_permits: Arc::new(Semaphore::new(SHADOW_BATCHES)),
             shadows: TaskTracker::new(),
         }
@@ -113,6 +118,11 @@ impl Pipeline {
     /// From the next batch on, others answer; batches under way end with those they began with.
     pub fn swap(&self, lineup: Lineup) {
         self.lineup.store(Arc::new(lineup));
+    }
+
+    /// From the next batch on, people are asked about all answers of these levels, by engine.
+    pub fn distrust(&self, broken: HashSet<(String, ConfidenceLevel)>) {
+        self.broken.store(Arc::new(broken));
     }
 
     /// Waits until the shadows have said what they would have answered so far.
@@ -172,15 +182,11 @@ impl Pipeline {
         let enriched = self.enricher.enrich(missing).await?;
         let groups = self.groups_of(&enriched, who.lineup).await?;
         let stages: Vec<&Arc<Stage>> = enriched.iter().map(|row| who.answers(row, &groups)).collect();
-        let (predictions, failure) = match categorize::together(&enriched, &stages).await {
-            Ok(predictions) => (predictions.into_iter().map(Some).collect(), None),
-            // What was answered, and paid, is kept; the others are asked for when they come again.
-            Err(categorize::Error::Partly { answers, source }) => {
-                (answers.clone(), Some(categorize::Error::Partly { answers, source }))
-            }
-            Err(error) => return Err(error.into()),
-        };
         let rules = self.store.account_rules(&enriched.iter().map(rule_key).collect::<Vec<_>>()).await?;
+        let of_rule =
+            |row: &EnrichedTransaction, stage: &Stage| stage.of_rule(row, &rules.get(&rule_key(row))?.category);
+        let told = enriched.iter().zip(&stages).map(|(row, stage)| of_rule(row, stage)).collect();
+        let (predictions, failure) = asked(&enriched, &stages, told).await?;
         let decisions: Vec<Decision> = enriched
             .iter()
             .zip(&stages)
@@ -188,12 +194,14 @@ impl Pipeline {
             .filter_map(|(asked, prediction): (_, Option<Prediction>)| Some((asked, prediction?)))
             .map(|((row, stage), prediction)| {
                 let rule = rules.get(&rule_key(row)).map(|rule| rule.id);
+                let level = stage.level(&prediction);
                 Decision {
                     transaction_id: row.transaction.id.clone(),
                     text: row.render(stage.enrichment),
                     merchant_id: row.merchant.as_ref().map(|found| found.merchant.id.clone()),
                     rule,
-                    review: if rule.is_some() { None } else { self.doubt(row, stage, &prediction) },
+                    review: if rule.is_some() { None } else { self.doubt(row, stage, &prediction, level) },
+                    level,
                     prediction,
                 }
             })
@@ -208,7 +216,13 @@ impl Pipeline {
     }
 
     /// Why a person's eye is wanted, if it is.
-    fn doubt(&self, row: &EnrichedTransaction, stage: &Stage, prediction: &Prediction) -> Option<ReviewReason> {
+    fn doubt(
+        &self,
+        row: &EnrichedTransaction,
+        stage: &Stage,
+        prediction: &Prediction,
+        level: Option<ConfidenceLevel>,
+    ) -> Option<ReviewReason> {
         if prediction.is_unanswered() {
             return Some(ReviewReason::Unanswered);
         }
@@ -218,6 +232,10 @@ impl Pipeline {
         let Some(acceptance) = stage.acceptance else { return Some(ReviewReason::NotCalibrated) };
         if !acceptance.accepts(prediction.confidence, prediction.knows_key()) {
             return Some(ReviewReason::LowConfidence);
+        }
+        let broken = self.broken.load();
+        if level.is_some_and(|level| broken.contains(&(stage.engine().to_owned(), level))) {
+            return Some(ReviewReason::BrokenPromise);
         }
         drawn(row.transaction.id.as_str(), AUDIT, self.audit_share).then_some(ReviewReason::Audit)
     }
@@ -267,6 +285,32 @@ impl Pipeline {
             drop(permit);
         });
     }
+}
+
+/// Asks about the rows that nothing is `told` of yet. What was answered, and paid, is kept where something fails then.
+async fn asked(
+    rows: &[EnrichedTransaction],
+    stages: &[&Arc<Stage>],
+    mut told: Vec<Option<Prediction>>,
+) -> Result<(Vec<Option<Prediction>>, Option<categorize::Error>), categorize::Error> {
+    let open: Vec<usize> = (0..rows.len()).filter(|&place| told[place].is_none()).collect();
+    let answered = if open.len() == rows.len() {
+        categorize::together(rows, stages).await
+    } else {
+        let rows: Vec<EnrichedTransaction> = open.iter().map(|&place| rows[place].clone()).collect();
+        categorize::together(&rows, &open.iter().map(|&place| stages[place]).collect::<Vec<_>>()).await
+    };
+    let (answers, failure) = match answered {
+        Ok(answers) => (answers.into_iter().map(Some).collect(), None),
+        Err(categorize::Error::Partly { answers, source }) => {
+            (answers.clone(), Some(categorize::Error::Partly { answers, source }))
+        }
+        Err(error) => return Err(error),
+    };
+    for (place, answer) in open.into_iter().zip(answers) {
+        told[place] = answer;
+    }
+    Ok((told, failure))
 }
 
 /// Who answers a batch.

@@ -2,11 +2,15 @@
 //!
 //! A call that is given up, or whose server did not say what became of it, is booked at what it may have cost.
 
+mod batches;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use futures::{FutureExt, future::BoxFuture};
 use rust_decimal::Decimal;
+
+use batches::Batched;
 
 use crate::{
     clock,
@@ -27,8 +31,16 @@ pub struct Spent {
 
 /// A model whose calls are booked.
 pub struct Metered {
-    inner: Arc<dyn ChatModel>,
+    way: Way,
     books: Books,
+}
+
+/// How a model is asked.
+enum Way {
+    /// At once.
+    Calls(Arc<dyn ChatModel>),
+    /// Within a day.
+    Batches(Batched),
 }
 
 /// Where calls are booked.
@@ -52,21 +64,18 @@ impl Metered {
         budget: Budget,
         store: Store,
     ) -> Result<Self, llm::Error> {
-        let limited = budget.daily.is_some() || budget.monthly.is_some();
-        if limited && entry.prices.is_empty() {
-            return Err(llm::Error::Setting {
-                model: entry.name.clone(),
-                says: "has no price, so that no budget could be held: a server of your own costs 0",
-            });
-        }
-        let books = Books {
-            store,
-            model: inner.name().to_owned(),
-            prices: entry.prices.clone().into(),
-            budget,
-            spent: Arc::default(),
-        };
-        Ok(Self { inner, books })
+        let books = Books::new(inner.name().to_owned(), entry, budget, store)?;
+        Ok(Self { way: Way::Calls(inner), books })
+    }
+
+    /// Asks the model that `entry` describes through its provider's batch API, and books the batches.
+    ///
+    /// # Errors
+    /// When its key is missing, the provider has no batches, or there is a budget and no price.
+    pub fn in_batches(entry: &ModelEntry, budget: Budget, store: Store) -> Result<Self, llm::Error> {
+        let batched = Batched::new(entry)?;
+        let books = Books::new(format!("{}:batches", batched.name), entry, budget, store)?;
+        Ok(Self { way: Way::Batches(batched), books })
     }
 
     /// What its calls took and cost so far.
@@ -81,15 +90,14 @@ impl Metered {
         &self.books.budget.currency
     }
 
-    async fn asked(&self, ask: &Ask) -> Result<Reply, llm::Error> {
+    async fn asked(&self, inner: &dyn ChatModel, ask: &Ask) -> Result<Reply, llm::Error> {
         let price = Price::on(&self.books.prices, clock::now().date_naive()).cloned();
-        let most =
-            Usage { prompt: ask.prompt_tokens(), completion: self.inner.most_answer_tokens(ask), ..Usage::default() };
+        let most = Usage { prompt: ask.prompt_tokens(), completion: inner.most_answer_tokens(ask), ..Usage::default() };
         let once = price.as_ref().map_or(Decimal::ZERO, |price| price.of(most));
         let rows = i32::try_from(ask.ids.len()).unwrap_or(i32::MAX);
-        let call = self.books.reserve(rows, once * Decimal::from(self.inner.most_attempts())).await?;
+        let call = self.books.reserve(rows, once * Decimal::from(inner.most_attempts()), None).await?;
         let mut open = Open { books: self.books.clone(), call: Some(call), once };
-        let reply = self.inner.ask(ask).await;
+        let reply = inner.ask(ask).await;
         let (usage, doubtful) = match &reply {
             Ok(reply) => (reply.usage, reply.doubtful),
             Err(error) => (Usage::default(), error.doubtful()),
@@ -97,6 +105,7 @@ impl Metered {
         let cost = price.map_or(Decimal::ZERO, |price| price.of(usage)) + once * Decimal::from(doubtful);
         let outcome = if reply.is_ok() { "answered" } else { "failed" };
         open.call = None;
+        self.books.count(usage, cost);
         self.books.settle(call, usage, doubtful, cost, outcome).await?;
         reply
     }
@@ -104,28 +113,72 @@ impl Metered {
 
 impl ChatModel for Metered {
     fn name(&self) -> &str {
-        self.inner.name()
+        match &self.way {
+            Way::Calls(inner) => inner.name(),
+            Way::Batches(batched) => &batched.name,
+        }
     }
 
     fn rows_per_request(&self) -> usize {
-        self.inner.rows_per_request()
+        match &self.way {
+            Way::Calls(inner) => inner.rows_per_request(),
+            Way::Batches(batched) => batched.rows_per_request,
+        }
     }
 
     fn most_attempts(&self) -> u32 {
-        self.inner.most_attempts()
+        match &self.way {
+            Way::Calls(inner) => inner.most_attempts(),
+            Way::Batches(_) => 1,
+        }
     }
 
     fn most_answer_tokens(&self, ask: &Ask) -> u32 {
-        self.inner.most_answer_tokens(ask)
+        match &self.way {
+            Way::Calls(inner) => inner.most_answer_tokens(ask),
+            Way::Batches(batched) => batched.most_answer_tokens(ask),
+        }
     }
 
     fn ask<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Reply, llm::Error>> {
-        self.asked(ask).boxed()
+        match &self.way {
+            Way::Calls(inner) => self.asked(inner.as_ref(), ask).boxed(),
+            Way::Batches(batched) => batched.ask(&self.books, ask).boxed(),
+        }
+    }
+
+    fn ask_all<'a>(&'a self, asks: &'a [Ask]) -> BoxFuture<'a, Vec<Result<Reply, llm::Error>>> {
+        match &self.way {
+            Way::Calls(_) => llm::each(self, asks),
+            Way::Batches(batched) => batched.ask_all(&self.books, asks).boxed(),
+        }
+    }
+
+    fn rows_at_once(&self) -> usize {
+        match &self.way {
+            Way::Calls(inner) => inner.rows_at_once(),
+            Way::Batches(_) => usize::MAX,
+        }
     }
 }
 
 impl Books {
-    async fn reserve(&self, rows: i32, reserved: Decimal) -> Result<ReservedCall, llm::Error> {
+    fn new(model: String, entry: &ModelEntry, budget: Budget, store: Store) -> Result<Self, llm::Error> {
+        if budget.limits() && entry.prices.is_empty() {
+            return Err(llm::Error::Setting {
+                model: entry.name.clone(),
+                says: "has no price, so that no budget could be held: a server of your own costs 0",
+            });
+        }
+        Ok(Self { store, model, prices: entry.prices.clone().into(), budget, spent: Arc::default() })
+    }
+
+    async fn reserve(
+        &self,
+        rows: i32,
+        reserved: Decimal,
+        requests_sha256: Option<String>,
+    ) -> Result<ReservedCall, llm::Error> {
         let call = NewModelCall {
             model: self.model.clone(),
             rows,
@@ -133,6 +186,7 @@ impl Books {
             currency: self.budget.currency.clone(),
             daily: self.budget.daily,
             monthly: self.budget.monthly,
+            requests_sha256,
         };
         let let_through = self.store.reserve_call(&call, clock::now()).await.map_err(books)?;
         let spent = |period, limit: Option<Decimal>| llm::Error::Spent {
@@ -154,12 +208,6 @@ impl Books {
         cost: Decimal,
         outcome: &'static str,
     ) -> Result<(), llm::Error> {
-        {
-            let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
-            spent.calls += 1;
-            spent.usage += usage;
-            spent.cost += cost;
-        }
         let count = |tokens: u32| i32::try_from(tokens).unwrap_or(i32::MAX);
         let settled = SettledCall {
             prompt_tokens: count(usage.prompt),
@@ -171,6 +219,23 @@ impl Books {
             outcome,
         };
         self.store.settle_call(call, &settled, clock::now()).await.map_err(books)
+    }
+
+    /// Adds to what this process tells of its own calls.
+    fn count(&self, usage: Usage, cost: Decimal) {
+        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        spent.calls += 1;
+        spent.usage += usage;
+        spent.cost += cost;
+    }
+
+    async fn take_back(&self, call: ReservedCall) -> Result<(), llm::Error> {
+        self.store.take_back_call(call).await.map_err(books)
+    }
+
+    /// `false`: the batch was booked before.
+    async fn name_batch(&self, call: ReservedCall, batch: &str) -> Result<bool, llm::Error> {
+        self.store.name_batch(call, &self.model, batch).await.map_err(books)
     }
 }
 
@@ -191,16 +256,15 @@ impl Training<'_> {
     /// # Errors
     /// When that passes a budget, or there is a budget and no price of training.
     pub async fn reserve(&self, rows: i32, tokens: u64) -> Result<ReservedCall, llm::Error> {
-        let limited = self.budget.daily.is_some() || self.budget.monthly.is_some();
         let price = Price::on(&self.entry.prices, clock::now().date_naive());
         let cost = price.and_then(|price| price.of_training(tokens));
-        if limited && cost.is_none() {
+        if self.budget.limits() && cost.is_none() {
             return Err(llm::Error::Setting {
                 model: self.entry.name.clone(),
                 says: "has no price of training, so that no budget could be held",
             });
         }
-        self.books().reserve(rows, cost.unwrap_or_default()).await
+        self.books().reserve(rows, cost.unwrap_or_default(), None).await
     }
 
     /// Books what it cost: these tokens at the price of the day on which it began.
@@ -256,6 +320,7 @@ impl Drop for Open {
         let (Some(call), Ok(runtime)) = (self.call.take(), tokio::runtime::Handle::try_current()) else { return };
         let (books, once) = (self.books.clone(), self.once);
         runtime.spawn(async move {
+            books.count(Usage::default(), once);
             if let Err(error) = books.settle(call, Usage::default(), 1, once, "given_up").await {
                 tracing::warn!(error = %error, "a call that was given up stays booked at the most it can cost");
             }

@@ -124,7 +124,12 @@ impl Roster {
 
     async fn load(&self, adapter: &StoredAdapter) -> Result<Stage, Error> {
         let model = Arc::new(registry::open(&self.store, &self.bank, adapter).await?);
-        Ok(Stage::of_adapter(&self.entry.name, self.entry.target, &self.taxonomy, model)?)
+        let mut stage = Stage::of_adapter(&self.entry.name, self.entry.target, &self.taxonomy, model)?;
+        let fitted = self.store.calibrations(self.taxonomy.version()).await?;
+        if let Some(fitted) = fitted.into_iter().find(|fitted| fitted.engine == stage.engine()) {
+            stage.calibrate(serde_json::from_value(fitted.parameters)?);
+        }
+        Ok(stage)
     }
 
     /// Keeps a pipeline's line-up as the registry has it, until it is dropped. Where that can't be, those

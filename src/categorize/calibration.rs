@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Acceptance, Judged};
+use crate::domain::{Acceptance, Judged, Levels};
 
 /// Fewest rows that a pooled step may rest on; below that, a step would be noise.
 const SMALLEST_STEP: usize = 20;
@@ -19,6 +19,9 @@ pub struct Calibration {
     /// From which calibrated confidence on answers are accepted: the target is kept on the fitting rows.
     #[serde(default)]
     pub acceptance: Acceptance,
+    /// What calibrated confidences promise; `None` where it was fitted before there were levels.
+    #[serde(default)]
+    pub levels: Option<Levels>,
 }
 
 impl Calibration {
@@ -29,12 +32,20 @@ impl Calibration {
         let mut sorted = answers.to_vec();
         sorted.sort_by(|a, b| a.confidence.total_cmp(&b.confidence));
         let knots = pool_adjacent_violators(&sorted);
-        let mut fitted = Self { knots, acceptance: Acceptance::default() };
+        let mut fitted = Self { knots, acceptance: Acceptance::default(), levels: None };
         for answer in &mut sorted {
             answer.confidence = fitted.apply(answer.confidence);
         }
         fitted.acceptance = Acceptance::fit(&sorted, target);
+        fitted.levels = Some(Levels::fit(&sorted));
         fitted
+    }
+
+    /// Of an engine that brings probabilities and thresholds of its own: what they promise is fitted, and nothing
+    /// else changes.
+    #[must_use]
+    pub fn of_calibrated(answers: &[Judged], acceptance: Acceptance) -> Self {
+        Self { knots: Vec::new(), acceptance, levels: Some(Levels::fit(answers)) }
     }
 
     /// The probability that an answer with this raw confidence is right, in `[0, 1]`.

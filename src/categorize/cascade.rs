@@ -7,7 +7,7 @@ use futures::{FutureExt, future::BoxFuture};
 use sha2::{Digest, Sha256};
 
 use super::{Categorizer, Error, Stage};
-use crate::domain::{Acceptance, EnrichedTransaction, Prediction};
+use crate::domain::{Acceptance, EnrichedTransaction, Prediction, Slug};
 
 /// One engine of a cascade.
 pub struct Step {
@@ -87,6 +87,16 @@ impl Step {
 impl Categorizer for Cascade {
     fn engine(&self) -> &str {
         &self.engine
+    }
+
+    fn rows_at_once(&self) -> usize {
+        self.steps.iter().map(|step| step.stage.rows_at_once()).max().unwrap_or(1)
+    }
+
+    fn of_rule(&self, row: &EnrichedTransaction, category: &Slug) -> Option<Prediction> {
+        let mut prediction = self.steps.iter().find_map(|step| step.stage.of_rule(row, category))?;
+        prediction.provenance.stage.clone_from(&self.stage);
+        Some(prediction)
     }
 
     fn categorize<'a>(&'a self, batch: &'a [EnrichedTransaction]) -> BoxFuture<'a, Result<Vec<Prediction>, Error>> {

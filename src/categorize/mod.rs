@@ -35,6 +35,17 @@ pub trait Categorizer: Send + Sync {
     /// The engine and its content hash, such as `adapter:demo@1f3a9c02`.
     fn engine(&self) -> &str;
 
+    /// Transactions that a caller who has many does best to bring at once.
+    fn rows_at_once(&self) -> usize {
+        256
+    }
+
+    /// What to record without asking, where a person's rule says what the row is and an answer may be billed.
+    fn of_rule(&self, row: &EnrichedTransaction, category: &Slug) -> Option<Prediction> {
+        let _ = (row, category);
+        None
+    }
+
     /// One prediction for each transaction, in the same order.
     fn categorize<'a>(&'a self, batch: &'a [EnrichedTransaction]) -> BoxFuture<'a, Result<Vec<Prediction>, Error>>;
 }

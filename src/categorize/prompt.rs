@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
+use futures::{FutureExt, future::BoxFuture};
 
 use super::{
     Categorizer, Error, known_around,
@@ -17,16 +17,16 @@ use crate::{
         EnrichedTransaction, Enrichment, Prediction, Provenance, Slug, Taxonomy,
         prediction::{Evidence, Scored, TextHash},
     },
-    llm::{Answer, ChatModel, Fault},
+    llm::{Answer, Ask, ChatModel, Fault},
 };
 
-/// Requests of one batch under way at a time; the model's own limit holds beside it.
-const AT_ONCE: usize = 16;
+/// Engine of what a person's rule of an account says, where no model is asked.
+const ACCOUNT_RULE: &str = "account_rule";
 /// What an answer is worth before calibration where the model doesn't tell.
 const UNTOLD: f32 = 0.5;
 
-/// What became of the row at a place; one failure may be of several rows.
-type Placed = (usize, Result<Prediction, Arc<Error>>);
+/// What the model said of a row; one failure may be of several rows.
+type Said = Result<Result<Answer, Fault>, Arc<Error>>;
 
 /// Asks a chat model.
 pub struct PromptCategorizer {
@@ -59,41 +59,49 @@ impl PromptCategorizer {
         }
     }
 
-    /// Asks for rows that share a request, and once more, alone, for each that got no answer.
-    async fn answers(&self, asked: &[&Asked<'_>]) -> Result<Vec<Result<Answer, Fault>>, Error> {
-        let mut answers = self.model.ask(&self.wording.request(asked, false)?).await?.answers;
-        for (place, answer) in answers.iter_mut().enumerate() {
-            if answer.is_err() {
-                let alone = self.model.ask(&self.wording.request(&asked[place..=place], true)?).await?.answers;
-                *answer = alone.into_iter().next().unwrap_or(Err(Fault::Missing));
-            }
-        }
-        Ok(answers)
+    /// Asks for rows in groups that share a request; what was said of each row, by its place.
+    async fn ask(&self, asked: &[Asked<'_>], groups: &[Vec<usize>], again: bool) -> Result<Vec<(usize, Said)>, Error> {
+        let request = |group: &Vec<usize>| {
+            self.wording.request(&group.iter().map(|&place| &asked[place]).collect::<Vec<_>>(), again)
+        };
+        let requests: Vec<Ask> = groups.iter().map(request).collect::<Result<_, _>>()?;
+        let replies = self.model.ask_all(&requests).await;
+        let said = groups.iter().zip(replies).flat_map(|(group, reply)| {
+            let said: Vec<Said> = match reply {
+                Ok(reply) => reply.answers.into_iter().map(Ok).collect(),
+                Err(error) => vec![Err(Arc::new(Error::Llm(error))); group.len()],
+            };
+            group.iter().copied().zip(said).collect::<Vec<_>>()
+        });
+        Ok(said.collect())
     }
 
-    /// One group of rows that share a request, whatever becomes of it.
-    async fn group(&self, asked: Vec<(usize, &Asked<'_>)>) -> Vec<Placed> {
-        let (places, asked): (Vec<usize>, Vec<&Asked<'_>>) = asked.into_iter().unzip();
-        let predictions = match self.answers(&asked).await {
-            Ok(answers) => {
-                Ok(asked.iter().zip(answers).map(|(asked, answer)| self.prediction(asked, answer)).collect())
-            }
-            Err(Error::Llm(error)) if error.is_outage() => match &self.otherwise {
-                Some(otherwise) => {
-                    tracing::warn!(error = %error, rows = asked.len(), "the model can't be had: another engine answers");
-                    let rows: Vec<EnrichedTransaction> = asked.iter().map(|asked| asked.row.clone()).collect();
-                    otherwise.categorize(&rows).await
-                }
-                None => Err(Error::Llm(error)),
-            },
-            Err(error) => Err(error),
-        };
-        match predictions {
-            Ok(predictions) => places.into_iter().zip(predictions.into_iter().map(Ok)).collect(),
-            Err(error) => {
-                let error = Arc::new(error);
-                places.into_iter().map(|place| (place, Err(Arc::clone(&error)))).collect()
-            }
+    /// What the model said of every row, asked once more where it gave no answer.
+    async fn said(&self, asked: &[Asked<'_>]) -> Result<Vec<Said>, Error> {
+        let (alone, shared): (Vec<usize>, Vec<usize>) = (0..asked.len()).partition(|&place| asked[place].goes_alone());
+        let single = |place: usize| vec![place];
+        let groups: Vec<Vec<usize>> = shared
+            .chunks(self.model.rows_per_request())
+            .map(<[_]>::to_vec)
+            .chain(alone.into_iter().map(single))
+            .collect();
+        let mut said: Vec<Said> = vec![Ok(Err(Fault::Missing)); asked.len()];
+        for (place, of) in self.ask(asked, &groups, false).await? {
+            said[place] = of;
+        }
+        let open = (0..asked.len()).filter(|&place| matches!(said[place], Ok(Err(_)))).map(single).collect::<Vec<_>>();
+        for (place, of) in self.ask(asked, &open, true).await? {
+            said[place] = of;
+        }
+        Ok(said)
+    }
+
+    fn provenance(&self, row: &EnrichedTransaction) -> Provenance {
+        Provenance {
+            stage: self.stage.clone(),
+            engine: self.engine.clone(),
+            taxonomy: self.taxonomy.clone(),
+            text: TextHash::of(&row.render(self.wording.enrichment())),
         }
     }
 
@@ -112,12 +120,7 @@ impl PromptCategorizer {
         if self.wording.enrichment() == Enrichment::Full {
             evidence.extend(known_around(row));
         }
-        let provenance = Provenance {
-            stage: self.stage.clone(),
-            engine: self.engine.clone(),
-            taxonomy: self.taxonomy.clone(),
-            text: TextHash::of(&row.render(self.wording.enrichment())),
-        };
+        let provenance = self.provenance(row);
         match answer {
             Ok(Answer { category, confidence, others }) => Prediction {
                 category,
@@ -149,22 +152,41 @@ impl Categorizer for PromptCategorizer {
         &self.engine
     }
 
+    fn rows_at_once(&self) -> usize {
+        self.model.rows_at_once()
+    }
+
+    fn of_rule(&self, row: &EnrichedTransaction, category: &Slug) -> Option<Prediction> {
+        Some(Prediction {
+            category: category.clone(),
+            confidence: 1.0,
+            alternatives: Vec::new(),
+            evidence: Vec::new(),
+            provenance: Provenance { engine: ACCOUNT_RULE.to_owned(), ..self.provenance(row) },
+        })
+    }
+
     fn categorize<'a>(&'a self, batch: &'a [EnrichedTransaction]) -> BoxFuture<'a, Result<Vec<Prediction>, Error>> {
         async move {
             let neighbours = self.wording.neighbours(batch).await?;
             let asked: Vec<Asked<'_>> = batch.iter().zip(&neighbours).map(|(row, near)| Asked::of(row, near)).collect();
-            let (alone, shared): (Vec<_>, Vec<_>) = asked.iter().enumerate().partition(|(_, asked)| asked.goes_alone());
-            let groups: Vec<Vec<(usize, &Asked<'_>)>> = shared
-                .chunks(self.model.rows_per_request())
-                .map(<[_]>::to_vec)
-                .chain(alone.into_iter().map(|one| vec![one]))
+            let mut answers: Vec<Result<Prediction, Arc<Error>>> = (asked.iter().zip(self.said(&asked).await?))
+                .map(|(asked, said)| said.map(|answer| self.prediction(asked, answer)))
                 .collect();
-            let groups: Vec<BoxFuture<'_, Vec<Placed>>> =
-                groups.into_iter().map(|group| self.group(group).boxed()).collect();
-            let answered: Vec<Vec<_>> = stream::iter(groups).buffer_unordered(AT_ONCE).collect().await;
-            let mut answers: Vec<Placed> = answered.into_iter().flatten().collect();
-            answers.sort_by_key(|(place, _)| *place);
-            whole(answers.into_iter().map(|(_, answer)| answer).collect())
+            let is_out = |answer: &Result<_, Arc<Error>>| matches!(answer, Err(error) if error.is_outage());
+            let out: Vec<usize> = (0..answers.len()).filter(|&place| is_out(&answers[place])).collect();
+            if let Some(otherwise) = self.otherwise.as_ref().filter(|_| !out.is_empty()) {
+                tracing::warn!(rows = out.len(), "the model can't be had: another engine answers");
+                let rows: Vec<EnrichedTransaction> = out.iter().map(|&place| batch[place].clone()).collect();
+                match otherwise.categorize(&rows).await {
+                    Ok(others) => out.iter().zip(others).for_each(|(&place, other)| answers[place] = Ok(other)),
+                    Err(error) => {
+                        let error = Arc::new(error);
+                        out.iter().for_each(|&place| answers[place] = Err(Arc::clone(&error)));
+                    }
+                }
+            }
+            whole(answers)
         }
         .boxed()
     }

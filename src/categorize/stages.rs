@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     domain::{
-        Acceptance, AccountId, Descriptor, EnrichedTransaction, Enrichment, Money, Prediction, Taxonomy, Transaction,
-        TransactionId, UserHistory,
+        Acceptance, AccountId, ConfidenceLevel, Descriptor, EnrichedTransaction, Enrichment, Money, Prediction, Slug,
+        Taxonomy, Transaction, TransactionId, UserHistory,
     },
     enrich::Examples,
     llm::ChatModel,
@@ -230,10 +230,30 @@ impl Stage {
         self.categorizer.engine()
     }
 
+    /// Transactions that a caller who has many does best to bring at once.
+    #[must_use]
+    pub fn rows_at_once(&self) -> usize {
+        self.categorizer.rows_at_once()
+    }
+
+    /// What to record without asking, where a person's rule says what the row is and an answer may be billed.
+    #[must_use]
+    pub fn of_rule(&self, row: &EnrichedTransaction, category: &Slug) -> Option<Prediction> {
+        self.categorizer.of_rule(row, category)
+    }
+
     /// Whether a calibration is in force.
     #[must_use]
     pub fn is_calibrated(&self) -> bool {
         self.calibration.is_some()
+    }
+
+    /// What an answer's confidence promises; `None` while nothing is fitted.
+    #[must_use]
+    pub fn level(&self, prediction: &Prediction) -> Option<ConfidenceLevel> {
+        let levels = self.calibration.as_ref()?.levels?;
+        let known = prediction.knows_key();
+        Some(if prediction.is_unanswered() { ConfidenceLevel::Low } else { levels.of(prediction.confidence, known) })
     }
 
     /// From now on, confidences go through this map and its thresholds decide.

@@ -9,13 +9,26 @@ use crate::{
     store::Store,
 };
 
+/// How a chat model is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Each request at once.
+    Calls,
+    /// Through the provider's batch API, within a day.
+    Batches,
+}
+
 /// The chat model that `--chat-model` names, its calls booked in the store; `None` where none is named.
 ///
 /// # Errors
-/// When the model file can't be read or lists no such model, its key is missing, or a budget could not be held.
-pub fn model(settings: &Settings, store: &Store) -> anyhow::Result<Option<Arc<Metered>>> {
+/// When the model file can't be read or lists no such model, its key is missing, it can't be asked in this way, or a
+/// budget could not be held.
+pub fn model(settings: &Settings, store: &Store, way: Way) -> anyhow::Result<Option<Arc<Metered>>> {
     let Some((file, entry)) = entry(settings)? else { return Ok(None) };
-    let metered = Metered::new(llm::open(&entry)?, &entry, file.budget, store.clone())?;
+    let metered = match way {
+        Way::Calls => Metered::new(llm::open(&entry)?, &entry, file.budget, store.clone())?,
+        Way::Batches => Metered::in_batches(&entry, file.budget, store.clone())?,
+    };
     Ok(Some(Arc::new(metered)))
 }
 

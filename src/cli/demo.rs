@@ -98,6 +98,7 @@ fn comparison(options: &Options) -> eval::Options {
         choice: LabelChoice { label_budget: options.label_budget, labels: None },
         labels_out: None,
         adapter: options.serving.adapter.clone(),
+        batches: false,
         files: vec!["test".to_owned()],
         json: false,
         predictions: None,

@@ -90,6 +90,11 @@ pub struct Options {
     #[arg(long, env = "TXCAT_ADAPTER", value_name = "DIR")]
     pub adapter: Option<PathBuf>,
 
+    /// Ask the chat model through its provider's batch API: cheaper, and answered within a day. The command waits;
+    /// when it is interrupted and run again, it goes on with the same batches and pays nothing twice.
+    #[arg(long)]
+    pub batches: bool,
+
     /// Files to score: `dev`, `test` (all test files) or names such as `test_recent`, separated by commas.
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "dev")]
     pub files: Vec<String>,

@@ -1,6 +1,6 @@
 //! `txcat serve`: the JSON API until Ctrl-C or SIGTERM.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
@@ -15,7 +15,9 @@ use crate::{
     adapters::watch,
     clock,
     config::{Listen, Secret},
+    evaluate::promise,
     http,
+    pipeline::Pipeline,
     store::Store,
 };
 
@@ -34,7 +36,8 @@ pub struct Options {
     /// Which stage answers.
     #[command(flatten)]
     pub serving: Serving,
-    /// Seconds between looks at how canary and champion do; one that does worse than what it replaced is taken back.
+    /// Seconds between looks at how canary and champion do, where one that does worse than what it replaced is taken
+    /// back, and at whether confidence levels keep their promises.
     #[arg(long, env = "TXCAT_WATCH_EVERY", value_name = "SECONDS", default_value_t = WATCH_EVERY,
         value_parser = clap::value_parser!(u64).range(1..))]
     pub watch_every: u64,
@@ -80,6 +83,7 @@ pub async fn serve(options: &Options, settings: &Settings, opened: &Opened) -> a
         beside.spawn(roster.follow(Arc::clone(&pipeline)));
         beside.spawn(watch(opened.store.clone(), Duration::from_secs(options.watch_every)));
     }
+    beside.spawn(promises(opened.store.clone(), Arc::clone(&pipeline), Duration::from_secs(options.watch_every)));
     let served = http::serve(listener, state, asked_to_stop()).await;
     beside.shutdown().await;
     pipeline.settle().await;
@@ -96,6 +100,27 @@ async fn watch(store: Store, every: Duration) {
         ticks.tick().await;
         if let Err(error) = watch::look(&store, watch::Limits::default(), clock::now()).await {
             tracing::warn!(error = %error, "the adapters could not be looked at");
+        }
+    }
+}
+
+/// Asks people, from now on, about all answers of levels that break their promise.
+async fn promises(store: Store, pipeline: Arc<Pipeline>, every: Duration) {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut before = HashSet::new();
+    loop {
+        ticks.tick().await;
+        match promise::live(&store, clock::now()).await {
+            Ok(live) => {
+                let broken = promise::broken(&live);
+                for (engine, level) in broken.difference(&before) {
+                    tracing::warn!(%engine, %level, "A confidence level breaks its promise: its answers go to review");
+                }
+                pipeline.distrust(broken.clone());
+                before = broken;
+            }
+            Err(error) => tracing::warn!(error = %error, "the confidence levels could not be looked at"),
         }
     }
 }

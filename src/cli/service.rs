@@ -170,7 +170,8 @@ impl Serving {
         let wants_adapter = entry.needs(Engine::Adapter, &stages) || entry.otherwise == Some(Otherwise::Adapter);
         let adapter = self.adapter.as_deref().filter(|_| wants_adapter);
         let adapter = adapter.map(|dir| AdapterBank::beside(&encoder)?.load(dir)).transpose()?.map(Arc::new);
-        let chat = if entry.needs(Engine::Prompt, &stages) { chat::model(settings, store)? } else { None };
+        let chat =
+            if entry.needs(Engine::Prompt, &stages) { chat::model(settings, store, chat::Way::Calls)? } else { None };
         let examples = match &chat {
             Some(_) if entry.retrieves(&stages) => Some(Examples::live(encoder.clone(), store.clone()).await?),
             _ => None,

@@ -61,6 +61,8 @@ pub enum ReviewReason {
     Unanswered,
     /// The statement text may be meant for a model.
     Suspicious,
+    /// Answers of its confidence level were right less often than the level promises.
+    BrokenPromise,
     /// Drawn at random from the accepted: what people say of these rows is how accurate live answers are.
     Audit,
 }
@@ -94,9 +96,10 @@ code_enum!(
         NotCalibrated = "not_calibrated",
         Unanswered = "unanswered",
         Suspicious = "suspicious",
+        BrokenPromise = "broken_promise",
         Audit = "audit",
     },
-    "low_confidence, not_calibrated, unanswered, suspicious or audit"
+    "low_confidence, not_calibrated, unanswered, suspicious, broken_promise or audit"
 );
 code_enum!(
     DecidedBy { Correction = "correction", Import = "import", AccountRule = "account_rule", Stage = "stage" },

@@ -2,7 +2,7 @@
 //!
 //! [`dataset`] reads a folder, [`labels`] chooses which rows' labels are bought, [`corpus`] joins the
 //! two into what training and evaluation may know; [`run`] puts stages to a file's rows, [`peers`]
-//! reads what other programs answered, [`watch`] notices from [`drift`] that accuracy has fallen, [`metrics`] and [`paired`] do the arithmetic, [`report`] prints.
+//! reads what other programs answered, [`promise`] holds live answers against their confidence levels, [`watch`] notices from [`drift`] that accuracy has fallen, [`metrics`] and [`paired`] do the arithmetic, [`report`] prints.
 
 pub mod cascade;
 pub mod corpus;
@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod paired;
 pub mod peers;
 pub mod pool;
+pub mod promise;
 pub mod report;
 pub mod run;
 pub mod scored;

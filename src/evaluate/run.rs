@@ -48,9 +48,6 @@ pub enum Error {
     },
 }
 
-/// Rows in one call of a stage.
-const BATCH: usize = 256;
-
 /// Rows with what was known around each when it was posted.
 #[derive(Debug, Clone)]
 pub struct Prepared {
@@ -114,7 +111,8 @@ pub async fn answer(
     let mut items = Vec::with_capacity(prepared.rows.len());
     let mut alone = Vec::new();
     let mut asked = Duration::ZERO;
-    for (rows, batch) in prepared.rows.chunks(BATCH).zip(prepared.enriched.chunks(BATCH)) {
+    let at_once = stage.rows_at_once();
+    for (rows, batch) in prepared.rows.chunks(at_once).zip(prepared.enriched.chunks(at_once)) {
         let start = Instant::now();
         let answers = stage
             .categorize(batch)
@@ -162,6 +160,12 @@ impl Answers {
     #[must_use]
     pub fn calibration(&self) -> Calibration {
         fit(self.items.iter(), self.answerer.target.unwrap_or(1.0))
+    }
+
+    /// Fits what the confidences of an engine promise that brings its own thresholds. Meant for `dev`'s.
+    #[must_use]
+    pub fn levels(&self, acceptance: Acceptance) -> Calibration {
+        Calibration::of_calibrated(&judged(self.items.iter()), acceptance)
     }
 
     /// Says what all the answers together cost.

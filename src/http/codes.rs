@@ -9,7 +9,9 @@ const CHANNELS: &[&str] =
     &["card_present", "card_not_present", "transfer", "direct_debit", "standing_order", "cash", "cheque", "bank"];
 const DECIDED_BY: &[&str] = &["correction", "import", "account_rule", "stage"];
 const REVIEW_STATUSES: &[&str] = &["accepted", "pending", "reviewed"];
-const REVIEW_REASONS: &[&str] = &["low_confidence", "not_calibrated", "unanswered", "suspicious", "audit"];
+const REVIEW_REASONS: &[&str] =
+    &["low_confidence", "not_calibrated", "unanswered", "suspicious", "broken_promise", "audit"];
+const CONFIDENCE_LEVELS: &[&str] = &["low", "medium", "high", "very_high"];
 const SCOPES: &[&str] = &["transaction", "account_merchant"];
 const READINESS: &[&str] = &["ok", "failing"];
 const ADAPTER_STATES: &[&str] = &["candidate", "shadow", "canary", "champion", "retired"];
@@ -43,6 +45,10 @@ pub(super) fn review_reason() -> Schema {
     one_of(REVIEW_REASONS)
 }
 
+pub(super) fn confidence_level() -> Schema {
+    one_of(CONFIDENCE_LEVELS)
+}
+
 pub(super) fn correction_scope() -> Schema {
     one_of(SCOPES)
 }
@@ -65,7 +71,7 @@ mod tests {
 
     use super::*;
     use crate::domain::{
-        CorrectionScope, DecidedBy, Direction, ReviewReason, ReviewStatus,
+        ConfidenceLevel, CorrectionScope, DecidedBy, Direction, ReviewReason, ReviewStatus,
         transaction::{Channel, InvalidText, Status},
     };
 
@@ -87,6 +93,7 @@ mod tests {
         agree::<DecidedBy>(DECIDED_BY);
         agree::<ReviewStatus>(REVIEW_STATUSES);
         agree::<ReviewReason>(REVIEW_REASONS);
+        agree::<ConfidenceLevel>(CONFIDENCE_LEVELS);
         agree::<CorrectionScope>(SCOPES);
     }
 }

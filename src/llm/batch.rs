@@ -2,9 +2,13 @@
 //! day at a lower price.
 //!
 //! Answers come in any order and some don't come: they are joined by `custom_id`, never by place. What is submitted
-//! twice is one batch, so a process that died while it submitted submits again. Not where a batch is booked.
+//! twice is one batch, so a process that died while it submitted, or waited, submits again and goes on. Not where a
+//! batch is booked and waited for: [`spend`](crate::spend) does both.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+};
 
 use futures::future::BoxFuture;
 use serde::Deserialize;
@@ -18,8 +22,6 @@ use super::{
     redact::Covered,
     wire::{Answered, Wire},
 };
-use crate::domain::pii;
-
 const BATCHES: &str = "/batches";
 const ENDPOINT: &str = "/v1/chat/completions";
 /// Requests that one file may hold.
@@ -33,21 +35,12 @@ pub enum Error {
     /// The server could not be asked.
     #[error(transparent)]
     Llm(#[from] super::Error),
-    /// More requests than a file holds, or none.
-    #[error("a batch holds from 1 to {MOST_REQUESTS} requests, not {requests}")]
-    Requests {
-        /// How many there are.
-        requests: usize,
-    },
-    /// More bytes than a file holds.
-    #[error("a batch holds at most {MOST_BYTES} bytes, not {bytes}")]
+    /// One request that no file holds.
+    #[error("a batch holds at most {MOST_BYTES} bytes, and one request has {bytes}")]
     Bytes {
-        /// How many there are.
+        /// How many it has.
         bytes: usize,
     },
-    /// Ids that can't be joined on, or that say who somebody is.
-    #[error("custom ids must be given once each, have 1 to 512 characters and hold no personal data")]
-    CustomId,
     /// A request that can't be written as JSON.
     #[error("a request can't be written")]
     Write(#[source] serde_json::Error),
@@ -56,6 +49,14 @@ pub enum Error {
     Unfinished {
         /// The provider's word for where it stands.
         status: String,
+    },
+    /// The provider would not do it.
+    #[error("the batch came to nothing: {status} ({code})")]
+    CameToNothing {
+        /// The provider's word for where it stands.
+        status: String,
+        /// And for why.
+        code: String,
     },
 }
 
@@ -102,6 +103,14 @@ pub struct Batch {
     pub request_counts: Option<RequestCounts>,
     #[serde(default)]
     metadata: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    errors: Option<BatchErrors>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+struct BatchErrors {
+    #[serde(default)]
+    data: Vec<LineError>,
 }
 
 /// How far a batch is.
@@ -122,9 +131,34 @@ impl Batch {
         matches!(self.status.as_str(), "completed" | "failed" | "expired" | "cancelled")
     }
 
+    /// Whether it has ended without anything that could be read.
     fn came_to_nothing(&self) -> bool {
-        self.is_final() && self.status != "completed"
+        self.is_final() && self.status != "completed" && self.output_file_id.is_none()
     }
+
+    fn code(&self) -> Option<String> {
+        self.errors.as_ref()?.data.iter().find_map(|error| error.code.clone())
+    }
+}
+
+impl BatchFault {
+    /// Whether the same request may succeed in another batch.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Failed { status, .. } => !(400..500).contains(status) || matches!(status, 408 | 409 | 429),
+            Self::Missing | Self::Twice | Self::Expired | Self::Malformed => true,
+        }
+    }
+}
+
+/// Requests that go into one file.
+pub struct BatchFile {
+    /// Which of all the requests.
+    pub range: Range<usize>,
+    /// SHA-256 of its lines: the same requests are the same batch.
+    pub sha256: String,
+    lines: Vec<u8>,
 }
 
 impl Listed for Batch {
@@ -148,22 +182,53 @@ impl Batches {
         Ok(Self { wire: files::wire(entry)?, entry: entry.clone() })
     }
 
-    /// Puts requests into one batch, each under an id that means nothing elsewhere. The same requests again are the
-    /// same batch, unless it failed, expired or was cancelled.
+    /// The files that requests go into, without personal data unless the server is one of your own. A request's
+    /// `custom_id` is its place in its file.
     ///
     /// # Errors
-    /// When there are too many, ids can't be joined on, or the server can't be asked or refuses.
-    pub async fn submit(&self, requests: &[(String, Ask)]) -> Result<Batch, Error> {
-        let lines = self.lines(requests)?;
-        let mark = files::hash(&lines);
-        let file = files::upload(&self.wire, "batch", &lines).await?;
+    /// When one request is larger than a file may be.
+    pub fn files(&self, asks: &[Ask]) -> Result<Vec<BatchFile>, Error> {
+        let mut files: Vec<(Range<usize>, Vec<u8>)> = Vec::new();
+        for (place, ask) in asks.iter().enumerate() {
+            let line = |id: usize| {
+                let body = self.covered(ask).body;
+                let line = json!({"custom_id": id.to_string(), "method": "POST", "url": ENDPOINT, "body": body});
+                let mut line = serde_json::to_vec(&line).map_err(Error::Write)?;
+                line.push(b'\n');
+                Ok::<_, Error>(line)
+            };
+            if let Some((range, lines)) = files.last_mut().filter(|(range, _)| range.len() < MOST_REQUESTS) {
+                let line = line(range.len())?;
+                if lines.len() + line.len() <= MOST_BYTES {
+                    lines.extend(line);
+                    range.end += 1;
+                    continue;
+                }
+            }
+            let line = line(0)?;
+            if line.len() > MOST_BYTES {
+                return Err(Error::Bytes { bytes: line.len() });
+            }
+            files.push((place..place + 1, line));
+        }
+        let named = |(range, lines): (Range<usize>, Vec<u8>)| BatchFile { range, sha256: files::hash(&lines), lines };
+        Ok(files.into_iter().map(named).collect())
+    }
+
+    /// Makes a batch of a file. The same file again is the same batch, unless nothing came of it.
+    ///
+    /// # Errors
+    /// When the server can't be asked or refuses.
+    pub async fn submit(&self, requests: &BatchFile) -> Result<Batch, Error> {
+        let mark = &requests.sha256;
+        let file = files::upload(&self.wire, "batch", &requests.lines).await?;
         let body = json!({
             "input_file_id": file,
             "endpoint": ENDPOINT,
             "completion_window": "24h",
             "metadata": {MARK: mark},
         });
-        let same = |batch: &Batch| batch.metadata.as_ref().and_then(|metadata| metadata.get(MARK)) == Some(&mark);
+        let same = |batch: &Batch| batch.metadata.as_ref().and_then(|metadata| metadata.get(MARK)) == Some(mark);
         // The newest comes first: where it came to nothing, the next is another.
         let before = match files::find(&self.wire, BATCHES, None, same).await? {
             Some(batch) if batch.came_to_nothing() => batch.id,
@@ -187,65 +252,41 @@ impl Batches {
         Ok(serde_json::from_value(body).map_err(super::Error::Protocol)?)
     }
 
-    /// What came of each request: `requests` are those that were submitted.
+    /// What came of each request of a batch that is done: `asks` are those of its file, in that order.
     ///
     /// # Errors
-    /// When the batch is not done, or the server can't be asked.
-    pub async fn results(
-        &self,
-        id: &str,
-        requests: &[(String, Ask)],
-    ) -> Result<HashMap<String, Result<Reply, BatchFault>>, Error> {
-        let batch = self.poll(id).await?;
+    /// When the batch is not done or came to nothing, or the server can't be asked.
+    pub async fn results(&self, batch: &Batch, asks: &[Ask]) -> Result<Vec<Result<Reply, BatchFault>>, Error> {
+        let status = batch.status.clone();
         if !batch.is_final() {
-            return Err(Error::Unfinished { status: batch.status });
+            return Err(Error::Unfinished { status });
         }
-        let asks: HashMap<&str, &Ask> = requests.iter().map(|(id, ask)| (id.as_str(), ask)).collect();
-        let mut results: HashMap<String, Result<Reply, BatchFault>> = HashMap::with_capacity(asks.len());
+        if batch.came_to_nothing() {
+            return Err(Error::CameToNothing { status, code: code(batch.code()) });
+        }
+        let mut results: HashMap<usize, Result<Reply, BatchFault>> = HashMap::with_capacity(asks.len());
         let mut passed_over = 0_usize;
-        for file in [batch.output_file_id, batch.error_file_id].into_iter().flatten() {
+        for file in [&batch.output_file_id, &batch.error_file_id].into_iter().flatten() {
             let content = self.wire.content(&format!("/files/{file}/content")).await?;
             for line in content.split(|&byte| byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
                 let said: Option<Line> = serde_json::from_slice(line).ok();
-                let asked = said.and_then(|said| Some((*asks.get(said.custom_id.as_str())?, said)));
-                let Some((ask, said)) = asked else {
+                let asked = said.and_then(|said| {
+                    let place: usize = said.custom_id.parse().ok()?;
+                    Some((place, asks.get(place)?, said))
+                });
+                let Some((place, ask, said)) = asked else {
                     passed_over += 1;
                     continue;
                 };
-                let (custom_id, result) = (said.custom_id.clone(), self.result(said, ask));
-                results.entry(custom_id).and_modify(|there| *there = Err(BatchFault::Twice)).or_insert(result);
+                let result = self.result(said, ask);
+                results.entry(place).and_modify(|there| *there = Err(BatchFault::Twice)).or_insert(result);
             }
         }
         if passed_over > 0 {
             tracing::warn!(lines = passed_over, "A batch has lines of no request that was submitted");
         }
-        let missing = if batch.status == "expired" { BatchFault::Expired } else { BatchFault::Missing };
-        for id in asks.into_keys() {
-            results.entry(id.to_owned()).or_insert_with(|| Err(missing.clone()));
-        }
-        Ok(results)
-    }
-
-    /// The file of the requests, without personal data unless the server is one of your own.
-    fn lines(&self, requests: &[(String, Ask)]) -> Result<Vec<u8>, Error> {
-        if !(1..=MOST_REQUESTS).contains(&requests.len()) {
-            return Err(Error::Requests { requests: requests.len() });
-        }
-        let mut seen = HashSet::new();
-        let fit = |id: &str| (1..=512).contains(&id.len()) && pii::find(id).is_empty();
-        if !requests.iter().all(|(id, _)| fit(id) && seen.insert(id)) {
-            return Err(Error::CustomId);
-        }
-        let mut lines = Vec::new();
-        for (id, ask) in requests {
-            let line = json!({"custom_id": id, "method": "POST", "url": ENDPOINT, "body": self.covered(ask).body});
-            serde_json::to_writer(&mut lines, &line).map_err(Error::Write)?;
-            lines.push(b'\n');
-        }
-        if lines.len() > MOST_BYTES {
-            return Err(Error::Bytes { bytes: lines.len() });
-        }
-        Ok(lines)
+        let missing = if status == "expired" { BatchFault::Expired } else { BatchFault::Missing };
+        Ok((0..asks.len()).map(|place| results.remove(&place).unwrap_or_else(|| Err(missing.clone()))).collect())
     }
 
     fn covered(&self, ask: &Ask) -> Covered {
@@ -254,7 +295,6 @@ impl Batches {
     }
 
     fn result(&self, said: Line, ask: &Ask) -> Result<Reply, BatchFault> {
-        let code = |code: Option<String>| code.unwrap_or_else(|| "no code".to_owned());
         match (said.response, said.error) {
             (Some(response), _) if response.status_code == 200 => {
                 let mut body = response.body;
@@ -275,6 +315,10 @@ impl Batches {
     }
 }
 
+fn code(code: Option<String>) -> String {
+    code.unwrap_or_else(|| "no code".to_owned())
+}
+
 /// A line of a batch's files.
 #[derive(Deserialize)]
 struct Line {
@@ -292,7 +336,7 @@ struct LineResponse {
     body: Value,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 struct LineError {
     #[serde(default)]
     code: Option<String>,

@@ -93,6 +93,9 @@ pub struct ModelEntry {
     /// Seconds that a server which failed five times in a row is left alone.
     #[serde(default = "rest_s")]
     pub rest_s: f32,
+    /// Seconds between two looks at a batch.
+    #[serde(default = "batch_poll_s")]
+    pub batch_poll_s: f32,
     /// Whether personal data is sent as it is. Off only for a server of your own.
     #[serde(default)]
     pub send_personal_data: bool,
@@ -117,6 +120,9 @@ fn backoff_s() -> f32 {
     0.5
 }
 fn rest_s() -> f32 {
+    30.0
+}
+fn batch_poll_s() -> f32 {
     30.0
 }
 
@@ -189,7 +195,7 @@ impl ModelFile {
 impl ModelEntry {
     fn check(&self) -> Result<(), Error> {
         let wrong = |says| Err(Error::Setting { model: self.name.clone(), says });
-        let seconds = [self.timeout_s, self.backoff_s, self.rest_s];
+        let seconds = [self.timeout_s, self.backoff_s, self.rest_s, self.batch_poll_s];
         let is_file = self.provider == Provider::Gguf;
         match () {
             () if is_file && self.file.is_none() => wrong("a gguf model needs a `file`"),
@@ -201,7 +207,7 @@ impl ModelEntry {
             () if !(1..=1_000).contains(&self.concurrency) => wrong("concurrency must be from 1 to 1000"),
             () if self.retries > 20 => wrong("retries must be at most 20"),
             () if !seconds.iter().all(|seconds| (0.001..=3_600.0).contains(seconds)) => {
-                wrong("timeout_s, backoff_s and rest_s must be from 0.001 to 3600")
+                wrong("timeout_s, backoff_s, rest_s and batch_poll_s must be from 0.001 to 3600")
             }
             () if self.requests_per_minute == Some(0) || self.tokens_per_minute == Some(0) => {
                 wrong("a limit of 0 a minute lets nothing pass")

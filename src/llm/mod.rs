@@ -20,13 +20,16 @@ mod wire;
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
-use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use serde::{Deserialize, Serialize};
 
 pub use config::{ModelEntry, ModelFile, Provider};
 pub use pricing::Price;
 
 use crate::domain::Slug;
+
+/// Requests of one caller under way at a time; a model's own limit holds beside it.
+const AT_ONCE: usize = 16;
 
 /// A model that takes a prompt and answers for each id that the prompt holds.
 pub trait ChatModel: Send + Sync {
@@ -48,6 +51,21 @@ pub trait ChatModel: Send + Sync {
     ///
     /// Dropping the future gives the request up.
     fn ask<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Reply, Error>>;
+
+    /// Asks all of these; replies in the same order.
+    fn ask_all<'a>(&'a self, asks: &'a [Ask]) -> BoxFuture<'a, Vec<Result<Reply, Error>>> {
+        each(self, asks)
+    }
+
+    /// Transactions that a caller who has many does best to bring at once.
+    fn rows_at_once(&self) -> usize {
+        256
+    }
+}
+
+/// Asks each of these for itself, some at a time; replies in the same order.
+pub fn each<'a, M: ChatModel + ?Sized>(model: &'a M, asks: &'a [Ask]) -> BoxFuture<'a, Vec<Result<Reply, Error>>> {
+    stream::iter(asks).map(|ask| model.ask(ask)).buffered(AT_ONCE).collect().boxed()
 }
 
 /// What a model is asked.
@@ -273,6 +291,12 @@ pub enum Error {
     /// What keeps the books failed: no call is made that could not be booked.
     #[error("what models cost can't be booked")]
     Books(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The batch that the request went into failed as a whole.
+    #[error("the batch could not be done")]
+    Batch(#[source] Arc<batch::Error>),
+    /// The request's own line of a batch has no reply.
+    #[error("the batch holds no reply to the request")]
+    BatchFault(#[from] batch::BatchFault),
     /// The model that runs here failed.
     #[error("the local model failed")]
     Local(#[source] Box<local::Error>),
@@ -324,7 +348,15 @@ impl Error {
     /// Whether a stage may answer in another way instead: not when the settings are wrong.
     #[must_use]
     pub fn is_outage(&self) -> bool {
-        self.may_pass() || matches!(self.last(), Self::Resting { .. } | Self::Spent { .. })
+        match self.last() {
+            Self::Batch(source) => match source.as_ref() {
+                batch::Error::Llm(error) => error.is_outage(),
+                _ => true,
+            },
+            Self::BatchFault(fault) => fault.may_pass(),
+            Self::Resting { .. } | Self::Spent { .. } => true,
+            _ => self.may_pass(),
+        }
     }
 
     /// How long the server asks to wait.

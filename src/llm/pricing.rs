@@ -57,6 +57,14 @@ impl Default for Budget {
     }
 }
 
+impl Budget {
+    /// Whether it limits anything.
+    #[must_use]
+    pub fn limits(&self) -> bool {
+        self.daily.is_some() || self.monthly.is_some()
+    }
+}
+
 impl Price {
     /// The price that holds on a day: the latest that began by then.
     #[must_use]
@@ -68,6 +76,19 @@ impl Price {
     #[must_use]
     pub fn of_training(&self, tokens: u64) -> Option<Decimal> {
         Some(self.training? * Decimal::from(tokens) / Decimal::from(1_000_000))
+    }
+
+    /// The same prices as the batch API takes them.
+    #[must_use]
+    pub fn in_batches(&self) -> Self {
+        let part = self.batch.unwrap_or(Decimal::ONE);
+        Self {
+            prompt: self.prompt * part,
+            cached: self.cached.map(|price| price * part),
+            cache_written: self.cache_written.map(|price| price * part),
+            completion: self.completion * part,
+            ..self.clone()
+        }
     }
 
     /// What these tokens cost.

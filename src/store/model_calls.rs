@@ -20,6 +20,8 @@ pub struct NewModelCall {
     pub daily: Option<Decimal>,
     /// The most that may be spent in its month.
     pub monthly: Option<Decimal>,
+    /// SHA-256 of a batch's requests; a call of a few rows has none.
+    pub requests_sha256: Option<String>,
 }
 
 /// A call that was let through.
@@ -86,6 +88,7 @@ pub struct DayOfCalls {
 
 impl Store {
     /// Books the most that a call can cost, unless that passes a limit; calls at the same time wait for each other.
+    /// A batch that is booked and under way stays booked as it is.
     ///
     /// # Errors
     /// When the database fails; then nothing was booked.
@@ -122,6 +125,24 @@ impl Store {
         )
         .fetch_one(&mut *work)
         .await?;
+        if let Some(requests) = &call.requests_sha256 {
+            let before = sqlx::query!(
+                r#"select
+                    id,
+                    (begun_at at time zone 'UTC')::date as "day!"
+                from model_calls
+                where model = $1
+                and requests_sha256 = $2
+                and outcome = 'under_way'"#,
+                call.model,
+                requests,
+            )
+            .fetch_optional(&mut *work)
+            .await?;
+            if let Some(before) = before {
+                return Ok(Ok(ReservedCall { id: before.id, day: before.day }));
+            }
+        }
         if call.daily.is_some_and(|limit| today + call.reserved > limit) {
             return Ok(Err(Exceeded::Daily));
         }
@@ -162,9 +183,10 @@ impl Store {
                 currency,
                 reserved,
                 outcome,
-                begun_at
+                begun_at,
+                requests_sha256
             )
-            values ($1, $2, $3, $4, 'under_way', $5)
+            values ($1, $2, $3, $4, 'under_way', $5, $6)
             returning
                 id",
             call.model,
@@ -172,6 +194,7 @@ impl Store {
             call.currency,
             call.reserved,
             now,
+            call.requests_sha256,
         )
         .fetch_one(&mut *work)
         .await?;
@@ -222,6 +245,61 @@ impl Store {
             settled.doubtful_attempts,
             settled.outcome,
             now,
+            call.day,
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Says which of the provider's batches a call is. `false`: that batch was booked before, and this call is no
+    /// call at all.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn name_batch(&self, call: ReservedCall, model: &str, batch: &str) -> Result<bool, Error> {
+        let named = sqlx::query!(
+            "update model_calls
+            set
+                batch = $3
+            where id = $1
+            and not exists (
+                select
+                from model_calls other
+                where other.model = $2
+                and other.batch = $3
+                and other.id <> $1
+            )",
+            call.id,
+            model,
+            batch,
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(named.rows_affected() == 1)
+    }
+
+    /// Takes a booking back: nothing was asked.
+    ///
+    /// # Errors
+    /// When the database fails; then what was reserved stays booked.
+    pub async fn take_back_call(&self, call: ReservedCall) -> Result<(), Error> {
+        sqlx::query!(
+            "with gone as (
+                delete from model_calls
+                where id = $1
+                and outcome = 'under_way'
+                returning
+                    currency,
+                    reserved
+            )
+            update model_spend
+            set
+                spent = model_spend.spent - gone.reserved
+            from gone
+            where model_spend.day = $2
+            and model_spend.currency = gone.currency",
+            call.id,
             call.day,
         )
         .execute(&self.pool)

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{Error, Store};
-use crate::domain::{Prediction, ReviewReason, TransactionId};
+use crate::domain::{ConfidenceLevel, Prediction, ReviewReason, TransactionId};
 
 /// What a stage said about one transaction, and what follows from it.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +18,8 @@ pub struct Decision {
     pub merchant_id: Option<String>,
     /// The account rule that overrules the stage; its category comes into force.
     pub rule: Option<i64>,
+    /// What the prediction's confidence promises, where that is known.
+    pub level: Option<ConfidenceLevel>,
     /// Why a human's eye is wanted, if it is.
     pub review: Option<ReviewReason>,
 }
@@ -87,6 +89,8 @@ async fn insert_predictions(
         decisions.iter().map(|decision| decision.prediction.provenance.text.as_bytes().as_slice()).collect();
     let merchants: Vec<Option<&str>> = decisions.iter().map(|decision| decision.merchant_id.as_deref()).collect();
     let rules: Vec<Option<i64>> = decisions.iter().map(|decision| decision.rule).collect();
+    let levels: Vec<Option<&str>> =
+        decisions.iter().map(|decision| decision.level.map(ConfidenceLevel::as_str)).collect();
     // Numbers are given in the order of the rows, and come back sorted.
     let mut ids = sqlx::query_scalar!(
         "insert into predictions (
@@ -101,6 +105,7 @@ async fn insert_predictions(
             text_hash,
             merchant_id,
             rule_id,
+            confidence_level,
             made_at
         )
         select
@@ -115,7 +120,8 @@ async fn insert_predictions(
             said.text_hash,
             said.merchant_id,
             said.rule_id,
-            $12
+            said.confidence_level,
+            $13
         from unnest(
             $1::text[],
             $2::text[],
@@ -127,7 +133,8 @@ async fn insert_predictions(
             $8::text[],
             $9::bytea[],
             $10::text[],
-            $11::bigint[]
+            $11::bigint[],
+            $12::text[]
         ) with ordinality as said(
             transaction_id,
             category,
@@ -140,6 +147,7 @@ async fn insert_predictions(
             text_hash,
             merchant_id,
             rule_id,
+            confidence_level,
             position
         )
         order by said.position
@@ -155,6 +163,7 @@ async fn insert_predictions(
         &hashes as &[&[u8]],
         &merchants as &[Option<&str>],
         &rules as &[Option<i64>],
+        &levels as &[Option<&str>],
         now,
     )
     .fetch_all(tx)

@@ -7,8 +7,8 @@ use rust_decimal::Decimal;
 
 use super::{Error, Store, read, read_some};
 use crate::domain::{
-    AccountId, Descriptor, DescriptorKey, InForce, Money, Prediction, Provenance, ReviewStatus, Slug, Transaction,
-    TransactionId, prediction::TextHash,
+    AccountId, ConfidenceLevel, Descriptor, DescriptorKey, InForce, Money, Prediction, Provenance, ReviewStatus, Slug,
+    Transaction, TransactionId, prediction::TextHash,
 };
 
 /// A transaction, the prediction that counts, and what is in force.
@@ -35,6 +35,8 @@ pub struct StoredPrediction {
     pub id: i64,
     /// What was said.
     pub prediction: Prediction,
+    /// What its confidence promised, where that was known.
+    pub level: Option<ConfidenceLevel>,
     /// The account rule that overruled it, if one did.
     pub rule: Option<i64>,
     /// When.
@@ -123,6 +125,7 @@ impl Store {
                 predictions.taxonomy as "taxonomy?",
                 predictions.text_hash as "text_hash?",
                 predictions.rule_id,
+                predictions.confidence_level,
                 predictions.made_at as "predicted_at?",
                 predictions.merchant_id,
                 merchants.name as "merchant_name?"
@@ -321,6 +324,7 @@ struct ViewRow {
     taxonomy: Option<String>,
     text_hash: Option<Vec<u8>>,
     rule_id: Option<i64>,
+    confidence_level: Option<String>,
     predicted_at: Option<DateTime<Utc>>,
     merchant_id: Option<String>,
     merchant_name: Option<String>,
@@ -374,6 +378,7 @@ impl ViewRow {
         Ok(Some(StoredPrediction {
             id,
             prediction,
+            level: read_some(self.confidence_level.as_deref(), "predictions.confidence_level")?,
             rule: self.rule_id,
             made_at: self.predicted_at.ok_or_else(corrupt("predictions.made_at"))?,
         }))

@@ -1,6 +1,7 @@
 //! Chat models over real HTTP, against a provider whose every reaction is scripted: what is sent, what becomes of
 //! answers, and what is booked.
 
+mod batches;
 mod cascade;
 mod faults;
 mod hostile;
@@ -11,6 +12,7 @@ mod words;
 use std::sync::Arc;
 
 use provider::Provider;
+pub(crate) use provider::{answers, rows};
 use txcat::{
     categorize::{PromptCategorizer, Wording},
     domain::{

@@ -186,7 +186,8 @@ async fn batches_and_files_are_those_of_the_document() {
     let provider = Provider::start().await;
     for structured in ["json_schema", "json_object", "text"] {
         let entry = provider.entry(&format!("structured = \"{structured}\"\nlogprobs = true"));
-        Batches::new(&entry).unwrap().submit(&[("r1".to_owned(), ask()), ("r2".to_owned(), ask())]).await.unwrap();
+        let batches = Batches::new(&entry).unwrap();
+        batches.submit(&batches.files(&[ask(), ask()]).unwrap()[0]).await.unwrap();
     }
     let uploads = provider.script.requests("POST", "/files");
     assert_eq!(uploads.len(), 3);
@@ -198,7 +199,7 @@ async fn batches_and_files_are_those_of_the_document() {
         assert_valid(&components, "CreateFileRequest", &fields);
         assert_eq!(fields["purpose"], "batch");
         let lines: Vec<Value> = content.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(lines.iter().map(|line| &line["custom_id"]).collect::<Vec<_>>(), ["r1", "r2"]);
+        assert_eq!(lines.iter().map(|line| &line["custom_id"]).collect::<Vec<_>>(), ["0", "1"]);
         for line in &lines {
             assert_eq!((&line["method"], &line["url"]), (&json!("POST"), &json!("/v1/chat/completions")));
             assert_eq!(line.as_object().unwrap().len(), 4);
@@ -219,6 +220,18 @@ async fn batches_and_files_are_those_of_the_document() {
         };
         assert_valid(&components, schema, &body);
     }
+}
+
+#[tokio::test]
+async fn azure_gets_its_key_and_its_version_where_it_looks_for_them() {
+    let provider = Provider::start().await;
+    // A variable that is always set stands in for the key.
+    let azure = "key = \"PATH\"\nkey_header = \"api-key\"\n[query]\napi-version = \"2024-10-21\"\n";
+    llm::open(&provider.entry(azure)).unwrap().ask(&ask()).await.unwrap();
+    let seen = &provider.script.requests("POST", "/chat/completions")[0];
+    assert_eq!(seen.headers["api-key"], std::env::var("PATH").unwrap().trim());
+    assert_eq!(seen.query, "api-version=2024-10-21");
+    assert!(!seen.headers.contains_key("authorization"));
 }
 
 #[tokio::test]
@@ -249,6 +262,6 @@ async fn prism_has_nothing_to_object() {
     tuning.models().await.unwrap();
     tuning.delete_file("file-abc123").await.unwrap();
     let batches = Batches::new(&entry("")).unwrap();
-    batches.submit(&[("r1".to_owned(), ask())]).await.unwrap();
+    batches.submit(&batches.files(&[ask()]).unwrap()[0]).await.unwrap();
     batches.poll("batch_abc123").await.unwrap();
 }

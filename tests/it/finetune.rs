@@ -1,6 +1,6 @@
 //! Training files, their check, and jobs and batches at a scripted provider.
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chrono::{TimeDelta, Utc};
@@ -361,6 +361,61 @@ async fn events_come_page_by_page_and_models_that_stop_are_named() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_lead_from_corrections_to_a_tuned_model_that_a_stage_can_ask() {
+    let app = App::start().await;
+    let rows: Vec<Value> = (0..12).map(|n| row(&format!("t{n}"), &format!("COFFEE {n}"))).collect();
+    app.ingest(&rows).await;
+    for n in 0..12 {
+        let correction = json!({"category": "restaurant", "scope": "transaction"});
+        app.post(&format!("/v1/transactions/t{n}/correction"), &correction).await.with(200);
+    }
+    let provider = Provider::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let (chat, pairs, prompt) = (at("chat.toml"), at("pairs.jsonl"), prompt_dir().display().to_string());
+    let price = PRICE.replace("[[price]]", "[[model.price]]");
+    fs::write(&chat, format!("[[model]]\n{}", provider.toml(&price))).unwrap();
+    let common = ["--database-url", &app.database.url, "--chat-models", &chat, "--chat-model", "small"];
+    let run = |args: &[&str]| {
+        let (done, told, says) = txcat(&[&["finetune"], args, &common].concat());
+        assert!(done, "{args:?}: {says}");
+        told
+    };
+    let json = |args: &[&str]| -> Value { serde_json::from_str(&run(&[args, &["--json"]].concat())).unwrap() };
+
+    let export = ["export", "--format", "dpo", "--taxonomy", "consumer", "--without-check", "a test", "--prompt"];
+    let told = json(&[&export[..], &[&prompt, "--out", &pairs]].concat());
+    assert_eq!((&told["exported"], lines(Path::new(&pairs)).len()), (&json!(12), 12));
+
+    let created = json(&["create", &pairs, "--method", "dpo"]);
+    assert_eq!((&created["new"], &created["job"]["job"]), (&json!(true), &json!("ftjob-1")));
+    let id = created["job"]["id"].to_string();
+    assert!(run(&["create", &pairs, "--method", "dpo"]).contains("nothing uploaded"));
+    assert_eq!(provider.script.with(|inner| inner.jobs.len()), 1);
+    let asked = provider.script.requests("POST", "/fine_tuning/jobs")[0].json();
+    assert_eq!(asked["method"]["type"], "dpo", "{asked}");
+
+    stands(&provider.script, 0, json!({"status": "running"}));
+    assert_eq!(json(&["status"])[0]["status"], "running");
+    let (early, _, says) = txcat(&[&["finetune", "register", &id, "--name", "tuned"], &common[..]].concat());
+    assert!(!early && says.contains("running"), "{says}");
+    let event =
+        json!({"id": "e1", "object": "fine_tuning.job.event", "created_at": 1, "level": "info", "message": "step 1"});
+    provider.script.with(|inner| inner.events = vec![event]);
+    assert!(run(&["events", &id]).contains("info: step 1"));
+
+    let done = json!({"status": "succeeded", "fine_tuned_model": "ft:gpt-4o-mini:org::1", "trained_tokens": 1_000});
+    stands(&provider.script, 0, done);
+    assert!(run(&["status", "--watch"]).contains("ft:gpt-4o-mini:org::1"));
+    run(&["register", &id, "--name", "tuned"]);
+    assert_eq!(ModelFile::load(Path::new(&chat)).unwrap().entry("tuned").unwrap().model, "ft:gpt-4o-mini:org::1");
+    let other = at("other.jsonl");
+    fs::write(&other, order().text).unwrap();
+    let id = json(&["create", &other])["job"]["id"].to_string();
+    assert!(run(&["cancel", &id]).contains("cancelled"));
+}
+
 /// A line of a batch's output.
 fn answered(id: &str, text: &str) -> String {
     let body = json!({
@@ -375,28 +430,28 @@ fn answered(id: &str, text: &str) -> String {
 async fn a_batch_is_joined_by_id_and_every_request_without_a_reply_says_why() {
     let provider = Provider::start().await;
     let batches = Batches::new(&provider.entry("")).unwrap();
-    let requests: Vec<(String, txcat::llm::Ask)> =
-        ["a", "b", "c", "d", "e", "f"].iter().map(|id| ((*id).to_owned(), ask())).collect();
+    let asks = vec![ask(); 6];
+    let [file] = &batches.files(&asks).unwrap()[..] else { panic!("one file") };
     provider.script.with(|inner| inner.doubtful.extend(["/files", "/batches"]));
-    let batch = batches.submit(&requests).await.unwrap();
-    assert_eq!(batches.submit(&requests).await.unwrap().id, batch.id, "a process that died submits again");
+    let batch = batches.submit(file).await.unwrap();
+    assert_eq!(batches.submit(file).await.unwrap().id, batch.id, "a process that died submits again");
     provider.script.with(|inner| assert_eq!((inner.files.len(), inner.batches.len()), (1, 1)));
     assert!(!batches.poll(&batch.id).await.unwrap().is_final());
     assert!(matches!(
-        batches.results(&batch.id, &requests).await,
+        batches.results(&batch, &asks).await,
         Err(batch::Error::Unfinished { status }) if status == "validating"
     ));
 
     let food = r#"{"answers":[{"id":"t1","category":"food"}]}"#;
     let travel = r#"{"answers":[{"id":"t1","category":"travel"}]}"#;
     let failed = json!({"error": {"code": "content_policy", "message": "no"}});
-    let failed = json!({"id": "x", "custom_id": "c", "response": {"status_code": 400, "request_id": "r", "body": failed}, "error": null});
+    let failed = json!({"id": "x", "custom_id": "2", "response": {"status_code": 400, "request_id": "r", "body": failed}, "error": null});
     let expired =
-        json!({"id": "x", "custom_id": "d", "response": null, "error": {"code": "batch_expired", "message": "late"}});
+        json!({"id": "x", "custom_id": "3", "response": null, "error": {"code": "batch_expired", "message": "late"}});
     // Not in the order of the requests; one that nobody asked; one that is no JSON.
-    let output = [answered("b", travel), answered("stranger", food), answered("a", food), "{\n".to_owned()].concat()
-        + &answered("e", food)
-        + &answered("e", travel);
+    let output = [answered("1", travel), answered("99", food), answered("0", food), "{\n".to_owned()].concat()
+        + &answered("4", food)
+        + &answered("4", travel);
     provider.script.with(|inner| {
         inner.contents.insert("file-out".to_owned(), output.into_bytes());
         inner.contents.insert("file-err".to_owned(), format!("{failed}\n{expired}\n").into_bytes());
@@ -404,38 +459,31 @@ async fn a_batch_is_joined_by_id_and_every_request_without_a_reply_says_why() {
         inner.batches[0].as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
     });
     // Another process.
-    let results = Batches::new(&provider.entry("")).unwrap().results(&batch.id, &requests).await.unwrap();
-    let said: BTreeMap<&str, Result<String, BatchFault>> = results
+    let batches = Batches::new(&provider.entry("")).unwrap();
+    let results = batches.results(&batches.poll(&batch.id).await.unwrap(), &asks).await.unwrap();
+    let said: Vec<Result<String, BatchFault>> = results
         .iter()
-        .map(|(id, result)| {
-            let said = result.clone().map(|reply| reply.answers[0].as_ref().unwrap().category.to_string());
-            (id.as_str(), said)
-        })
+        .map(|result| result.clone().map(|reply| reply.answers[0].as_ref().unwrap().category.to_string()))
         .collect();
     let expected = [
-        ("a", Ok("food".to_owned())),
-        ("b", Ok("travel".to_owned())),
-        ("c", Err(BatchFault::Failed { status: 400, code: "content_policy".to_owned() })),
-        ("d", Err(BatchFault::Expired)),
-        ("e", Err(BatchFault::Twice)),
-        ("f", Err(BatchFault::Missing)),
+        Ok("food".to_owned()),
+        Ok("travel".to_owned()),
+        Err(BatchFault::Failed { status: 400, code: "content_policy".to_owned() }),
+        Err(BatchFault::Expired),
+        Err(BatchFault::Twice),
+        Err(BatchFault::Missing),
     ];
-    assert_eq!(said, BTreeMap::from(expected));
-    assert_eq!(results["a"].as_ref().unwrap().usage.prompt, 9);
+    assert_eq!(said, expected);
+    assert_eq!(results[0].as_ref().unwrap().usage.prompt, 9);
 }
 
 #[tokio::test]
-async fn batches_that_can_not_be_joined_or_are_too_large_are_not_sent() {
-    let provider = Provider::start().await;
-    let batches = Batches::new(&provider.entry("")).unwrap();
-    let named = |ids: &[&str]| ids.iter().map(|id| ((*id).to_owned(), ask())).collect::<Vec<_>>();
-    assert!(matches!(batches.submit(&[]).await, Err(batch::Error::Requests { requests: 0 })));
-    for ids in [&["a", "a"][..], &[""], &["MRS SMITH"]] {
-        assert!(matches!(batches.submit(&named(ids)).await, Err(batch::Error::CustomId)), "{ids:?}");
-    }
-    let many = vec![("a".to_owned(), ask()); batch::MOST_REQUESTS + 1];
-    assert!(matches!(batches.submit(&many).await, Err(batch::Error::Requests { requests: 50_001 })));
-    provider.script.with(|inner| assert!(inner.seen.is_empty()));
+async fn requests_beyond_what_a_file_holds_go_into_another() {
+    let batches = Batches::new(&Provider::start().await.entry("")).unwrap();
+    let files = batches.files(&vec![ask(); batch::MOST_REQUESTS + 1]).unwrap();
+    let ranges: Vec<_> = files.iter().map(|file| file.range.clone()).collect();
+    assert_eq!(ranges, [0..batch::MOST_REQUESTS, batch::MOST_REQUESTS..batch::MOST_REQUESTS + 1]);
+    assert!(batches.files(&[]).unwrap().is_empty());
 }
 
 fn sign(secret: &str, id: &str, at: i64, body: &str) -> String {

@@ -22,6 +22,7 @@ mod harness;
 mod history;
 mod house;
 mod import;
+mod levels;
 mod llama_server;
 mod model;
 mod peft;

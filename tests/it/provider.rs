@@ -45,7 +45,12 @@ pub(crate) struct Inner {
     pub(crate) refused: VecDeque<&'static str>,
     /// What chat answers.
     pub(crate) chat: String,
+    /// Completes a batch when it is looked at: what each line's body is answered, if it is.
+    pub(crate) completes: Option<LineReply>,
 }
+
+/// What a line's body is answered, if it is.
+pub(crate) type LineReply = Box<dyn FnMut(&Value) -> Option<String> + Send>;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
@@ -153,7 +158,7 @@ impl Inner {
         let list = |data: &[Value]| json!({"object": "list", "data": data, "has_more": false});
         let steps: Vec<&str> = seen.path.trim_start_matches('/').split('/').collect();
         Some(match (seen.method.as_str(), steps.as_slice()) {
-            ("POST", ["chat", "completions"]) => self.completion(&seen.json()),
+            ("POST", ["chat", "completions"]) => completion(&self.chat, &seen.json()),
             ("GET", ["models"]) => json!({"object": "list", "data": self.models}),
             ("GET", ["files"]) => {
                 let id = |place: Option<&Value>| place.map_or(Value::from(""), |file| file["id"].clone());
@@ -187,7 +192,11 @@ impl Inner {
                 self.batches.push(batch.clone());
                 batch
             }
-            ("GET", ["batches", id]) => self.batches.iter().find(|batch| batch["id"] == *id)?.clone(),
+            ("GET", ["batches", id]) => {
+                let place = self.batches.iter().position(|batch| batch["id"] == *id)?;
+                self.complete(place);
+                self.batches[place].clone()
+            }
             ("GET", ["fine_tuning", "jobs"]) => list(&self.jobs),
             ("POST", ["fine_tuning", "jobs"]) => {
                 let asked = seen.json();
@@ -220,19 +229,41 @@ impl Inner {
         })
     }
 
-    fn completion(&self, asked: &Value) -> Value {
-        let token = json!({"token": self.chat, "logprob": -0.1, "bytes": null, "top_logprobs": []});
-        let logprobs = match asked["logprobs"].as_bool() {
-            Some(true) => json!({"content": [token], "refusal": null}),
-            _ => Value::Null,
-        };
-        json!({
-            "id": "chatcmpl-1", "object": "chat.completion", "created": 1_760_000_000, "model": asked["model"],
-            "choices": [{
-                "index": 0, "finish_reason": "stop", "logprobs": logprobs,
-                "message": {"role": "assistant", "content": self.chat, "refusal": null},
-            }],
-            "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
-        })
+    /// Answers a batch's lines, last first.
+    fn complete(&mut self, place: usize) {
+        let Some(mut reply) = self.completes.take() else { return };
+        let input = self.batches[place]["input_file_id"].as_str().unwrap().to_owned();
+        let lines = String::from_utf8(self.contents[&input].clone()).unwrap();
+        let mut output = String::new();
+        for line in lines.lines().rev() {
+            let line: Value = serde_json::from_str(line).unwrap();
+            if let Some(text) = reply(&line["body"]) {
+                let body = completion(&text, &line["body"]);
+                let response = json!({"status_code": 200, "request_id": "r", "body": body});
+                let said = json!({"id": "b", "custom_id": line["custom_id"], "response": response, "error": null});
+                output += &format!("{said}\n");
+            }
+        }
+        let id = format!("file-out-{place}");
+        self.contents.insert(id.clone(), output.into_bytes());
+        self.batches[place]["status"] = "completed".into();
+        self.batches[place]["output_file_id"] = id.into();
+        self.completes = Some(reply);
     }
+}
+
+fn completion(chat: &str, asked: &Value) -> Value {
+    let token = json!({"token": chat, "logprob": -0.1, "bytes": null, "top_logprobs": []});
+    let logprobs = match asked["logprobs"].as_bool() {
+        Some(true) => json!({"content": [token], "refusal": null}),
+        _ => Value::Null,
+    };
+    json!({
+        "id": "chatcmpl-1", "object": "chat.completion", "created": 1_760_000_000, "model": asked["model"],
+        "choices": [{
+            "index": 0, "finish_reason": "stop", "logprobs": logprobs,
+            "message": {"role": "assistant", "content": chat, "refusal": null},
+        }],
+        "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
+    })
 }

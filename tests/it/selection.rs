@@ -220,4 +220,22 @@ async fn a_cascade_is_fitted_written_and_measured_like_any_stage() {
         runs.as_array().unwrap().iter().find(|run| run["stage"] == stage).unwrap()["accuracy"].as_f64().unwrap()
     };
     assert!(accuracy("cascade") > accuracy("known_key"), "what no label knows is answered by the last step: {runs}");
+
+    // Through the batch API, at its price.
+    let provider = crate::provider::Provider::start().await;
+    provider.script.with(|inner| {
+        inner.completes = Some(Box::new(|body| {
+            let rows = crate::chat::rows(body);
+            Some(crate::chat::answers(&rows, |_| "food".to_owned()))
+        }));
+    });
+    let price = "batch_poll_s = 0.01\n[[model.price]]\nfrom = \"2020-01-01\"\nprompt = \"1\"\ncompletion = \"2\"\n\
+                 batch = \"0.5\"\nsource = \"made up\"\n";
+    fs::write(at("chat.toml"), format!("[[model]]\n{}", provider.toml(price))).unwrap();
+    let chat = ["--chat-model", "small", "--chat-models", &at("chat.toml"), "--stage", "few_shot", "--batches"];
+    let runs = json(&txcat(encoder.path(), &[&["eval"], &common[..], &chat].concat()))["runs"].clone();
+    assert!(runs[0]["engine"].as_str().unwrap().starts_with("prompt:small/gpt-4o-mini:"), "{runs}");
+    // 200 rows, ten a request: twenty times 100 tokens at half of 1, and 10 at half of 2, for 1,000 rows.
+    assert_eq!(runs[0]["cost_per_1000"].as_str().unwrap().parse::<f64>().unwrap(), 0.006, "{runs}");
+    provider.script.with(|inner| assert_eq!(inner.batches.len(), 1, "all rows of dev share a batch"));
 }

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use chrono::{DateTime, Utc};
 use indicatif::{ProgressBar, ProgressStyle};
 use rust_decimal::Decimal;
@@ -99,7 +99,9 @@ impl Evaluation {
         let wants_dev = files.iter().any(|file| file.name == "dev");
 
         let asks = entries.iter().any(|entry| entry.needs(Engine::Prompt, &file));
-        let chat = if asks { chat::model(settings, store)? } else { None };
+        let way = if options.batches { chat::Way::Batches } else { chat::Way::Calls };
+        let chat = if asks { chat::model(settings, store, way)? } else { None };
+        ensure!(chat.is_some() || !options.batches, "--batches asks a chat model: name one, and a stage that asks it");
         let examples = match &chat {
             Some(_) if entries.iter().any(|entry| entry.retrieves(&file)) => {
                 Some(Examples::fixed(encoder.clone(), labelled.iter().map(labelled_text)).await?)
@@ -143,6 +145,9 @@ impl Evaluation {
                 dev_answers.calibrate(calibration);
                 keep(store, &stage, dataset, calibration, dev_answers.len(), started_at).await?;
                 fitted.insert(stage.engine().to_owned(), calibration.clone());
+            } else if let Some(acceptance) = stage.acceptance {
+                let levels = dev_answers.levels(acceptance);
+                keep(store, &stage, dataset, &levels, dev_answers.len(), started_at).await?;
             }
             if wants_dev {
                 scores.extend(dev_report.score(&dev_report, options.without_side_parts));

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use rust_decimal::{Decimal, dec};
+use serde_json::json;
 use txcat::{
-    categorize::{Categorizer as _, PromptCategorizer, Wording},
+    categorize::{self, Categorizer as _, Error, Lineup, PromptCategorizer, Stage, Wording},
     domain::{Enrichment, Prediction},
     llm::{self, pricing::Budget},
     spend::Metered,
@@ -16,7 +17,10 @@ use super::{
     provider::{Provider, Reaction, answers, rows},
     row, taxonomy,
 };
-use crate::{database::fresh_store, harness::Scripted};
+use crate::{
+    database::fresh_store,
+    harness::{self, App, Scripted, with},
+};
 
 async fn agreeable() -> Provider {
     Provider::start(|_, body| Reaction::Says(answers(&rows(body), |_| "coffee_shop".to_owned()))).await
@@ -89,4 +93,40 @@ async fn what_stays_the_same_comes_first_and_stays_the_same() {
     assert_eq!(messages[0], provider.requests()[1].body["messages"][0]);
     assert!(messages[0]["content"].as_str().unwrap().len() > 10 * messages[1]["content"].as_str().unwrap().len());
     assert!(same > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_paid_for_what_a_person_has_ruled() {
+    let (store, database) = fresh_store().await;
+    let provider = agreeable().await;
+    let model = asking(llm::open(&entry(&provider)).unwrap());
+    let stage = Stage::new("few_shot", 0.82, Enrichment::None, Box::new(model));
+    let app = App::answering(store, database, Arc::new(taxonomy()), Lineup::alone(stage), 0.0).await;
+    app.store.sync_taxonomy(&taxonomy(), txcat::clock::now()).await.unwrap();
+    app.ingest(&[harness::row("first", "CORNER PLACE 0412")]).await;
+    let correction = json!({ "category": "bar_and_nightlife", "scope": "account_merchant" });
+    app.post("/v1/transactions/first/correction", &correction).await.with(200);
+    let later = |id: &str, text: &str| with(harness::row(id, text), json!({ "posted_at": "2026-03-15" }));
+    let said = app.ingest(&[later("ruled", "CORNER PLACE 0977"), later("asked", "ANOTHER PLACE")]).await;
+    assert_eq!((&said[0]["category"], &said[1]["category"]), (&json!("bar_and_nightlife"), &json!("coffee_shop")));
+    assert_eq!(said[0]["decided_by"], "account_rule");
+    let asked: Vec<String> =
+        provider.requests().iter().flat_map(|of| rows(&of.body)).map(|row| row["descriptor"].to_string()).collect();
+    assert_eq!(asked, ["\"CORNER PLACE 0412\"", "\"ANOTHER PLACE\""]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_one_of_two_stages_is_down_the_others_answers_stay_with_their_rows() {
+    let provider = Provider::start(|_, _| Reaction::Status(500, vec![], json!({}))).await;
+    let stage = |categorizer| Arc::new(Stage::new("stage", 0.9, Enrichment::None, categorizer));
+    let down = stage(Box::new(asking(llm::open(&entry(&provider)).unwrap())) as Box<dyn categorize::Categorizer>);
+    let well = stage(Box::new(Scripted::new(taxonomy().version())));
+    let batch = [row("a", "SHELL 12"), row("b", "CORNER COFFEE"), row("c", "TEA"), row("d", "MARKET")];
+    let Err(Error::Partly { answers, source }) = categorize::together(&batch, &[&down, &well, &down, &well]).await
+    else {
+        panic!("one stage is down")
+    };
+    let said: Vec<Option<&str>> = answers.iter().map(|of| of.as_ref().map(|of| of.category.as_str())).collect();
+    assert_eq!(said, [None, Some("coffee_shop"), None, Some("supermarket")]);
+    assert!(source.is_outage());
 }

@@ -83,7 +83,7 @@ impl Provider {
 }
 
 /// The rows of a request, out of its marks.
-pub(super) fn rows(body: &Value) -> Vec<Value> {
+pub(crate) fn rows(body: &Value) -> Vec<Value> {
     let user = body["messages"][1]["content"].as_str().unwrap();
     let (_, rest) = user.split_once("<transactions>").unwrap();
     let (data, _) = rest.split_once("</transactions>").unwrap();
@@ -91,7 +91,7 @@ pub(super) fn rows(body: &Value) -> Vec<Value> {
 }
 
 /// The answer that gives each row what `of` says.
-pub(super) fn answers(rows: &[Value], of: impl Fn(&Value) -> String) -> String {
+pub(crate) fn answers(rows: &[Value], of: impl Fn(&Value) -> String) -> String {
     let answers: Vec<Value> = rows.iter().map(|row| json!({"id": row["id"], "category": of(row)})).collect();
     json!({ "answers": answers }).to_string()
 }

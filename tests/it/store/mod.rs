@@ -80,6 +80,7 @@ pub(crate) fn said(id: &str, category: &str, confidence: f32) -> Decision {
         text,
         merchant_id: None,
         rule: None,
+        level: None,
         review: (confidence < 0.5).then_some(ReviewReason::LowConfidence),
     }
 }
