@@ -91,10 +91,10 @@ mod tests {
 
     #[test]
     fn a_level_does_not_live_on_the_credit_of_a_higher_one() {
-        // 1,000 sure answers, all right; 100 less sure, of which four in five are: with the sure ones they would be
-        // 98 % right.
+        // 1,000 sure answers, all right; 200 less sure, of which four in five are: with the sure ones they would be
+        // 97 % right, which is what `high` promises and more.
         let sure = (0..1_000).map(|_| Judged { confidence: 0.99, right: true, known: true });
-        let less = (0..100).map(|at| Judged { confidence: 0.8, right: at % 5 != 0, known: true });
+        let less = (0..200).map(|at| Judged { confidence: 0.8, right: at % 5 != 0, known: true });
         let levels = Levels::fit(&sure.chain(less).collect::<Vec<_>>());
         assert_eq!(levels.of(0.99, true), ConfidenceLevel::VeryHigh);
         assert_eq!(levels.of(0.8, true), ConfidenceLevel::Medium);
