@@ -207,9 +207,36 @@ fn said(choice: &Choice, ask: &Ask) -> Result<Vec<Result<Answer, Fault>>, Fault>
     }
     let text = choice.message.content.as_deref().ok_or(Fault::Malformed)?;
     let pieces = choice.logprobs.as_ref().and_then(|logprobs| logprobs.content.as_deref()).unwrap_or_default();
-    let tokens: Vec<Token<'_>> =
-        pieces.iter().map(|piece| Token { text: &piece.token, logprob: piece.logprob }).collect();
-    // Tokens that don't spell the text, as of a server that leaves some out, say nothing of its parts.
-    let spelled = tokens.iter().map(|token| token.text.len()).sum::<usize>() == text.len();
-    Ok(answer::read(text, if spelled { &tokens } else { &[] }, ask))
+    Ok(answer::read(text, &spelling(pieces, text), ask))
+}
+
+/// The tokens that spell the text: some servers take away what a model puts around its answer, such as the marks of a
+/// code block, and leave it among the tokens. Tokens that don't spell the text say nothing of its parts: none.
+fn spelling<'a>(pieces: &'a [Piece], text: &str) -> Vec<Token<'a>> {
+    let spelled: String = pieces.iter().map(|piece| piece.token.as_str()).collect();
+    let Some(mut around) = spelled.rfind(text) else { return Vec::new() };
+    let within = pieces.iter().filter_map(|piece| {
+        let taken = around.min(piece.token.len());
+        around -= taken;
+        let text = &piece.token[taken..];
+        (!text.is_empty()).then_some(Token { text, logprob: piece.logprob })
+    });
+    within.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_takes_away_around_an_answer_is_taken_from_its_tokens() {
+        let pieces: Vec<Piece> = [("```", -9.0), ("json\n{\"a", -1.0), ("\":1}", -2.0)]
+            .map(|(token, logprob)| Piece { token: token.to_owned(), logprob })
+            .into();
+        let spelled = |text: &str| -> Vec<(String, f64)> {
+            spelling(&pieces, text).iter().map(|token| (token.text.to_owned(), token.logprob)).collect()
+        };
+        assert_eq!(spelled("{\"a\":1}"), [("{\"a".to_owned(), -1.0), ("\":1}".to_owned(), -2.0)]);
+        assert!(spelled("{\"b\":1}").is_empty(), "tokens of another text say nothing of this one");
+    }
 }
