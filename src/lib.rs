@@ -22,11 +22,13 @@
 //! | [`adapters`] | the registry, promotion on evidence, rollback |
 //! | [`finetune`] | managed fine-tuning: training files for providers, and the jobs that train on them |
 //! | [`experiments`] | what labels are worth: how many, which, how clean, how few a quarter |
+//! | [`advise`] | which lever to pull next, with what it costs and what it rests on |
 //! | [`http`] | the JSON API |
 //! | [`cli`] | one file per subcommand |
 
 pub mod access;
 pub mod adapters;
+pub mod advise;
 pub mod categorize;
 pub mod causes;
 pub mod cli;

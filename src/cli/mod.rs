@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::config;
 
 pub mod adapters;
+pub mod advise;
 pub mod chat;
 pub mod data;
 pub mod database;
@@ -87,6 +88,8 @@ pub enum Command {
     Eval(Box<eval::Command>),
     /// Train a provider's model on labels: write and check files, create and follow jobs.
     Finetune(Box<finetune::Options>),
+    /// Say which lever to pull next, what it costs, and what would change that.
+    Advise(Box<advise::Options>),
     /// Experiments on labels: how many, which, how clean, and how few keep a target.
     Experiments(Box<experiments::Options>),
     /// Read transactions from a file.
@@ -115,6 +118,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Train(options) => train::run(*options, &cli.settings).await,
         Command::Eval(options) => eval::start(*options, &cli.settings).await,
         Command::Finetune(options) => finetune::run(*options, &cli.settings).await,
+        Command::Advise(options) => advise::run(*options, &cli.settings).await,
         Command::Experiments(options) => experiments::run(*options, &cli.settings).await,
         Command::Import(options) => import::run(*options, &cli.settings).await,
     }

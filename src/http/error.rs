@@ -13,7 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::rows::RefusedRow;
-use crate::{access, access::Scope, adapters, causes::with_causes, domain::Slug, enrich, pipeline, store};
+use crate::{access, access::Scope, adapters, advise, causes::with_causes, domain::Slug, enrich, pipeline, store};
 
 /// Why a request got no answer.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +117,9 @@ pub enum Error {
     /// An adapter could not be moved.
     #[error(transparent)]
     Adapters(#[from] adapters::Error),
+    /// No advice can be given.
+    #[error(transparent)]
+    Advise(#[from] advise::Error),
 }
 
 /// RFC 9457 problem details.
@@ -253,6 +256,7 @@ impl Error {
             Self::Panicked => internal(),
             Self::Store(error) => store_problem(error),
             Self::Adapters(error) => adapter_problem(error),
+            Self::Advise(error) => advice_problem(error),
             Self::Pipeline(error) => match error {
                 pipeline::Error::UnknownAdapter { .. } => {
                     unknown_adapter(S::UNPROCESSABLE_ENTITY, error.to_string()).at(Some("/adapter".to_owned()))
@@ -306,6 +310,28 @@ fn adapter_problem(error: &adapters::Error) -> Problem {
         | E::Report(_)
         | E::NoChampion { .. }
         | E::Stopped => internal(),
+    }
+}
+
+fn advice_problem(error: &advise::Error) -> Problem {
+    use advise::Error as E;
+    match error {
+        E::TooMany { .. }
+        | E::TooManyOptions { .. }
+        | E::NoMonths
+        | E::SameName { .. }
+        | E::NoAccuracy { .. }
+        | E::EmptyBill { .. }
+        | E::NoSpeed { .. }
+        | E::NoCadence { .. }
+        | E::UnknownGuide { .. }
+        | E::OtherCurrency { .. } => Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid-scenario",
+            "The scenario contradicts itself",
+            error.to_string(),
+        ),
+        E::Costs(_) | E::NoCosts { .. } | E::Toml(_) | E::Json(_) => internal(),
     }
 }
 

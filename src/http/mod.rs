@@ -5,6 +5,7 @@
 
 mod accuracy;
 mod adapters;
+mod advice;
 mod answer;
 mod categories;
 mod codes;
@@ -45,6 +46,7 @@ fn api() -> scopes::Routes {
         .add(scope(Scope::Review), routes!(reviews::list))
         .add(scope(Scope::Read), routes!(categories::list))
         .add(scope(Scope::Read), routes!(accuracy::show))
+        .add(scope(Scope::Read), routes!(advice::give))
         .add(scope(Scope::Batch), routes!(datasets::make))
         .add(scope(Scope::Read), routes!(datasets::list))
         .add(scope(Scope::Read), routes!(datasets::show))

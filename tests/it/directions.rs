@@ -26,7 +26,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("adapters", &["curate"]),
     ("finetune", &["curate", "llm", "prompt", "spend"]),
     ("experiments", &["curate"]),
-    ("http", &["adapters", "finetune", "access", "clock", "embedded"]),
+    ("advise", &["curate"]),
+    ("http", &["adapters", "finetune", "advise", "access", "clock", "embedded"]),
     ("cli", &["http", "experiments", "spend"]),
 ];
 

@@ -47,6 +47,11 @@ async fn answers_are_as_the_document_says() {
         let body = app.get(path).await.with(200);
         assert_valid(&document, "get", path, 200, &body);
     }
+    let scenario: Value = toml::from_str(&std::fs::read_to_string("eval/scenarios/fintech.toml").unwrap()).unwrap();
+    for scenario in [scenario, json!({})] {
+        let advice = app.post("/v1/advice", &scenario).await.with(200);
+        assert_valid(&document, "post", "/v1/advice", 200, &advice);
+    }
     let made = app.post("/v1/datasets", &json!({ "name": "corrections" })).await.with(201);
     assert_valid(&document, "post", "/v1/datasets", 201, &made);
     let set = app.get(&format!("/v1/datasets/{}", made["dataset"]["id"])).await.with(200);

@@ -1,0 +1,305 @@
+//! What this deployment knows by itself: the tracker's runs, the label gate's reports, the last 30 days of traffic and
+//! of calls to chat models. It reads and counts; nothing is decided here.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rust_decimal::Decimal;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    accuracy::{Accuracy, Share},
+    range::Range,
+    scenario::Scenario,
+    setup::{Bill, Lever, Machines, Setup, TokenPrice, Tokens},
+};
+use crate::{
+    domain::Currency,
+    store::{self, DayOfCalls, EvalRun, Store, StoredDataset},
+};
+
+/// Days of traffic that are taken for a month.
+pub const DAYS: i64 = 30;
+/// Labelled sets that are looked through for one that passed.
+const SETS: u32 = 100;
+/// The guide's row for an adapter that nobody has stated a price of.
+const ADAPTER_GUIDE: &str = "lora_7b";
+
+/// How something is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = AdviceBasis)]
+pub enum Basis {
+    /// Counted in this deployment.
+    Measured,
+    /// The scenario, a flag or a member says so.
+    Stated,
+    /// Nobody has said: it is asked.
+    Asked,
+}
+
+/// A number, and how it is known.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Fact<T> {
+    pub(super) value: T,
+    pub(super) basis: Basis,
+    pub(super) says: String,
+}
+
+/// What this deployment knows by itself.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Known {
+    /// Transactions of the last 30 days.
+    volume: Option<Fact<u64>>,
+    /// Labels of the newest set that passed the gate.
+    labels: Option<Fact<u64>>,
+    /// The highest target of the stages that were measured.
+    target: Option<Fact<Share>>,
+    /// What answers now.
+    today: Option<Setup>,
+    /// What else was measured on the same file.
+    options: Vec<Setup>,
+}
+
+/// What is looked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Looking<'a> {
+    /// The stage that answers.
+    pub serving: &'a str,
+    /// What amounts must be in; what is in another currency is passed over.
+    pub currency: Currency,
+    /// What the chat model's tokens cost, where that is known.
+    pub price: Option<TokenPrice>,
+}
+
+impl Known {
+    /// Reads what there is.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn read(store: &Store, looking: Looking<'_>, now: DateTime<Utc>) -> Result<Self, store::Error> {
+        let since = now - TimeDelta::days(DAYS);
+        let rows: u64 = store.traffic(since).await?.keys.iter().map(|(_, rows)| rows).sum();
+        let sets = store.datasets(SETS).await?;
+        let calls = store.days_of_calls(since).await?;
+        let runs = store.latest_runs().await?;
+        let (today, options) = setups(&runs, &calls, looking);
+        let measured = |value: u64, says: String| Fact { value, basis: Basis::Measured, says };
+        Ok(Self {
+            volume: (rows > 0).then(|| measured(rows, format!("transactions posted in the last {DAYS} days"))),
+            labels: labels(&sets).map(|(labels, says)| measured(labels, says)),
+            target: target(&runs),
+            today,
+            options,
+        })
+    }
+
+    /// The scenario with what it left out, where it is about this deployment: where it does not say what answers today.
+    pub(super) fn fill(&self, scenario: Scenario) -> Case {
+        let about_us = scenario.today.is_none();
+        let stated = |member: &str| format!("the scenario's `{member}`");
+        let volume = fact(scenario.transactions_per_month, stated("transactions_per_month"));
+        let labels = fact(scenario.labels, stated("labels"));
+        let target = fact(scenario.target, stated("target"));
+        if !about_us {
+            return Case { scenario, volume, labels, target };
+        }
+        let named = |setup: &&Setup| scenario.options.iter().all(|option| option.name != setup.name);
+        let options = self.options.iter().filter(named).chain(&scenario.options).cloned().collect();
+        Case {
+            volume: volume.or_else(|| self.volume.clone()),
+            labels: labels.or_else(|| self.labels.clone()),
+            target: target.or_else(|| self.target.clone()),
+            scenario: Scenario { today: self.today.clone(), options, ..scenario },
+        }
+    }
+}
+
+fn fact<T>(value: Option<T>, says: String) -> Option<Fact<T>> {
+    Some(Fact { value: value?, basis: Basis::Stated, says })
+}
+
+/// A scenario with what is known beside it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Case {
+    pub(super) scenario: Scenario,
+    pub(super) volume: Option<Fact<u64>>,
+    pub(super) labels: Option<Fact<u64>>,
+    pub(super) target: Option<Fact<Share>>,
+}
+
+/// The labels that passed, of the newest set that did.
+fn labels(sets: &[StoredDataset]) -> Option<(u64, String)> {
+    let set = sets.iter().find(|set| set.passed)?;
+    let good = u64::try_from(set.rows - set.quarantined).unwrap_or(0);
+    let (rows, day) = (set.rows, set.checked_at.date_naive());
+    Some((good, format!("of {rows} labels of `{}` this many passed the label gate on {day}", set.name)))
+}
+
+fn target(runs: &[EvalRun]) -> Option<Fact<Share>> {
+    let highest = runs.iter().max_by(|a, b| a.run.target.total_cmp(&b.run.target))?;
+    let says = format!("the target of stage `{}`", highest.run.stage);
+    Some(Fact { value: highest.run.target.try_into().ok()?, basis: Basis::Stated, says })
+}
+
+/// Which lever a stage pulls, by the engine that was measured; steps and mixtures pull none of their own.
+fn lever(engine: &str) -> Option<Lever> {
+    match engine.split(':').next()? {
+        "adapter" => Some(Lever::FineTune),
+        "prompt" | "nearest" => Some(Lever::Prompt),
+        _ => None,
+    }
+}
+
+/// What answers now and what else there is, all measured on one file: that on which most stages were measured and the
+/// serving one was; of several the newest, held-out ones before the file that choices were made on.
+fn setups(runs: &[EvalRun], calls: &[DayOfCalls], looking: Looking<'_>) -> (Option<Setup>, Vec<Setup>) {
+    let file = |run: &EvalRun| (run.run.data_set.clone(), run.run.file.clone());
+    let on = |of: &(String, String)| runs.iter().filter(|run| file(run) == *of).collect::<Vec<_>>();
+    let serves = |run: &&EvalRun| run.run.stage == looking.serving;
+    let chosen = runs
+        .iter()
+        .filter(serves)
+        .max_by_key(|run| (on(&file(run)).len(), !run.run.file.starts_with("dev"), run.run.started_at, run.id));
+    let Some(chosen) = chosen else { return (None, Vec::new()) };
+    let of_run = |run: &&EvalRun| setup(run, looking);
+    let (today, others): (Vec<&EvalRun>, Vec<&EvalRun>) = on(&file(chosen)).into_iter().partition(serves);
+    let today = today.iter().find_map(of_run).map(|today| billed(today, calls, looking));
+    (today, others.iter().filter_map(of_run).collect())
+}
+
+fn setup(run: &EvalRun, looking: Looking<'_>) -> Option<Setup> {
+    let run = &run.run;
+    let lever = lever(&run.engine)?;
+    let cost = run.cost_per_1000.filter(|_| run.currency.as_deref() == Some(looking.currency.code()));
+    let bill = cost.map(|cost| Bill { amount: Range::exact(cost), transactions: 1_000 });
+    let rows_per_s = Decimal::try_from(run.rows_per_s).ok()?.round_dp(3);
+    if rows_per_s <= Decimal::ZERO {
+        return None;
+    }
+    let machines = Machines { rows_per_s: Range::exact(rows_per_s), price_per_hour: None, at_least: None, peak: None };
+    Some(Setup {
+        name: run.stage.clone(),
+        lever,
+        accuracy: Accuracy::Measured {
+            right: u32::try_from(run.correct).ok()?,
+            rows: u32::try_from(run.rows).ok()?,
+            data: format!("{}/{}", run.data_set, run.file),
+            engine: run.engine.clone(),
+        },
+        guide: Some(if lever == Lever::FineTune { ADAPTER_GUIDE } else { "prompting" }.to_owned()),
+        one_off: None,
+        weeks: None,
+        machines: bill.is_none().then_some(machines),
+        bill,
+        tokens: None,
+        per_month: None,
+        training: None,
+        retraining: None,
+    })
+}
+
+/// What answers now with what its calls took and cost, where a chat model answers.
+fn billed(today: Setup, calls: &[DayOfCalls], looking: Looking<'_>) -> Setup {
+    if today.lever != Lever::Prompt {
+        return today;
+    }
+    let ours = || calls.iter().filter(|day| day.currency == looking.currency.code());
+    let transactions: u64 = ours().filter_map(|day| u64::try_from(day.rows).ok()).sum();
+    if transactions == 0 {
+        return today;
+    }
+    let sum = |of: fn(&DayOfCalls) -> i64| Decimal::from(ours().map(of).sum::<i64>());
+    let each = |tokens: Decimal| Range::exact(tokens / Decimal::from(transactions));
+    let (prompt, cached) = (sum(|day| day.prompt_tokens), sum(|day| day.cached_tokens));
+    let cached_share = super::range::ratio(cached, prompt.max(Decimal::ONE)).clamp(0.0, 1.0);
+    let tokens = looking.price.map(|price| Tokens {
+        prompt: Some(each(prompt)),
+        answer: each(sum(|day| day.completion_tokens)),
+        cached_share: Share::try_from(cached_share).unwrap_or_default(),
+        batch_share: Share::default(),
+        price,
+    });
+    let amount = Range::exact(ours().map(|day| day.cost).sum());
+    Setup { bill: Some(Bill { amount, transactions }), machines: None, tokens, ..today }
+}
+
+#[cfg(test)]
+mod tests {
+    use rust_decimal::dec;
+
+    use super::*;
+    use crate::store::NewEvalRun;
+
+    fn run(id: i64, file: &str, stage: &str, engine: &str, correct: i32) -> EvalRun {
+        let run = NewEvalRun {
+            started_at: DateTime::UNIX_EPOCH,
+            data_set: "shops".to_owned(),
+            file: file.to_owned(),
+            file_sha256: [0; 32],
+            stage: stage.to_owned(),
+            engine: engine.to_owned(),
+            taxonomy: "t@1".to_owned(),
+            label_budget: None,
+            target: 0.92,
+            rows: 1_000,
+            correct,
+            known_rows: 0,
+            known_correct: 0,
+            macro_f1: 0.5,
+            ece: 0.1,
+            coverage_at_target: 0.5,
+            rows_per_s: 250.0,
+            cost_per_1000: engine.starts_with("prompt").then_some(dec!(1.40)),
+            currency: engine.starts_with("prompt").then(|| "USD".to_owned()),
+        };
+        EvalRun { id, run }
+    }
+
+    fn looking(serving: &str) -> Looking<'_> {
+        Looking { serving, currency: "USD".parse().unwrap(), price: None }
+    }
+
+    #[test]
+    fn what_answers_today_is_compared_with_what_was_measured_on_the_same_file() {
+        let runs = [
+            run(1, "dev.csv.gz", "few_shot", "prompt:m:few_shot_v1@1", 800),
+            run(2, "dev.csv.gz", "adapter", "adapter:a@1", 950),
+            run(3, "test_recent.csv.gz", "few_shot", "prompt:m:few_shot_v1@1", 790),
+            run(4, "test_recent.csv.gz", "known_key", "known_key:a@1", 700),
+            run(5, "test_recent.csv.gz", "adapter", "adapter:a@1", 940),
+        ];
+        let (today, options) = setups(&runs, &[], looking("few_shot"));
+        let today = today.unwrap();
+        assert_eq!((today.name.as_str(), today.accuracy.share().get()), ("few_shot", 0.79));
+        assert_eq!(today.bill.map(|bill| (bill.amount.low, bill.transactions)), Some((dec!(1.40), 1_000)));
+        let names: Vec<(&str, Lever)> = options.iter().map(|option| (option.name.as_str(), option.lever)).collect();
+        assert_eq!(names, [("adapter", Lever::FineTune)]);
+        assert_eq!(options[0].machines.map(|machines| machines.rows_per_s), Some(Range::exact(dec!(250))));
+        assert_eq!(setups(&runs, &[], looking("nobody")), (None, Vec::new()));
+    }
+
+    #[test]
+    fn a_month_of_calls_is_the_bill_of_what_answers_today() {
+        let day = |rows, cost, currency: &str| DayOfCalls {
+            day: DateTime::UNIX_EPOCH.date_naive(),
+            model: "m".to_owned(),
+            calls: 1,
+            rows,
+            prompt_tokens: 300 * rows,
+            cached_tokens: 150 * rows,
+            completion_tokens: 20 * rows,
+            cost,
+            currency: currency.to_owned(),
+            failed: 0,
+        };
+        let calls = [day(100, dec!(0.20), "USD"), day(300, dec!(0.40), "USD"), day(9, dec!(5), "EUR")];
+        let runs = [run(1, "dev", "few_shot", "prompt:m:p@1", 800)];
+        let price = TokenPrice { prompt: Range::ONE, cached: None, completion: Range::ONE, batch: None, premium: None };
+        let (today, _) = setups(&runs, &calls, Looking { price: Some(price), ..looking("few_shot") });
+        let today = today.unwrap();
+        assert_eq!(today.bill, Some(Bill { amount: Range::exact(dec!(0.60)), transactions: 400 }));
+        let tokens = today.tokens.unwrap();
+        assert_eq!((tokens.prompt, tokens.answer), (Some(Range::exact(dec!(300))), Range::exact(dec!(20))));
+        assert!((tokens.cached_share.get() - 0.5).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,46 @@
+//! Which lever to pull next: the same as `txcat advise --json` prints.
+
+use axum::{Json, extract::State};
+
+use super::{
+    error::{Error, Problem},
+    extract::JsonText,
+    state::AppState,
+};
+use crate::{
+    advise::{self, Advice, Costs, Known, Looking, Scenario},
+    clock,
+};
+
+/// Advice on a scenario: six questions with their evidence, options with what they cost and bring, what would change the
+/// decision, and what is still asked.
+///
+/// A scenario that says nothing of `today` is about this deployment: accuracy comes from its eval runs, good labels from
+/// the label gate, volume and tokens from the last 30 days; `{}` asks for advice on what is known alone.
+#[utoipa::path(
+    post,
+    path = "/v1/advice",
+    tag = "advice",
+    request_body = Scenario,
+    responses(
+        (status = 200, body = Advice),
+        (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "More than 4 MiB", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Not of this shape, or it contradicts itself", body = Problem,
+            content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn give(State(state): State<AppState>, body: JsonText) -> Result<Json<Advice>, Error> {
+    let scenario: Scenario = body.parse()?;
+    let (costs, now) = (Costs::compiled_in()?, clock::now());
+    let known = if scenario.today.is_some() {
+        Known::default()
+    } else {
+        let serving = state.pipeline.lineup().champion().name.clone();
+        let currency = scenario.currency.unwrap_or(costs.currency);
+        Known::read(&state.store, Looking { serving: &serving, currency, price: None }, now).await?
+    };
+    let advice = tokio::task::spawn_blocking(move || advise::advise(scenario, &known, &costs, now.date_naive()));
+    Ok(Json(advice.await.map_err(|_| Error::Panicked)??))
+}
