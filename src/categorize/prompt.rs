@@ -20,6 +20,8 @@ use crate::{
     llm::{Answer, ChatModel, Fault},
 };
 
+/// How the engines of chat models begin, in what predictions name.
+pub const PROMPT_ENGINE: &str = "prompt:";
 /// Requests of one batch under way at a time; the model's own limit holds beside it.
 const AT_ONCE: usize = 16;
 /// What an answer is worth before calibration where the model doesn't tell.
@@ -51,7 +53,7 @@ impl PromptCategorizer {
     ) -> Self {
         Self {
             stage: stage.to_owned(),
-            engine: format!("prompt:{}:{}", model.name(), wording.version()),
+            engine: format!("{PROMPT_ENGINE}{}:{}", model.name(), wording.version()),
             taxonomy: taxonomy.version().to_owned(),
             wording,
             model,

@@ -1,4 +1,4 @@
-//! What was measured: the same runs as `txcat eval --json` printed last.
+//! What was measured: the same runs as `txcat eval --json` printed last, and apart from them what people said of live answers.
 
 use axum::{Json, extract::State};
 use rust_decimal::Decimal;
@@ -6,13 +6,53 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{error::Error, state::AppState};
-use crate::{evaluate::metrics, store::NewEvalRun};
+use crate::{
+    evaluate::metrics::{self, Share},
+    store::{LiveAccuracy, NewEvalRun},
+};
 
 /// The latest run of every stage on every file.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Accuracy {
     /// Latest first within one file and stage; empty before the first `txcat eval`.
     runs: Vec<Run>,
+    /// How accurate live answers are, engine by engine, most answers first; never mixed with `runs`.
+    live: Vec<Live>,
+}
+
+/// One engine's live answers. People are asked about a random sample of the accepted ones (`audit`): that share is an
+/// unbiased estimate of how many accepted answers are right. What waits for review was doubtful and is counted apart: it says
+/// nothing about the others.
+#[derive(Serialize, ToSchema)]
+#[schema(as = LiveAccuracy)]
+pub(super) struct Live {
+    stage: String,
+    engine: String,
+    /// Accepted answers that were drawn for a person's eye.
+    drawn: u32,
+    /// Those of them that nobody has spoken about yet: while there are some, the estimate rests on the others.
+    waiting: u32,
+    /// Share of the judged ones that are right, with its Wilson interval; null before the first.
+    #[schema(required)]
+    accepted: Option<Share>,
+    /// Doubtful answers that a person has spoken about.
+    doubtful_judged: u32,
+    /// Those of them that were right.
+    doubtful_right: u32,
+}
+
+impl From<LiveAccuracy> for Live {
+    fn from(live: LiveAccuracy) -> Self {
+        Self {
+            accepted: metrics::wilson(live.audited_right as usize, live.audited as usize),
+            waiting: live.drawn - live.audited,
+            drawn: live.drawn,
+            doubtful_judged: live.doubtful_judged,
+            doubtful_right: live.doubtful_right,
+            stage: live.stage,
+            engine: live.engine,
+        }
+    }
 }
 
 /// One scoring of one file by one stage. Shares are in 0 to 1.
@@ -60,16 +100,16 @@ impl From<NewEvalRun> for Run {
         let unknown = share(run.correct - run.known_correct, run.rows - run.known_rows);
         Self {
             n: run.rows,
-            target: run.target,
+            target: run.target.unwrap_or_default(),
             accuracy: all.map_or(0.0, |all| all.share),
             low: all.map_or(0.0, |all| all.low),
             high: all.map_or(1.0, |all| all.high),
             known: known.map(|known| known.share),
             unknown: unknown.map(|unknown| unknown.share),
             macro_f1: run.macro_f1,
-            ece: run.ece,
-            coverage_at_target: run.coverage_at_target,
-            rows_per_s: run.rows_per_s,
+            ece: run.ece.unwrap_or_default(),
+            coverage_at_target: run.coverage_at_target.unwrap_or_default(),
+            rows_per_s: run.rows_per_s.unwrap_or_default(),
             cost_per_1000: run.cost_per_1000,
             currency: run.currency,
             stage: run.stage,
@@ -79,9 +119,13 @@ impl From<NewEvalRun> for Run {
     }
 }
 
-/// The latest run of every stage on every file.
+/// The latest run of every stage on every file, and how accurate live answers are.
 #[utoipa::path(get, path = "/v1/accuracy", tag = "accuracy", responses((status = 200, body = Accuracy)))]
 pub(super) async fn show(State(state): State<AppState>) -> Result<Json<Accuracy>, Error> {
     let runs = state.store.latest_runs().await?;
-    Ok(Json(Accuracy { runs: runs.into_iter().map(|stored| stored.run.into()).collect() }))
+    let live = state.store.live_accuracy().await?;
+    Ok(Json(Accuracy {
+        runs: runs.into_iter().map(|stored| stored.run.into()).collect(),
+        live: live.into_iter().map(Live::from).collect(),
+    }))
 }

@@ -31,3 +31,4 @@ mod source;
 mod stages;
 mod store;
 mod taxonomies;
+mod tracker;
