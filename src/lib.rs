@@ -17,7 +17,7 @@
 //! | [`enrich`] | merchant directory, user history and labelled transactions around a transaction |
 //! | [`categorize`] | the trait `Categorizer` and the engines behind the stages |
 //! | [`pipeline`] | the way of a transaction: ingest, enrich, categorize, route, record |
-//! | [`evaluate`] | data sets, metrics, eval runs |
+//! | [`evaluate`] | data sets, metrics, eval runs and what they show |
 //! | [`curate`] | the label gate: what is wrong with a labelled set; what to label next |
 //! | [`adapters`] | the registry, promotion on evidence, rollback |
 //! | [`finetune`] | managed fine-tuning: training files for providers, and the jobs that train on them |

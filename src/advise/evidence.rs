@@ -136,9 +136,10 @@ fn labels(sets: &[StoredDataset]) -> Option<(u64, String)> {
 }
 
 fn target(runs: &[EvalRun]) -> Option<Fact<Share>> {
-    let highest = runs.iter().max_by(|a, b| a.run.target.total_cmp(&b.run.target))?;
-    let says = format!("the target of stage `{}`", highest.run.stage);
-    Some(Fact { value: highest.run.target.try_into().ok()?, basis: Basis::Stated, says })
+    let targets = runs.iter().filter_map(|run| Some((run.run.target?, &run.run.stage)));
+    let (highest, stage) = targets.max_by(|(a, _), (b, _)| a.total_cmp(b))?;
+    let says = format!("the target of stage `{stage}`");
+    Some(Fact { value: highest.try_into().ok()?, basis: Basis::Stated, says })
 }
 
 /// Which lever a stage pulls, by the engine that was measured; steps and mixtures pull none of their own.
@@ -172,7 +173,7 @@ fn setup(run: &EvalRun, looking: Looking<'_>) -> Option<Setup> {
     let lever = lever(&run.engine)?;
     let cost = run.cost_per_1000.filter(|_| run.currency.as_deref() == Some(looking.currency.code()));
     let bill = cost.map(|cost| Bill { amount: Range::exact(cost), transactions: 1_000 });
-    let rows_per_s = Decimal::try_from(run.rows_per_s).ok()?.round_dp(3);
+    let rows_per_s = Decimal::try_from(run.rows_per_s?).ok()?.round_dp(3);
     if rows_per_s <= Decimal::ZERO {
         return None;
     }
@@ -238,17 +239,21 @@ mod tests {
             file_sha256: [0; 32],
             stage: stage.to_owned(),
             engine: engine.to_owned(),
+            peer: false,
             taxonomy: "t@1".to_owned(),
             label_budget: None,
-            target: 0.92,
+            labels_sha256: None,
+            seed: None,
+            code_version: None,
+            target: Some(0.92),
             rows: 1_000,
             correct,
             known_rows: 0,
             known_correct: 0,
             macro_f1: 0.5,
-            ece: 0.1,
-            coverage_at_target: 0.5,
-            rows_per_s: 250.0,
+            ece: Some(0.1),
+            coverage_at_target: Some(0.5),
+            rows_per_s: Some(250.0),
             cost_per_1000: engine.starts_with("prompt").then_some(dec!(1.40)),
             currency: engine.starts_with("prompt").then(|| "USD".to_owned()),
         };

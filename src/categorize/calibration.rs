@@ -48,6 +48,13 @@ impl Calibration {
         Self { knots: Vec::new(), acceptance, levels: Some(Levels::fit(answers)) }
     }
 
+    /// What the other choices' probabilities are multiplied by when the first one's goes from `before` to `after`:
+    /// they share the rest as before.
+    #[must_use]
+    pub fn rest(before: f32, after: f32) -> f32 {
+        if before < 1.0 { (1.0 - after) / (1.0 - before) } else { 0.0 }
+    }
+
     /// The probability that an answer with this raw confidence is right, in `[0, 1]`.
     #[must_use]
     pub fn apply(&self, raw: f32) -> f32 {

@@ -24,7 +24,7 @@ pub use cascade::{Cascade, Step};
 pub use known_key::KnownKey;
 pub use lineup::{Group, Lineup, Seat, together};
 pub use nearest::{LabelledExample, NearestExample};
-pub use prompt::PromptCategorizer;
+pub use prompt::{PROMPT_ENGINE, PromptCategorizer};
 pub use stages::{Engine, Otherwise, Sources, Stage, StageEntry, StageFile, StepEntry};
 pub use wording::Wording;
 

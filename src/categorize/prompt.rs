@@ -22,6 +22,8 @@ use crate::{
 
 /// Engine of what a person's rule of an account says, where no model is asked.
 const ACCOUNT_RULE: &str = "account_rule";
+/// How the engines of chat models begin, in what predictions name.
+pub const PROMPT_ENGINE: &str = "prompt:";
 /// What an answer is worth before calibration where the model doesn't tell.
 const UNTOLD: f32 = 0.5;
 
@@ -51,7 +53,7 @@ impl PromptCategorizer {
     ) -> Self {
         Self {
             stage: stage.to_owned(),
-            engine: format!("prompt:{}:{}", model.name(), wording.version()),
+            engine: format!("{PROMPT_ENGINE}{}:{}", model.name(), wording.version()),
             taxonomy: taxonomy.version().to_owned(),
             wording,
             model,

@@ -293,7 +293,7 @@ impl Stage {
 fn recalibrate(prediction: &mut Prediction, calibration: &Calibration) {
     let before = prediction.confidence;
     prediction.confidence = calibration.apply(before);
-    let rest = if before < 1.0 { (1.0 - prediction.confidence) / (1.0 - before) } else { 0.0 };
+    let rest = Calibration::rest(before, prediction.confidence);
     for other in &mut prediction.alternatives {
         other.confidence = (other.confidence * rest).min(prediction.confidence);
     }

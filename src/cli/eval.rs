@@ -1,7 +1,14 @@
 //! `txcat eval`: every stage over the same rows, measured, stored and printed.
 
+mod check;
+mod compare;
 mod evaluation;
+mod export;
 mod fit_cascade;
+mod runs;
+mod sample_size;
+mod show;
+mod stored;
 
 use std::{
     fmt::Write as _,
@@ -19,18 +26,19 @@ use crate::{
         report::{self, Compared, LabelFacts, Report},
         scored::{self, FileScore},
     },
+    store::Store,
 };
 use evaluation::Evaluation;
-pub(super) use evaluation::{data_set, to_store};
+pub(super) use stored::{Made, data_set, to_store};
 
 /// Draws the label choice's remainder and the resamples of intervals.
 const SEED: u64 = 1;
 
-/// Measures every stage, or fits a cascade of some.
+/// Measures every stage, or reads what was measured.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Command {
-    /// Fit instead.
+    /// Do something else instead.
     #[command(subcommand)]
     pub action: Option<Action>,
     /// Which labels. Beside the options, not in them: clap can't tell whether nested options are there.
@@ -46,18 +54,57 @@ pub struct Command {
 pub enum Action {
     /// Fit the thresholds of a cascade: which stage answers what, so that a target is reached for the least money.
     FitCascade(Box<fit_cascade::Options>),
+    /// Tell how many rows to label before an accuracy can be claimed.
+    SampleSize(sample_size::Options),
+    /// Read what was measured.
+    #[command(flatten)]
+    Read(Read),
 }
 
-/// Measures, or fits.
+/// What to do with what was measured.
+#[derive(Debug, clap::Subcommand)]
+pub enum Read {
+    /// List what was measured, newest first.
+    Runs(runs::Options),
+    /// Show one run with all its figures: intervals, slices, calibration, categories, mistakes.
+    Show(show::Options),
+    /// Compare runs on the same rows: McNemar, intervals by merchant, categories.
+    Compare(compare::Options),
+    /// Fail where a stage has fallen below a floor or below a run that was stored before.
+    Check(check::Options),
+    /// Write a run for another tracker: promptfoo or MLflow.
+    Export(export::Options),
+}
+
+/// Measures, or does what else there is to do.
 ///
 /// # Errors
-/// When the data set, the database or a stage can't be used.
+/// When the data set, the database or a stage can't be used; when a check has failed.
 pub async fn start(command: Command, settings: &Settings) -> anyhow::Result<()> {
     let Command { action, choice, options } = command;
     match (action, options) {
         (Some(Action::FitCascade(options)), _) => fit_cascade::run(*options, settings).await,
+        (Some(Action::SampleSize(options)), _) => sample_size::run(&options),
+        (Some(Action::Read(read)), _) => {
+            let opened = Opened::new(settings).await?;
+            let done = read.run(&opened.store).await;
+            opened.close().await?;
+            done
+        }
         (None, Some(options)) => run(Options { choice, ..options }, settings).await,
         (None, None) => bail!("name a data set with --data"),
+    }
+}
+
+impl Read {
+    async fn run(self, store: &Store) -> anyhow::Result<()> {
+        match self {
+            Self::Runs(options) => runs::run(options, store).await,
+            Self::Show(options) => show::run(&options, store).await,
+            Self::Compare(options) => compare::run(&options, store).await,
+            Self::Check(options) => check::run(&options, store).await,
+            Self::Export(options) => export::run(&options, store).await,
+        }
     }
 }
 

@@ -213,6 +213,16 @@ impl Taxonomy {
             .or_else(|| self.categories.iter().find(|category| category.slug == *slug))
     }
 
+    /// For each of [`Taxonomy::assignable`] a number that it has in common with the other details of its primary.
+    #[must_use]
+    pub fn primaries(&self) -> Vec<usize> {
+        let place = |slug: &Slug| self.categories.iter().position(|category| category.slug == *slug);
+        self.assignable
+            .iter()
+            .filter_map(|category| place(category.parent.as_ref().unwrap_or(&category.slug)))
+            .collect()
+    }
+
     /// What a merchant category code on its own means, where a category claims it.
     #[must_use]
     pub fn by_mcc(&self, mcc: &Mcc) -> Option<&Category> {

@@ -4,7 +4,7 @@
 //! A bought label counts as known from the moment its row was posted, as if the user had said it at
 //! once; dev's and tests' labels are never known to anybody but the metrics.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::domain::{DescriptorKey, TransactionId, enrichment::KnownLabel};
 
@@ -24,6 +24,7 @@ pub struct Corpus {
     /// The pool's and dev's rows, with the bought labels.
     pub timelines: Timelines,
     known: HashSet<DescriptorKey>,
+    heads: HashSet<DescriptorKey>,
 }
 
 impl Corpus {
@@ -56,6 +57,7 @@ impl Corpus {
         if let Choice::Listed(ids) = &labels.choice {
             Error::unless_all(ids, |id| labels.weights.contains_key(id))?;
         }
+        let heads = heads(candidates.iter().map(|candidate| &candidate.key));
         drop(candidates);
         let wanted: HashSet<&str> = labels.weights.keys().map(TransactionId::as_str).collect();
         let mut reader = dataset.rows(pool)?;
@@ -67,13 +69,19 @@ impl Corpus {
             rows.push(row);
         }
         let known = rows.iter().map(|row| row.transaction.descriptor.key().clone()).collect();
-        Ok(Self { labels, rows, timelines, known })
+        Ok(Self { labels, rows, timelines, known, heads })
     }
 
     /// Whether a bought label has this key.
     #[must_use]
     pub fn knows(&self, key: &DescriptorKey) -> bool {
         self.known.contains(key)
+    }
+
+    /// Whether a key is one of the most frequent, which together make up half of the pool's rows.
+    #[must_use]
+    pub fn is_head(&self, key: &DescriptorKey) -> bool {
+        self.heads.contains(key)
     }
 
     /// The accounts' rows as they are known while a file is scored: pool, dev and the file itself,
@@ -83,5 +91,37 @@ impl Corpus {
         let mut timelines = self.timelines.clone();
         timelines.extend(rows.into_iter().map(|row| (&row.transaction, None)));
         timelines
+    }
+}
+
+/// The most frequent keys, as few as make up half of all; the empty key is no merchant.
+fn heads<'a>(keys: impl Iterator<Item = &'a DescriptorKey>) -> HashSet<DescriptorKey> {
+    let mut counts: HashMap<&DescriptorKey, usize> = HashMap::new();
+    for key in keys.filter(|key| !key.is_empty()) {
+        *counts.entry(key).or_default() += 1;
+    }
+    let half = counts.values().sum::<usize>().div_ceil(2);
+    let mut ranked: Vec<(&DescriptorKey, usize)> = counts.into_iter().collect();
+    ranked.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+    let mut before = 0;
+    let head = ranked.into_iter().take_while(|(_, rows)| {
+        let wanted = before < half;
+        before += rows;
+        wanted
+    });
+    head.map(|(key, _)| key.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Descriptor;
+
+    #[test]
+    fn the_head_is_the_fewest_keys_that_make_up_half_of_the_rows() {
+        let key = |text: &str| Descriptor::parse(text).unwrap().key().clone();
+        let rows = ["ALPHA", "ALPHA", "ALPHA", "BETA", "BETA", "GAMMA", "DELTA", "OMEGA"].map(key);
+        assert_eq!(heads(rows.iter()), HashSet::from([key("ALPHA"), key("BETA")]));
+        assert!(heads([].into_iter()).is_empty());
     }
 }

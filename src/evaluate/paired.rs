@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-/// How often the rows are drawn anew for an interval.
-pub const RESAMPLES: usize = 4_000;
+pub use super::resample::Interval;
+use super::{
+    binomial,
+    resample::{self, Merchant, RESAMPLES},
+};
 
 /// One engine's accuracy minus another's on the same rows.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -23,15 +24,6 @@ pub struct Difference {
     pub keys: Interval,
     /// Exact two-sided McNemar p-value of "both are equally often right".
     pub p: f64,
-}
-
-/// A percentile interval.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Interval {
-    /// 2.5 % of the resampled differences lie below.
-    pub low: f64,
-    /// 2.5 % lie above.
-    pub high: f64,
 }
 
 /// Whether each engine was right about one row, and the row's descriptor key.
@@ -51,59 +43,51 @@ pub fn compare(pairs: &[Pair<'_>], seed: u64) -> Option<Difference> {
     if pairs.is_empty() {
         return None;
     }
-    let gain = |pair: &Pair<'_>| f64::from(i8::from(pair.ours) - i8::from(pair.theirs));
-    let singles: Vec<(f64, f64)> = pairs.iter().map(|pair| (gain(pair), 1.0)).collect();
+    let gain = |pair: &Pair<'_>| i64::from(pair.ours) - i64::from(pair.theirs);
+    let singles: Vec<Merchant> = pairs.iter().map(|pair| Merchant { sum: gain(pair), rows: 1 }).collect();
     let mut place = HashMap::new();
-    let mut clusters: Vec<(f64, f64)> = Vec::new();
+    let mut merchants: Vec<Merchant> = Vec::new();
     for pair in pairs {
-        let index = *place.entry(pair.key).or_insert(clusters.len());
-        if index == clusters.len() {
-            clusters.push((0.0, 0.0));
+        let index = *place.entry(pair.key).or_insert(merchants.len());
+        if index == merchants.len() {
+            merchants.push(Merchant { sum: 0, rows: 0 });
         }
-        clusters[index].0 += gain(pair);
-        clusters[index].1 += 1.0;
+        merchants[index].sum += gain(pair);
+        merchants[index].rows += 1;
     }
     let only_ours = pairs.iter().filter(|pair| pair.ours && !pair.theirs).count();
     let only_theirs = pairs.iter().filter(|pair| !pair.ours && pair.theirs).count();
+    let interval = |of: &[Merchant]| resample::interval(&resample::drawn_means(of, RESAMPLES, seed));
     Some(Difference {
         n: pairs.len(),
-        difference: singles.iter().map(|(gain, _)| gain).sum::<f64>() / pairs.len() as f64,
-        rows: bootstrap(&singles, seed),
-        keys: bootstrap(&clusters, seed),
+        difference: pairs.iter().map(gain).sum::<i64>() as f64 / pairs.len() as f64,
+        rows: interval(&singles)?,
+        keys: interval(&merchants)?,
         p: mcnemar(only_ours, only_theirs),
     })
-}
-
-/// Percentile interval of `sum(gains) / sum(sizes)` over clusters drawn with replacement.
-fn bootstrap(clusters: &[(f64, f64)], seed: u64) -> Interval {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut differences: Vec<f64> = (0..RESAMPLES)
-        .map(|_| {
-            let (mut gain, mut size) = (0.0, 0.0);
-            for _ in clusters {
-                let drawn = clusters[rng.random_range(0..clusters.len())];
-                gain += drawn.0;
-                size += drawn.1;
-            }
-            gain / size
-        })
-        .collect();
-    differences.sort_by(f64::total_cmp);
-    Interval { low: differences[RESAMPLES / 40], high: differences[RESAMPLES - 1 - RESAMPLES / 40] }
 }
 
 /// Exact two-sided McNemar test: under equal accuracy, the rows that only one engine has right
 /// fall to either side like a fair coin.
 #[must_use]
 pub fn mcnemar(only_ours: usize, only_theirs: usize) -> f64 {
-    let n = only_ours + only_theirs;
-    let mut log_term = -(n as f64) * std::f64::consts::LN_2;
-    let mut tail = log_term.exp();
-    for k in 1..=only_ours.min(only_theirs) {
-        log_term += ((n - k + 1) as f64 / k as f64).ln();
-        tail += log_term.exp();
+    let (more, all) = (only_ours.max(only_theirs) as u64, (only_ours + only_theirs) as u64);
+    (2.0 * binomial::at_least(more, all, 0.5)).min(1.0)
+}
+
+/// Holm's step-down correction: p-values, in the order given, of which any below a level may be called a finding with no
+/// more than that chance that one of them is none.
+#[must_use]
+pub fn holm(ps: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..ps.len()).collect();
+    order.sort_by(|&a, &b| ps[a].total_cmp(&ps[b]));
+    let mut corrected = vec![1.0; ps.len()];
+    let mut highest = 0.0_f64;
+    for (rank, &place) in order.iter().enumerate() {
+        highest = highest.max((ps.len() - rank) as f64 * ps[place]).min(1.0);
+        corrected[place] = highest;
     }
-    (2.0 * tail).min(1.0)
+    corrected
 }
 
 #[cfg(test)]
@@ -119,6 +103,16 @@ mod tests {
         assert!((mcnemar(7, 7) - 1.0).abs() < 1e-12);
         assert!((mcnemar(0, 10) - 2.0 / 1024.0).abs() < 1e-9);
         assert!(mcnemar(300, 900) < 1e-50);
+    }
+
+    #[test]
+    fn holm_agrees_with_the_textbook() {
+        // statsmodels' multipletests([0.01, 0.04, 0.03, 0.005], method="holm")
+        let corrected = holm(&[0.01, 0.04, 0.03, 0.005]);
+        for (found, known) in corrected.iter().zip([0.03, 0.06, 0.06, 0.02]) {
+            assert!((found - known).abs() < 1e-12, "{corrected:?}");
+        }
+        assert!(holm(&[]).is_empty() && holm(&[0.9, 0.8]) == [1.0, 1.0]);
     }
 
     #[test]

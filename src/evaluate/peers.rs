@@ -118,10 +118,10 @@ pub fn score(peer: &Peer, ours: &FileScore, taxonomy: &Taxonomy) -> Result<FileS
                 category: answer.category.clone(),
             })?;
             let scored = Scored { answer: index, confidence: 0.0, ..item.scored };
-            Ok(Item { scored, ..item.clone() })
+            Ok(Item { scored, said: None, ..item.clone() })
         })
         .collect::<Result<Vec<_>, Error>>()?;
-    let figures = Figures::of(&items, false, Acceptance::default())
+    let figures = Figures::of(&items, false, Acceptance::default(), &taxonomy.primaries())
         .ok_or_else(|| Error::Unanswered { path: peer.path.clone(), id: String::new() })?;
     let answerer = Answerer { name: peer.name.clone(), engine: String::new(), target: None };
     Ok(FileScore { answerer, file: ours.file.clone(), items, rows_per_s: None, cost: None, figures })

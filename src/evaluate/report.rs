@@ -51,8 +51,15 @@ pub struct Run<'a> {
     high: f64,
     known: Option<f64>,
     unknown: Option<f64>,
+    answered: Option<f64>,
+    top3: Option<f64>,
+    primary: Option<f64>,
     macro_f1: f64,
+    weighted_f1: f64,
+    log_loss: Option<f64>,
+    brier: Option<f64>,
     ece: Option<f64>,
+    aurc: Option<f64>,
     coverage_at_target: Option<f64>,
     rows_per_s: Option<f64>,
     cost_per_1000: Option<Decimal>,
@@ -94,8 +101,15 @@ impl<'a> Run<'a> {
             high: figures.accuracy.high,
             known: figures.known.map(|known| known.share),
             unknown: figures.unknown.map(|unknown| unknown.share),
+            answered: figures.answered.map(|answered| answered.share),
+            top3: figures.top3.map(|top3| top3.share),
+            primary: figures.primary.map(|primary| primary.share),
             macro_f1: figures.macro_f1,
+            weighted_f1: figures.weighted_f1,
+            log_loss: figures.log_loss,
+            brier: figures.brier,
             ece: figures.ece,
+            aurc: figures.aurc,
             coverage_at_target: figures.coverage.map(|coverage| coverage.share),
             rows_per_s: score.rows_per_s,
             cost_per_1000: score.cost.as_ref().map(|cost| cost.per_1000),
@@ -110,32 +124,51 @@ impl<'a> Run<'a> {
     }
 }
 
-const NOTHING: &str = "–";
+/// What stands where there is no figure.
+pub const NOTHING: &str = "–";
 
-fn percent(share: f64) -> String {
+/// A share in per cent.
+#[must_use]
+pub fn percent(share: f64) -> String {
     format!("{:.1}", 100.0 * share)
 }
 
-fn or_nothing<T>(value: Option<T>, text: impl FnOnce(T) -> String) -> String {
+/// A figure in words, where there is one.
+#[must_use]
+pub fn or_nothing<T>(value: Option<T>, text: impl FnOnce(T) -> String) -> String {
     value.map_or_else(|| NOTHING.to_owned(), text)
 }
 
-fn interval(low: f64, high: f64) -> String {
+/// Both ends in per cent.
+#[must_use]
+pub fn interval(low: f64, high: f64) -> String {
     format!("{} – {}", percent(low), percent(high))
 }
 
-fn points(Interval { low, high }: Interval) -> String {
+/// Both ends in percentage points.
+#[must_use]
+pub fn points(Interval { low, high }: Interval) -> String {
     format!("{:+.2} … {:+.2}", 100.0 * low, 100.0 * high)
 }
 
-fn table(header: &[&str]) -> Table {
+/// An empty table.
+#[must_use]
+pub fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(header);
     table
 }
 
-fn right(text: String) -> Cell {
+/// A figure, to the right.
+#[must_use]
+pub fn right(text: String) -> Cell {
     Cell::new(text).set_alignment(CellAlignment::Right)
+}
+
+/// A p-value.
+#[must_use]
+pub fn p_value(p: f64) -> String {
+    if p < 0.0001 { "< 0.0001".to_owned() } else { format!("{p:.4}") }
 }
 
 /// Stages and peers, one line for each file. Shares are per cent.
@@ -200,7 +233,7 @@ pub fn differences(compared: &[Compared<'_>]) -> Table {
             right(format!("{:+.2}", 100.0 * difference.difference)),
             right(points(difference.rows)),
             right(points(difference.keys)),
-            right(if difference.p < 0.0001 { "< 0.0001".to_owned() } else { format!("{:.4}", difference.p) }),
+            right(p_value(difference.p)),
         ]);
     }
     table

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use rust_decimal::Decimal;
 
 use crate::{
-    categorize::{self, Calibration, Stage},
+    categorize::{self, Calibration, PROMPT_ENGINE, Stage},
     domain::{
-        Acceptance, EnrichedTransaction, Judged, MerchantMatch, Slug, Taxonomy, Transaction, prediction::Evidence,
+        Acceptance, EnrichedTransaction, Judged, MerchantMatch, Prediction, Slug, Taxonomy, Transaction,
+        prediction::{self, Evidence},
     },
 };
 
@@ -15,7 +16,7 @@ use super::{
     corpus::Corpus,
     dataset::{self, DataFile, Dataset, Row},
     metrics::Scored,
-    scored::{Answerer, COVERAGE_TARGET, Cost, Figures, FileScore, Item},
+    scored::{Answerer, COVERAGE_TARGET, Cost, Facts, Figures, FileScore, Item, Said},
 };
 
 /// Why rows could not be scored.
@@ -57,6 +58,8 @@ pub struct Prepared {
     pub rows: Vec<Row>,
     /// The same rows, enriched.
     pub enriched: Vec<EnrichedTransaction>,
+    /// What slices are made of, of each.
+    pub facts: Vec<Facts>,
 }
 
 impl Prepared {
@@ -76,7 +79,20 @@ impl Prepared {
         }
         let timelines = corpus.timelines_with(&rows);
         let enriched = rows.iter().map(|row| timelines.enriched(&row.transaction, &merchant)).collect();
-        Ok(Self { file: file.name.clone(), rows, enriched })
+        let facts = rows
+            .iter()
+            .map(|Row { transaction, .. }| Facts {
+                direction: transaction.direction,
+                amount: transaction.amount.amount(),
+                country: transaction.country.clone(),
+                posted_at: transaction.posted_at,
+                account_age_days: timelines
+                    .since(&transaction.account_id)
+                    .map_or(0, |since| (transaction.posted_at - since).num_days()),
+                head: corpus.is_head(transaction.descriptor.key()),
+            })
+            .collect();
+        Ok(Self { file: file.name.clone(), rows, enriched, facts })
     }
 }
 
@@ -88,6 +104,7 @@ pub struct Answers {
     items: Vec<Item>,
     /// What the adapter's encoder says alone, where every answer tells.
     encoder_alone: Option<Vec<Item>>,
+    primaries: Vec<usize>,
     rows_per_s: f64,
     cost: Option<Cost>,
 }
@@ -112,14 +129,18 @@ pub async fn answer(
     let mut alone = Vec::new();
     let mut asked = Duration::ZERO;
     let at_once = stage.rows_at_once();
-    for (rows, batch) in prepared.rows.chunks(at_once).zip(prepared.enriched.chunks(at_once)) {
+    let batches =
+        prepared.rows.chunks(at_once).zip(prepared.enriched.chunks(at_once)).zip(prepared.facts.chunks(at_once));
+    for ((rows, batch), facts) in batches {
         let start = Instant::now();
         let answers = stage
             .categorize(batch)
             .await
             .map_err(|source| Error::Categorize { stage: stage.name.clone(), source: Box::new(source) })?;
-        asked += start.elapsed();
-        for (row, prediction) in rows.iter().zip(answers) {
+        let took = start.elapsed();
+        asked += took;
+        let latency_ms = 1e3 * took.as_secs_f32() / batch.len() as f32;
+        for ((row, facts), prediction) in rows.iter().zip(facts).zip(answers) {
             let key = row.transaction.descriptor.key();
             let scored = Scored {
                 gold: index(&row.category)?,
@@ -132,11 +153,13 @@ pub async fn answer(
                 known: corpus.knows(key),
                 knows_key: prediction.knows_key(),
             };
-            let item = Item { id: row.transaction.id.clone(), key: key.clone(), scored };
+            let said = said(&prediction, taxonomy, latency_ms);
+            let id = row.transaction.id.clone();
+            let item = Item { id, key: key.clone(), scored, facts: facts.clone(), said: Some(said) };
             for evidence in &prediction.evidence {
                 if let Evidence::Encoder { category, confidence } = evidence {
                     let scored = Scored { answer: index(category)?, confidence: *confidence, ..scored };
-                    alone.push(Item { scored, ..item.clone() });
+                    alone.push(Item { scored, said: None, ..item.clone() });
                 }
             }
             items.push(item);
@@ -148,10 +171,38 @@ pub async fn answer(
         answerer,
         file: prepared.file.clone(),
         encoder_alone: (alone.len() == items.len()).then_some(alone),
+        primaries: taxonomy.primaries(),
         rows_per_s: items.len() as f64 / asked.as_secs_f64().max(1e-9),
         cost: None,
         items,
     })
+}
+
+fn said(prediction: &Prediction, taxonomy: &Taxonomy, latency_ms: f32) -> Said {
+    let other = |of: &prediction::Scored| Some((taxonomy.index_of(&of.category)?, of.confidence));
+    let error = prediction.evidence.iter().find_map(|evidence| match evidence {
+        Evidence::Unanswered { why } => Some(why.clone()),
+        _ => None,
+    });
+    Said {
+        alternatives: prediction.alternatives.iter().filter_map(other).collect(),
+        decided_by: prediction.provenance.engine.clone(),
+        latency_ms,
+        tokens: None,
+        cost: None,
+        error,
+    }
+}
+
+/// What a chat model took for all the answers together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bill {
+    /// Money.
+    pub cost: Decimal,
+    /// In which currency.
+    pub currency: String,
+    /// Tokens of prompts and answers.
+    pub tokens: u64,
 }
 
 impl Answers {
@@ -168,17 +219,26 @@ impl Answers {
         Calibration::of_calibrated(&judged(self.items.iter()), acceptance)
     }
 
-    /// Says what all the answers together cost.
-    pub fn cost(&mut self, total: Decimal, currency: &str) {
+    /// Says what all the answers together cost; each row that a chat model decided bears an equal share.
+    pub fn bill(&mut self, bill: &Bill) {
         let rows = Decimal::from(self.items.len().max(1));
-        self.cost = Some(Cost { per_1000: total * Decimal::from(1_000) / rows, currency: currency.to_owned() });
+        self.cost = Some(Cost { per_1000: bill.cost * Decimal::from(1_000) / rows, currency: bill.currency.clone() });
+        let mut asked: Vec<&mut Said> = self
+            .items
+            .iter_mut()
+            .filter_map(|item| item.said.as_mut())
+            .filter(|said| said.decided_by.starts_with(PROMPT_ENGINE))
+            .collect();
+        let (share, tokens) = (asked.len().max(1), bill.tokens / asked.len().max(1) as u64);
+        for said in &mut asked {
+            said.tokens = Some(tokens);
+            said.cost = Some(bill.cost / Decimal::from(share));
+        }
     }
 
     /// Applies what was fitted on the same engine's answers on `dev`.
     pub fn calibrate(&mut self, calibration: &Calibration) {
-        for item in &mut self.items {
-            item.scored.confidence = calibration.apply(item.scored.confidence);
-        }
+        self.items.iter_mut().for_each(|item| recalibrate(item, calibration));
     }
 
     /// For the answers that a calibration is fitted on: each half is calibrated by what was fitted on
@@ -187,7 +247,7 @@ impl Answers {
         let target = self.answerer.target.unwrap_or(1.0);
         let halves = [0, 1].map(|half| fit(self.items.iter().skip(half).step_by(2), target));
         for (place, item) in self.items.iter_mut().enumerate() {
-            item.scored.confidence = halves[1 - place % 2].apply(item.scored.confidence);
+            recalibrate(item, &halves[1 - place % 2]);
         }
     }
 
@@ -208,7 +268,8 @@ impl Answers {
     #[must_use]
     pub fn score(&self, dev: &Self, apart: bool) -> Vec<FileScore> {
         let of = |answerer: Answerer, items: &[Item], dev: &[Item]| {
-            let figures = Figures::of(items, true, Acceptance::fit(&judged(dev.iter()), COVERAGE_TARGET))?;
+            let acceptance = Acceptance::fit(&judged(dev.iter()), COVERAGE_TARGET);
+            let figures = Figures::of(items, true, acceptance, &self.primaries)?;
             let (file, items) = (self.file.clone(), items.to_vec());
             let (rows_per_s, cost) = (Some(self.rows_per_s), self.cost.clone());
             Some(FileScore { answerer, file, items, rows_per_s, cost, figures })
@@ -226,6 +287,19 @@ impl Answers {
 
 fn fit<'a>(items: impl Iterator<Item = &'a Item>, target: f64) -> Calibration {
     Calibration::fit(&judged(items), target)
+}
+
+/// As a stage does that serves: what was answered gets its probability, and the other choices share the rest.
+fn recalibrate(item: &mut Item, calibration: &Calibration) {
+    if !item.is_answered() {
+        return;
+    }
+    let before = item.scored.confidence;
+    item.scored.confidence = calibration.apply(before);
+    let rest = Calibration::rest(before, item.scored.confidence);
+    for (_, other) in item.said.iter_mut().flat_map(|said| &mut said.alternatives) {
+        *other = (*other * rest).min(item.scored.confidence);
+    }
 }
 
 fn judged<'a>(items: impl Iterator<Item = &'a Item>) -> Vec<Judged> {

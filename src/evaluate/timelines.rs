@@ -79,6 +79,12 @@ impl Timelines {
         visits[end.saturating_sub(HISTORY_WINDOW)..end].iter().map(|visit| &visit.entry)
     }
 
+    /// When the account's first row was posted.
+    #[must_use]
+    pub fn since(&self, account: &AccountId) -> Option<DateTime<Utc>> {
+        self.accounts.get(account)?.first().map(|visit| visit.entry.posted_at)
+    }
+
     /// What the account did before this row.
     #[must_use]
     pub fn history(&self, at: &Transaction) -> UserHistory {

@@ -1,18 +1,65 @@
-//! What was measured: the same runs as `txcat eval --json` printed last.
+//! What was measured: the same runs as `txcat eval --json` printed last, and apart from them what people said of live answers.
 
 use axum::{Json, extract::State};
 use rust_decimal::Decimal;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{error::Error, state::AppState};
-use crate::{evaluate::metrics, store::NewEvalRun};
+use super::{codes, error::Error, state::AppState};
+use crate::{
+    clock,
+    domain::ConfidenceLevel,
+    evaluate::{
+        metrics::{self, Share},
+        promise::{self, LivePromise},
+    },
+    store::{LiveAccuracy, NewEvalRun},
+};
 
 /// The latest run of every stage on every file.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Accuracy {
     /// Latest first within one file and stage; empty before the first `txcat eval`.
     runs: Vec<Run>,
+    /// How accurate live answers are, engine by engine, most answers first; never mixed with `runs`.
+    live: Vec<Live>,
+    /// Whether live answers keep what their `confidence_level` promises, engine by engine.
+    confidence_levels: Vec<Level>,
+}
+
+/// One engine's live answers. People are asked about a random sample of the accepted ones (`audit`): that share is an
+/// unbiased estimate of how many accepted answers are right. What waits for review was doubtful and is counted apart: it says
+/// nothing about the others.
+#[derive(Serialize, ToSchema)]
+#[schema(as = LiveAccuracy)]
+pub(super) struct Live {
+    stage: String,
+    engine: String,
+    /// Accepted answers that were drawn for a person's eye.
+    drawn: u32,
+    /// Those of them that nobody has spoken about yet: while there are some, the estimate rests on the others.
+    waiting: u32,
+    /// Share of the judged ones that are right, with its Wilson interval; null before the first.
+    #[schema(required)]
+    accepted: Option<Share>,
+    /// Doubtful answers that a person has spoken about.
+    doubtful_judged: u32,
+    /// Those of them that were right.
+    doubtful_right: u32,
+}
+
+impl From<LiveAccuracy> for Live {
+    fn from(live: LiveAccuracy) -> Self {
+        Self {
+            accepted: metrics::wilson(live.audited_right as usize, live.audited as usize),
+            waiting: live.drawn - live.audited,
+            drawn: live.drawn,
+            doubtful_judged: live.doubtful_judged,
+            doubtful_right: live.doubtful_right,
+            stage: live.stage,
+            engine: live.engine,
+        }
+    }
 }
 
 /// One scoring of one file by one stage. Shares are in 0 to 1.
@@ -52,6 +99,43 @@ pub(super) struct Run {
     engine: String,
 }
 
+/// How right an engine's live answers of one confidence level were in the last 30 days, as far as people looked at
+/// answers drawn at random.
+#[derive(Serialize, ToSchema)]
+#[schema(as = LiveConfidenceLevel)]
+pub(super) struct Level {
+    engine: String,
+    #[schema(schema_with = codes::confidence_level)]
+    confidence_level: ConfidenceLevel,
+    /// The share of right answers that the level promises.
+    promised: f64,
+    /// Answers that people looked at.
+    n: usize,
+    /// Share of them that were right.
+    accuracy: f64,
+    /// Wilson 95 % interval.
+    low: f64,
+    /// Wilson 95 % interval.
+    high: f64,
+    /// Whether the interval reaches what is promised; where not, all answers of the level go to review.
+    kept: bool,
+}
+
+impl From<LivePromise> for Level {
+    fn from(live: LivePromise) -> Self {
+        Self {
+            kept: live.is_kept(),
+            confidence_level: live.level,
+            promised: live.level.promise(),
+            n: live.right.n,
+            accuracy: live.right.share,
+            low: live.right.low,
+            high: live.right.high,
+            engine: live.engine,
+        }
+    }
+}
+
 impl From<NewEvalRun> for Run {
     fn from(run: NewEvalRun) -> Self {
         let share = |hits: i32, n: i32| metrics::wilson(usize::try_from(hits).ok()?, usize::try_from(n).ok()?);
@@ -60,16 +144,16 @@ impl From<NewEvalRun> for Run {
         let unknown = share(run.correct - run.known_correct, run.rows - run.known_rows);
         Self {
             n: run.rows,
-            target: run.target,
+            target: run.target.unwrap_or_default(),
             accuracy: all.map_or(0.0, |all| all.share),
             low: all.map_or(0.0, |all| all.low),
             high: all.map_or(1.0, |all| all.high),
             known: known.map(|known| known.share),
             unknown: unknown.map(|unknown| unknown.share),
             macro_f1: run.macro_f1,
-            ece: run.ece,
-            coverage_at_target: run.coverage_at_target,
-            rows_per_s: run.rows_per_s,
+            ece: run.ece.unwrap_or_default(),
+            coverage_at_target: run.coverage_at_target.unwrap_or_default(),
+            rows_per_s: run.rows_per_s.unwrap_or_default(),
             cost_per_1000: run.cost_per_1000,
             currency: run.currency,
             stage: run.stage,
@@ -79,9 +163,15 @@ impl From<NewEvalRun> for Run {
     }
 }
 
-/// The latest run of every stage on every file.
+/// The latest run of every stage on every file, and how accurate live answers are.
 #[utoipa::path(get, path = "/v1/accuracy", tag = "accuracy", responses((status = 200, body = Accuracy)))]
 pub(super) async fn show(State(state): State<AppState>) -> Result<Json<Accuracy>, Error> {
     let runs = state.store.latest_runs().await?;
-    Ok(Json(Accuracy { runs: runs.into_iter().map(|stored| stored.run.into()).collect() }))
+    let live = state.store.live_accuracy().await?;
+    let promises = promise::live(&state.store, clock::now()).await?;
+    Ok(Json(Accuracy {
+        runs: runs.into_iter().map(|stored| stored.run.into()).collect(),
+        live: live.into_iter().map(Live::from).collect(),
+        confidence_levels: promises.into_iter().map(Level::from).collect(),
+    }))
 }

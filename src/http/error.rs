@@ -13,7 +13,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::rows::RefusedRow;
-use crate::{access, access::Scope, adapters, advise, causes::with_causes, domain::Slug, enrich, pipeline, store};
+use crate::{
+    access, access::Scope, adapters, advise, causes::with_causes, domain::Slug, enrich, evaluate::tracker, pipeline,
+    store,
+};
 
 /// Why a request got no answer.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +33,12 @@ pub enum Error {
     /// No labelled set of that number.
     #[error("there is no data set with this number")]
     UnknownDataset,
+    /// No eval run of that number.
+    #[error("there is no eval run with this number")]
+    UnknownRun,
+    /// Stored runs can't be shown.
+    #[error(transparent)]
+    Tracker(#[from] tracker::Error),
     /// Nothing to make a labelled set of.
     #[error("nobody has labelled a transaction yet: correct some, or import labelled ones")]
     NoLabels,
@@ -221,6 +230,16 @@ impl Error {
             Self::MethodNotAllowed => Problem::new(S::METHOD_NOT_ALLOWED, "method", "Method not allowed", detail),
             Self::UnknownTransaction => Problem::new(S::NOT_FOUND, "unknown-id", "No such transaction", detail),
             Self::UnknownDataset => Problem::new(S::NOT_FOUND, "unknown-dataset", "No such data set", detail),
+            Self::UnknownRun | Self::Tracker(tracker::Error::Unknown { .. }) => {
+                Problem::new(S::NOT_FOUND, "unknown-run", "No such eval run", detail)
+            }
+            Self::Tracker(tracker::Error::Apart { .. }) => {
+                Problem::new(S::UNPROCESSABLE_ENTITY, "runs-apart", "Nothing to compare", detail)
+            }
+            Self::Tracker(tracker::Error::Empty { .. }) => {
+                Problem::new(S::UNPROCESSABLE_ENTITY, "empty-run", "Nothing to show", detail)
+            }
+            Self::Tracker(tracker::Error::Store(error)) => store_problem(error),
             Self::NoLabels => Problem::new(S::UNPROCESSABLE_ENTITY, "no-labels", "Nothing to learn from", detail),
             Self::Report(_) => internal(),
             Self::NotJson => Problem::new(S::UNSUPPORTED_MEDIA_TYPE, "media-type", "Not JSON", detail),

@@ -11,6 +11,7 @@ mod categories;
 mod codes;
 mod datasets;
 mod error;
+mod eval_runs;
 mod extract;
 mod finetune;
 mod frame;
@@ -47,6 +48,9 @@ fn api() -> scopes::Routes {
         .add(scope(Scope::Read), routes!(categories::list))
         .add(scope(Scope::Read), routes!(accuracy::show))
         .add(scope(Scope::Read), routes!(advice::give))
+        .add(scope(Scope::Read), routes!(eval_runs::list))
+        .add(scope(Scope::Read), routes!(eval_runs::compare))
+        .add(scope(Scope::Read), routes!(eval_runs::show))
         .add(scope(Scope::Batch), routes!(datasets::make))
         .add(scope(Scope::Read), routes!(datasets::list))
         .add(scope(Scope::Read), routes!(datasets::show))

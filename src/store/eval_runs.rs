@@ -1,11 +1,11 @@
-//! The accuracy tracker's tables: runs, their rows, and what was fitted on development files.
+//! The accuracy tracker's runs: what was measured, on which data, by which engine.
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
-use super::{Error, Store};
+use super::{Error, EvalItem, Store};
 
-/// One scoring of one file by one stage, to store.
+/// One scoring of one file by one stage or one peer, to store.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewEvalRun {
     /// When the command that made it began; its runs share this.
@@ -14,18 +14,26 @@ pub struct NewEvalRun {
     pub data_set: String,
     /// The file's name within it.
     pub file: String,
-    /// SHA-256 of the file.
+    /// SHA-256 of the file: which version of the data.
     pub file_sha256: [u8; 32],
-    /// Which stage.
+    /// Which stage, or which peer.
     pub stage: String,
-    /// Which engine, with its content hash.
+    /// Which engine, with its content hash; empty for a peer.
     pub engine: String,
+    /// Whether another program gave the answers.
+    pub peer: bool,
     /// Which taxonomy version.
     pub taxonomy: String,
     /// How many labels the engine and the history could see, where that was limited.
     pub label_budget: Option<i32>,
-    /// The accuracy the stage is meant to have, in `[0, 1]`.
-    pub target: f64,
+    /// SHA-256 of the sorted ids of the labels that could be seen.
+    pub labels_sha256: Option<[u8; 32]>,
+    /// What draws labels and resamples.
+    pub seed: Option<i64>,
+    /// The program that measured.
+    pub code_version: Option<String>,
+    /// The accuracy the stage is meant to have, in `[0, 1]`; a peer has none.
+    pub target: Option<f64>,
     /// How many rows.
     pub rows: i32,
     /// How many of them right.
@@ -36,12 +44,12 @@ pub struct NewEvalRun {
     pub known_correct: i32,
     /// Mean F1 over categories, in `[0, 1]`.
     pub macro_f1: f64,
-    /// Expected calibration error, in `[0, 1]`.
-    pub ece: f64,
-    /// Share of rows that can be accepted at the target accuracy, in `[0, 1]`.
-    pub coverage_at_target: f64,
-    /// Rows in a second.
-    pub rows_per_s: f64,
+    /// Expected calibration error, in `[0, 1]`; a peer has none.
+    pub ece: Option<f64>,
+    /// Share of rows that can be accepted at the target accuracy, in `[0, 1]`; a peer has none.
+    pub coverage_at_target: Option<f64>,
+    /// Rows in a second; a peer has none.
+    pub rows_per_s: Option<f64>,
     /// What 1,000 rows cost, where somebody bills for them.
     pub cost_per_1000: Option<Decimal>,
     /// In which currency.
@@ -51,44 +59,29 @@ pub struct NewEvalRun {
 /// A run as stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EvalRun {
-    /// Its number.
+    /// Its number; later ones are greater.
     pub id: i64,
     /// What was measured.
     pub run: NewEvalRun,
 }
 
-/// One row of a scored file in one run.
-#[derive(Debug, Clone, PartialEq)]
-pub struct EvalItem {
-    /// The row's identifier in the file.
-    pub item_id: String,
-    /// The file's category.
-    pub expected: String,
-    /// The stage's category.
-    pub predicted: String,
-    /// Its confidence.
-    pub confidence: f32,
-    /// Whether the labels had shown its key.
-    pub known_key: bool,
-}
-
-/// What was fitted for an engine on the development file.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Calibration {
-    /// Which engine, with its content hash.
-    pub engine: String,
-    /// Which taxonomy version.
-    pub taxonomy: String,
-    /// The accuracy that accepted answers shall keep, in `[0, 1]`.
-    pub target: f64,
-    /// What was fitted, such as a curve and thresholds.
-    pub parameters: serde_json::Value,
-    /// How many rows it was fitted on.
-    pub rows: i32,
-    /// Which data, such as `toronto/dev.csv.gz`.
-    pub fitted_on: String,
-    /// When.
-    pub fitted_at: DateTime<Utc>,
+/// What a list of runs is narrowed to; all that are given must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EvalRunFilter {
+    /// With this number.
+    pub id: Option<i64>,
+    /// On this data set.
+    pub data_set: Option<String>,
+    /// On this file of it.
+    pub file: Option<String>,
+    /// By this stage or peer.
+    pub stage: Option<String>,
+    /// By this engine.
+    pub engine: Option<String>,
+    /// By peers, or by stages.
+    pub peer: Option<bool>,
+    /// Older than this one.
+    pub before: Option<i64>,
 }
 
 impl Store {
@@ -106,8 +99,12 @@ impl Store {
                 file_sha256,
                 stage,
                 engine,
+                peer,
                 taxonomy,
                 label_budget,
+                labels_sha256,
+                seed,
+                code_version,
                 target,
                 rows,
                 correct,
@@ -120,7 +117,7 @@ impl Store {
                 cost_per_1000,
                 currency
             )
-            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)
             returning id",
             run.started_at,
             run.data_set,
@@ -128,8 +125,12 @@ impl Store {
             run.file_sha256.as_slice(),
             run.stage,
             run.engine,
+            run.peer,
             run.taxonomy,
             run.label_budget,
+            run.labels_sha256.as_ref().map(<[u8; 32]>::as_slice),
+            run.seed,
+            run.code_version,
             run.target,
             run.rows,
             run.correct,
@@ -144,42 +145,19 @@ impl Store {
         )
         .fetch_one(&mut *tx)
         .await?;
-        let of = |field: fn(&EvalItem) -> &str| items.iter().map(field).collect::<Vec<_>>();
-        let confidences: Vec<f32> = items.iter().map(|item| item.confidence).collect();
-        let known: Vec<bool> = items.iter().map(|item| item.known_key).collect();
-        sqlx::query!(
-            "insert into eval_items (
-                run_id,
-                item_id,
-                expected,
-                predicted,
-                confidence,
-                known_key
-            )
-            select
-                $1,
-                item.*
-            from unnest($2::text[], $3::text[], $4::text[], $5::real[], $6::boolean[]) as item",
-            id,
-            &of(|item| &item.item_id) as &[&str],
-            &of(|item| &item.expected) as &[&str],
-            &of(|item| &item.predicted) as &[&str],
-            &confidences,
-            &known,
-        )
-        .execute(&mut *tx)
-        .await?;
+        super::eval_items::insert(&mut tx, id, items).await?;
         tx.commit().await?;
         Ok(id)
     }
 
-    /// The latest run of each stage on each file, by data set, file and stage.
+    /// Runs, newest first, at most `limit`.
     ///
     /// # Errors
     /// When the database fails or holds what can't be read.
-    pub async fn latest_runs(&self) -> Result<Vec<EvalRun>, Error> {
-        let rows = sqlx::query!(
-            "select distinct on (data_set, file, stage)
+    pub async fn eval_runs(&self, filter: &EvalRunFilter, limit: u32) -> Result<Vec<EvalRun>, Error> {
+        let rows = sqlx::query_as!(
+            RunRow,
+            "select
                 id,
                 started_at,
                 data_set,
@@ -187,8 +165,12 @@ impl Store {
                 file_sha256,
                 stage,
                 engine,
+                peer,
                 taxonomy,
                 label_budget,
+                labels_sha256,
+                seed,
+                code_version,
                 target,
                 rows,
                 correct,
@@ -201,6 +183,72 @@ impl Store {
                 cost_per_1000,
                 currency
             from eval_runs
+            where ($1::bigint is null or id = $1)
+            and ($2::text is null or data_set = $2)
+            and ($3::text is null or file = $3)
+            and ($4::text is null or stage = $4)
+            and ($5::text is null or engine = $5)
+            and ($6::boolean is null or peer = $6)
+            and ($7::bigint is null or id < $7)
+            order by id desc
+            limit $8",
+            filter.id,
+            filter.data_set.as_deref(),
+            filter.file.as_deref(),
+            filter.stage.as_deref(),
+            filter.engine.as_deref(),
+            filter.peer,
+            filter.before,
+            i64::from(limit),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(EvalRun::try_from).collect()
+    }
+
+    /// The run with this number.
+    ///
+    /// # Errors
+    /// When the database fails or holds what can't be read.
+    pub async fn eval_run(&self, id: i64) -> Result<Option<EvalRun>, Error> {
+        let found = self.eval_runs(&EvalRunFilter { id: Some(id), ..EvalRunFilter::default() }, 1).await?;
+        Ok(found.into_iter().next())
+    }
+
+    /// The latest run of each stage on each file, by data set, file and stage; peers' are none.
+    ///
+    /// # Errors
+    /// When the database fails or holds what can't be read.
+    pub async fn latest_runs(&self) -> Result<Vec<EvalRun>, Error> {
+        let rows = sqlx::query_as!(
+            RunRow,
+            "select distinct on (data_set, file, stage)
+                id,
+                started_at,
+                data_set,
+                file,
+                file_sha256,
+                stage,
+                engine,
+                peer,
+                taxonomy,
+                label_budget,
+                labels_sha256,
+                seed,
+                code_version,
+                target,
+                rows,
+                correct,
+                known_rows,
+                known_correct,
+                macro_f1,
+                ece,
+                coverage_at_target,
+                rows_per_s,
+                cost_per_1000,
+                currency
+            from eval_runs
+            where not peer
             order by
                 data_set,
                 file,
@@ -210,58 +258,7 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        rows.into_iter()
-            .map(|row| {
-                let run = NewEvalRun {
-                    started_at: row.started_at,
-                    data_set: row.data_set,
-                    file: row.file,
-                    file_sha256: row
-                        .file_sha256
-                        .try_into()
-                        .map_err(|_| Error::Corrupt { what: "eval_runs.file_sha256" })?,
-                    stage: row.stage,
-                    engine: row.engine,
-                    taxonomy: row.taxonomy,
-                    label_budget: row.label_budget,
-                    target: row.target,
-                    rows: row.rows,
-                    correct: row.correct,
-                    known_rows: row.known_rows,
-                    known_correct: row.known_correct,
-                    macro_f1: row.macro_f1,
-                    ece: row.ece,
-                    coverage_at_target: row.coverage_at_target,
-                    rows_per_s: row.rows_per_s,
-                    cost_per_1000: row.cost_per_1000,
-                    currency: row.currency,
-                };
-                Ok(EvalRun { id: row.id, run })
-            })
-            .collect()
-    }
-
-    /// A run's rows, by identifier: what paired comparisons read.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn eval_items(&self, run_id: i64) -> Result<Vec<EvalItem>, Error> {
-        let items = sqlx::query_as!(
-            EvalItem,
-            "select
-                item_id,
-                expected,
-                predicted,
-                confidence,
-                known_key
-            from eval_items
-            where run_id = $1
-            order by item_id",
-            run_id,
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        Ok(items)
+        rows.into_iter().map(EvalRun::try_from).collect()
     }
 
     /// How many commands have scored the file with this SHA-256, whatever its name was.
@@ -280,63 +277,68 @@ impl Store {
         .await?;
         super::count(times, "eval_runs.started_at")
     }
+}
 
-    /// Stores what was fitted for an engine, in place of what was before.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn put_calibration(&self, calibration: &Calibration) -> Result<(), Error> {
-        sqlx::query!(
-            "insert into calibrations (
-                engine,
-                taxonomy,
-                target,
-                parameters,
-                rows,
-                fitted_on,
-                fitted_at
-            )
-            values ($1, $2, $3, $4, $5, $6, $7)
-            on conflict (engine, taxonomy) do update set
-                target = excluded.target,
-                parameters = excluded.parameters,
-                rows = excluded.rows,
-                fitted_on = excluded.fitted_on,
-                fitted_at = excluded.fitted_at",
-            calibration.engine,
-            calibration.taxonomy,
-            calibration.target,
-            calibration.parameters,
-            calibration.rows,
-            calibration.fitted_on,
-            calibration.fitted_at,
-        )
-        .execute(&self.pool)
-        .await?;
-        Ok(())
-    }
+struct RunRow {
+    id: i64,
+    started_at: DateTime<Utc>,
+    data_set: String,
+    file: String,
+    file_sha256: Vec<u8>,
+    stage: String,
+    engine: String,
+    peer: bool,
+    taxonomy: String,
+    label_budget: Option<i32>,
+    labels_sha256: Option<Vec<u8>>,
+    seed: Option<i64>,
+    code_version: Option<String>,
+    target: Option<f64>,
+    rows: i32,
+    correct: i32,
+    known_rows: i32,
+    known_correct: i32,
+    macro_f1: f64,
+    ece: Option<f64>,
+    coverage_at_target: Option<f64>,
+    rows_per_s: Option<f64>,
+    cost_per_1000: Option<Decimal>,
+    currency: Option<String>,
+}
 
-    /// What was fitted for a taxonomy's engines.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn calibrations(&self, taxonomy: &str) -> Result<Vec<Calibration>, Error> {
-        let calibrations = sqlx::query_as!(
-            Calibration,
-            "select
-                engine,
-                taxonomy,
-                target,
-                parameters,
-                rows,
-                fitted_on,
-                fitted_at
-            from calibrations
-            where taxonomy = $1",
-            taxonomy,
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        Ok(calibrations)
+impl TryFrom<RunRow> for EvalRun {
+    type Error = Error;
+
+    fn try_from(row: RunRow) -> Result<Self, Error> {
+        let run = NewEvalRun {
+            started_at: row.started_at,
+            data_set: row.data_set,
+            file: row.file,
+            file_sha256: row.file_sha256.try_into().map_err(|_| Error::Corrupt { what: "eval_runs.file_sha256" })?,
+            stage: row.stage,
+            engine: row.engine,
+            peer: row.peer,
+            taxonomy: row.taxonomy,
+            label_budget: row.label_budget,
+            labels_sha256: row
+                .labels_sha256
+                .map(TryInto::try_into)
+                .transpose()
+                .map_err(|_| Error::Corrupt { what: "eval_runs.labels_sha256" })?,
+            seed: row.seed,
+            code_version: row.code_version,
+            target: row.target,
+            rows: row.rows,
+            correct: row.correct,
+            known_rows: row.known_rows,
+            known_correct: row.known_correct,
+            macro_f1: row.macro_f1,
+            ece: row.ece,
+            coverage_at_target: row.coverage_at_target,
+            rows_per_s: row.rows_per_s,
+            cost_per_1000: row.cost_per_1000,
+            currency: row.currency,
+        };
+        Ok(Self { id: row.id, run })
     }
 }

@@ -22,6 +22,25 @@ pub struct LiveTally {
     pub audited_wrong: u32,
 }
 
+/// What people said of one engine's answers that are in force now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveAccuracy {
+    /// The stage.
+    pub stage: String,
+    /// The engine.
+    pub engine: String,
+    /// Accepted answers that were drawn at random for a person's eye.
+    pub drawn: u32,
+    /// Those of them that a person has spoken about.
+    pub audited: u32,
+    /// Those of these that were right.
+    pub audited_right: u32,
+    /// Doubtful answers that a person has spoken about: no random sample.
+    pub doubtful_judged: u32,
+    /// Those of them that were right.
+    pub doubtful_right: u32,
+}
+
 /// Answers of one category, alike in confidence and in whether the key was known.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AnswerCount {
@@ -153,6 +172,65 @@ impl Store {
             audited: count(row.audited, "corrections")?,
             audited_wrong: count(row.audited_wrong, "corrections")?,
         })
+    }
+
+    /// What people said of each engine's answers that are in force now, most drawn ones first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn live_accuracy(&self) -> Result<Vec<LiveAccuracy>, Error> {
+        let rows = sqlx::query!(
+            r#"select
+                predictions.stage,
+                predictions.engine,
+                count(*) filter (where review_items.reason = 'audit') as "drawn!",
+                count(said.category) filter (where review_items.reason = 'audit') as "audited!",
+                count(*) filter (
+                    where review_items.reason = 'audit'
+                    and said.category = predictions.category
+                ) as "audited_right!",
+                count(said.category) filter (where review_items.reason <> 'audit') as "doubtful_judged!",
+                count(*) filter (
+                    where review_items.reason <> 'audit'
+                    and said.category = predictions.category
+                ) as "doubtful_right!"
+            from review_items
+            join in_force on in_force.transaction_id = review_items.transaction_id
+            join predictions on predictions.id = in_force.prediction_id
+            left join lateral (
+                select
+                    corrections.category
+                from corrections
+                where corrections.transaction_id = review_items.transaction_id
+                and corrections.source = 'correction'
+                order by corrections.id desc
+                limit 1
+            ) as said on true
+            where review_items.reason = 'audit'
+            or review_items.resolved_at is not null
+            group by
+                predictions.stage,
+                predictions.engine
+            order by
+                3 desc,
+                predictions.engine,
+                predictions.stage"#,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(LiveAccuracy {
+                    stage: row.stage,
+                    engine: row.engine,
+                    drawn: count(row.drawn, "review_items")?,
+                    audited: count(row.audited, "corrections")?,
+                    audited_right: count(row.audited_right, "corrections")?,
+                    doubtful_judged: count(row.doubtful_judged, "corrections")?,
+                    doubtful_right: count(row.doubtful_right, "corrections")?,
+                })
+            })
+            .collect()
     }
 
     /// What an engine answered from a moment on, until another or until now, counted: by category, by whether

@@ -6,9 +6,13 @@
 
 mod adapter_decisions;
 mod adapters;
+mod calibrations;
 mod content;
 mod corrections;
 mod datasets;
+mod eval_figures;
+mod eval_items;
+mod eval_pairs;
 mod eval_runs;
 mod finetune_claims;
 mod finetune_jobs;
@@ -36,16 +40,20 @@ use sqlx::{
 
 pub use adapter_decisions::{AdapterDecision, AdapterGate, AdapterMove, NewAdapterGate};
 pub use adapters::{AdapterChanges, AdapterFile, NewAdapter, StoredAdapter};
+pub use calibrations::Calibration;
 pub use corrections::ImportedLabel;
 pub use datasets::{DatasetItem, NewDataset, NewLabelReport, StoredDataset, StoredLabelReport};
-pub use eval_runs::{Calibration, EvalItem, EvalRun, NewEvalRun};
+pub use eval_figures::{EvalBin, EvalCell, EvalSlice, EvalTotals, MerchantCell, MerchantTally};
+pub use eval_items::EvalItem;
+pub use eval_pairs::{EvalPair, MerchantGain, PairedClass};
+pub use eval_runs::{EvalRun, EvalRunFilter, NewEvalRun};
 pub use finetune_claims::{Claim, NewFinetuneJob};
 pub use finetune_jobs::{FinetuneJob, FinetuneNews};
 pub use ingest::Ingested;
 pub use keys::{NewKey, StoredKey};
 pub use labelled::{CorrectedTransaction, LabelledTransaction, Traffic};
 pub use levels::LevelTally;
-pub use live::{AnswerCount, LiveTally, RetrainingPlan, ShadowPrediction, ShadowTally};
+pub use live::{AnswerCount, LiveAccuracy, LiveTally, RetrainingPlan, ShadowPrediction, ShadowTally};
 pub use model_calls::{DayOfCalls, Exceeded, NewModelCall, ReservedCall, SettledCall};
 pub use predictions::Decision;
 pub use reviews::{ReviewFilter, ReviewItem};

@@ -33,3 +33,4 @@ mod source;
 mod stages;
 mod store;
 mod taxonomies;
+mod tracker;

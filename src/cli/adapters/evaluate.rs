@@ -170,7 +170,14 @@ impl Evaluate {
         let answers = run::answer(stage, prepared, corpus, dataset.taxonomy(), |_| {}).await?;
         let score = answers.score(&answers, false).into_iter().next().context("there are no rows")?;
         let digest = dataset.file(&score.file)?.sha256()?;
-        let (run, items) = eval::to_store(&score, dataset, self.choice.label_budget, digest, started_at)?;
+        let made = eval::Made {
+            started_at,
+            peer: false,
+            label_budget: self.choice.label_budget,
+            labels: corpus.labels.digest(),
+            file_sha256: digest,
+        };
+        let (run, items) = eval::to_store(&score, dataset, &made)?;
         store.insert_run(&run, &items).await?;
         Ok(score)
     }

@@ -10,9 +10,11 @@ use std::{
 use anyhow::{Context, ensure};
 use chrono::{DateTime, Utc};
 use indicatif::{ProgressBar, ProgressStyle};
-use rust_decimal::Decimal;
 
-use super::{Options, SEED};
+use super::{
+    Options, SEED,
+    stored::{Made, data_set, to_store},
+};
 use crate::{
     categorize::{self, Engine, LabelledExample, Sources, Stage, StageEntry, StageFile},
     cli::{
@@ -20,18 +22,19 @@ use crate::{
         service::{DEMO_ADAPTER, calibrations},
     },
     clock,
-    domain::{Slug, Transaction},
+    domain::Transaction,
     enrich::{Enricher, Examples, examples::LabelledText},
     evaluate::{
         corpus::Corpus,
         dataset::{DataFile, Dataset, Row},
         peers,
-        run::{self, Prepared},
+        run::{self, Bill, Prepared},
         scored::FileScore,
     },
     llm::ChatModel,
     model::{AdapterBank, AdapterFacts, AdapterModel, Encoder, facts::LABELS},
-    store::{self, EvalItem, NewEvalRun, Store},
+    spend::Spent,
+    store::{self, Store},
 };
 
 /// What was measured.
@@ -131,11 +134,11 @@ impl Evaluation {
             let rows = dev.rows.len() + tests.iter().map(|test| test.rows.len()).sum::<usize>();
             let bar = rows_bar(Some(rows), &stage.name);
             let meter = chat.as_deref().filter(|_| entry.needs(Engine::Prompt, &file));
-            let spent = || meter.map_or(Decimal::ZERO, |chat| chat.spent().cost);
+            let spent = || meter.map(|chat| chat.spent()).unwrap_or_default();
             let before = spent();
             let mut dev_answers = run::answer(&stage, &dev, &corpus, taxonomy, |rows| bar.inc(rows as u64)).await?;
             if let Some(chat) = meter {
-                dev_answers.cost(spent() - before, chat.currency());
+                dev_answers.bill(&bill(before, spent(), chat.currency()));
             }
             let mut dev_report = dev_answers.clone();
             // An engine that brings no threshold of its own is calibrated here, on dev.
@@ -156,7 +159,7 @@ impl Evaluation {
                 let before = spent();
                 let mut answers = run::answer(&stage, test, &corpus, taxonomy, |rows| bar.inc(rows as u64)).await?;
                 if let Some(chat) = meter {
-                    answers.cost(spent() - before, chat.currency());
+                    answers.bill(&bill(before, spent(), chat.currency()));
                 }
                 if let Some(calibration) = &calibration {
                     answers.calibrate(calibration);
@@ -171,20 +174,33 @@ impl Evaluation {
             .iter()
             .map(|file| Ok((file.name.as_str(), file.sha256()?)))
             .collect::<anyhow::Result<HashMap<_, _>>>()?;
-        for score in &scores {
-            let digest = digests[score.file.as_str()];
-            let (run, items) = to_store(score, dataset, options.choice.label_budget, digest, started_at)?;
+        let peers = match &options.peers {
+            Some(dir) => score_peers(dir, &scores, dataset)?,
+            None => Vec::new(),
+        };
+        let ours = scores.iter().map(|score| (score, false));
+        for (score, peer) in ours.chain(peers.iter().map(|score| (score, true))) {
+            let made = Made {
+                started_at,
+                peer,
+                label_budget: options.choice.label_budget,
+                labels: corpus.labels.digest(),
+                file_sha256: digests[score.file.as_str()],
+            };
+            let (run, items) = to_store(score, dataset, &made)?;
             store.insert_run(&run, &items).await?;
         }
         for file in files {
             times.insert(file.name.clone(), store.times_scored(&digests[file.name.as_str()]).await?);
         }
-        let peers = match &options.peers {
-            Some(dir) => score_peers(dir, &scores, dataset)?,
-            None => Vec::new(),
-        };
         Ok(Self { corpus, scores, peers, times })
     }
+}
+
+/// What a chat model took between two readings of its meter.
+fn bill(before: Spent, after: Spent, currency: &str) -> Bill {
+    let tokens = |spent: Spent| u64::from(spent.usage.prompt) + u64::from(spent.usage.completion);
+    Bill { cost: after.cost - before.cost, currency: currency.to_owned(), tokens: tokens(after) - tokens(before) }
 }
 
 fn labelled_text(example: &LabelledExample) -> LabelledText {
@@ -227,11 +243,6 @@ fn adapter_for(options: &Options, dataset: &Dataset, encoder: &Encoder) -> anyho
     Ok(if fits { Some(Arc::new(load(demo)?)) } else { None })
 }
 
-pub(in crate::cli) fn data_set(dataset: &Dataset) -> String {
-    let dir = dataset.dir().canonicalize().unwrap_or_else(|_| dataset.dir().to_owned());
-    dir.file_name().map_or_else(|| "dataset".to_owned(), |name| name.to_string_lossy().into_owned())
-}
-
 /// Keeps what was fitted on dev for the stage's engine, so that serving uses the same.
 async fn keep(
     store: &Store,
@@ -251,56 +262,6 @@ async fn keep(
         fitted_at: now,
     };
     Ok(store.put_calibration(&calibration).await?)
-}
-
-/// A score as the tracker keeps it.
-pub(in crate::cli) fn to_store(
-    score: &FileScore,
-    dataset: &Dataset,
-    label_budget: usize,
-    file_sha256: [u8; 32],
-    started_at: DateTime<Utc>,
-) -> anyhow::Result<(NewEvalRun, Vec<EvalItem>)> {
-    let slug = |index: usize| {
-        let category = dataset.taxonomy().assignable().get(index);
-        category.map_or_else(Slug::uncategorized, |category| category.slug.clone()).to_string()
-    };
-    let count = |keep: &dyn Fn(&crate::evaluate::scored::Item) -> bool| {
-        i32::try_from(score.items.iter().filter(|item| keep(item)).count())
-    };
-    let run = NewEvalRun {
-        started_at,
-        data_set: data_set(dataset),
-        file: score.file.clone(),
-        file_sha256,
-        stage: score.answerer.name.clone(),
-        engine: score.answerer.engine.clone(),
-        taxonomy: dataset.taxonomy().version().to_owned(),
-        label_budget: Some(i32::try_from(label_budget)?),
-        target: score.answerer.target.unwrap_or(0.0),
-        rows: count(&|_| true)?,
-        correct: count(&|item| item.scored.correct())?,
-        known_rows: count(&|item| item.scored.known)?,
-        known_correct: count(&|item| item.scored.known && item.scored.correct())?,
-        macro_f1: score.figures.macro_f1,
-        ece: score.figures.ece.unwrap_or(0.0),
-        coverage_at_target: score.figures.coverage.map_or(0.0, |coverage| coverage.share),
-        rows_per_s: score.rows_per_s.unwrap_or(0.0),
-        cost_per_1000: score.cost.as_ref().map(|cost| cost.per_1000),
-        currency: score.cost.as_ref().map(|cost| cost.currency.clone()),
-    };
-    let items = score
-        .items
-        .iter()
-        .map(|item| EvalItem {
-            item_id: item.id.to_string(),
-            expected: slug(item.scored.gold),
-            predicted: slug(item.scored.answer),
-            confidence: item.scored.confidence,
-            known_key: item.scored.known,
-        })
-        .collect();
-    Ok((run, items))
 }
 
 /// The peers' answers on the files that our stages were scored on.

@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::schema;
-use crate::harness::{App, row, with};
+use crate::{
+    harness::{App, row, with},
+    tracker::{answered, stored},
+};
 
 /// The schema of one documented answer.
 fn answer_schema<'a>(document: &'a Value, method: &str, path: &str, status: u16) -> &'a Value {
@@ -43,7 +46,9 @@ async fn answers_are_as_the_document_says() {
         let one = app.get(&format!("/v1/transactions/{id}")).await.with(200);
         assert_valid(&document, "get", "/v1/transactions/{id}", 200, &one);
     }
-    for path in ["/v1/transactions", "/v1/categories", "/v1/accuracy", "/v1/datasets", "/healthz", "/readyz"] {
+    for path in
+        ["/v1/transactions", "/v1/categories", "/v1/accuracy", "/v1/eval-runs", "/v1/datasets", "/healthz", "/readyz"]
+    {
         let body = app.get(path).await.with(200);
         assert_valid(&document, "get", path, 200, &body);
     }
@@ -56,6 +61,14 @@ async fn answers_are_as_the_document_says() {
     assert_valid(&document, "post", "/v1/datasets", 201, &made);
     let set = app.get(&format!("/v1/datasets/{}", made["dataset"]["id"])).await.with(200);
     assert_valid(&document, "get", "/v1/datasets/{id}", 200, &set);
+    let [first, second] = [1, 2].map(|seed| answered(seed, 80, 0.8));
+    let runs = [stored(&app.store, "few_shot", &first).await, stored(&app.store, "adapter", &second).await];
+    let list = app.get("/v1/eval-runs?limit=1").await.with(200);
+    assert_valid(&document, "get", "/v1/eval-runs", 200, &list);
+    let run = app.get(&format!("/v1/eval-runs/{}", runs[1])).await.with(200);
+    assert_valid(&document, "get", "/v1/eval-runs/{id}", 200, &run);
+    let compared = app.get(&format!("/v1/eval-runs/compare?ours={}&theirs={}", runs[1], runs[0])).await.with(200);
+    assert_valid(&document, "get", "/v1/eval-runs/compare", 200, &compared);
     let problem = app.get("/v1/transactions/nobody").await.with(404);
     assert_valid(&document, "get", "/v1/transactions/{id}", 404, &problem);
     let problem = app.post("/v1/transactions", &json!({ "transactions": [] })).await.with(422);

@@ -94,7 +94,7 @@ async fn the_categories_are_those_of_the_taxonomy() {
 #[tokio::test]
 async fn accuracy_is_empty_before_anything_was_measured() {
     let app = App::start().await;
-    assert_eq!(app.get("/v1/accuracy").await.with(200), json!({ "runs": [] }));
+    assert_eq!(app.get("/v1/accuracy").await.with(200), json!({ "runs": [], "live": [] }));
 }
 
 #[tokio::test]
@@ -108,16 +108,20 @@ async fn accuracy_is_what_was_stored_with_its_interval() {
         stage: "adapter".to_owned(),
         engine: "adapter:demo@1f3a9c02".to_owned(),
         taxonomy: "consumer@00000000".to_owned(),
+        peer: false,
         label_budget: Some(12_000),
-        target: 0.92,
+        labels_sha256: Some([9; 32]),
+        seed: Some(1),
+        code_version: Some("0.1.0".to_owned()),
+        target: Some(0.92),
         rows: 200,
         correct: 180,
         known_rows: 100,
         known_correct: 98,
         macro_f1: 0.8,
-        ece: 0.02,
-        coverage_at_target: 0.95,
-        rows_per_s: 500.0,
+        ece: Some(0.02),
+        coverage_at_target: Some(0.95),
+        rows_per_s: Some(500.0),
         cost_per_1000: None,
         currency: None,
     };

@@ -54,16 +54,20 @@ async fn eval_runs_keep_their_rows_and_count_how_often_a_file_was_scored() {
         stage: stage.to_owned(),
         engine: format!("{stage}@00000000"),
         taxonomy: "demo@00000000".to_owned(),
+        peer: false,
         label_budget: Some(100),
-        target: 0.92,
+        labels_sha256: Some([9; 32]),
+        seed: Some(1),
+        code_version: Some("0.1.0".to_owned()),
+        target: Some(0.92),
         rows: 2,
         correct: 1,
         known_rows: 1,
         known_correct: 1,
         macro_f1: 0.5,
-        ece: 0.1,
-        coverage_at_target: 0.5,
-        rows_per_s: 10.0,
+        ece: Some(0.1),
+        coverage_at_target: Some(0.5),
+        rows_per_s: Some(10.0),
         cost_per_1000: None,
         currency: None,
     };
@@ -73,6 +77,7 @@ async fn eval_runs_keep_their_rows_and_count_how_often_a_file_was_scored() {
         predicted: "fees".to_owned(),
         confidence: 0.5,
         known_key,
+        ..EvalItem::default()
     };
     assert_eq!(store.times_scored(&[7; 32]).await.unwrap(), 0);
     let items = [item("a", true), item("b", false)];
