@@ -95,8 +95,8 @@ async fn slices_of_one_kind_add_up_to_the_rows_that_tell() {
     let known: Vec<&EvalItem> = items.iter().filter(|item| item.known_key).collect();
     let right = known.iter().filter(|item| item.gold_rank == Some(1)).count();
     assert_eq!(Some(of("key", "known")), metrics::wilson(right, known.len()));
-    let small = items.iter().filter(|item| item.amount.is_some_and(|amount| amount < 10.into())).count();
-    assert_eq!(of("amount", "under 10").n, small);
+    let large = items.iter().filter(|item| item.amount.is_some_and(|amount| amount >= 1_000.into())).count();
+    assert_eq!(of("amount", "1,000 and more").n, large);
     let january = items.iter().filter(|item| item.posted_at.unwrap().to_rfc3339().starts_with("2026-01")).count();
     assert_eq!(of("month", "2026-01").n, january);
     let eating_out = items.iter().filter(|item| CATEGORIES[..3].contains(&item.expected.as_str())).count();
