@@ -106,7 +106,7 @@ fn f1_of_drawn_merchants_lies_around_f1_of_all() {
     });
     let found = f1_intervals(&cells, DRAWS, 1).unwrap();
     for Interval { low, high } in [found.macro_f1, found.weighted_f1] {
-        assert!(0.0 <= low && low < 0.8 && 0.8 < high && high <= 1.0, "{found:?}");
+        assert!((0.0..0.8).contains(&low) && (0.8..=1.0).contains(&high), "{found:?}");
     }
     assert_eq!(f1_intervals(&[], DRAWS, 1), None);
 }
