@@ -90,7 +90,7 @@ fn mlflow(report: &RunReport, items: &[EvalItem], folder: &Path) -> Result<Vec<F
             format!("{root}/meta.yaml"),
             format!(
                 "artifact_uri: {artifacts}\nend_time: {at}\nentry_point_name: ''\nexperiment_id: '{experiment}'\n\
-                 lifecycle_stage: active\nrun_id: {id}\nrun_name: {name}\nrun_uuid: {id}\nsource_name: ''\nsource_type: 4\n\
+                 lifecycle_stage: active\nrun_id: '{id}'\nrun_name: {name}\nrun_uuid: '{id}'\nsource_name: ''\nsource_type: 4\n\
                  source_version: ''\nstart_time: {at}\nstatus: 3\ntags: []\nuser_id: txcat\n",
                 artifacts = place(&format!("{root}/artifacts")),
                 name = text_of(&run.stage),
