@@ -13,7 +13,8 @@ pub enum Tracker {
     /// promptfoo: a configuration with the echo provider, which passes stored answers through, and a table of tests with
     /// `__expected`. `promptfoo eval -c promptfooconfig.json` asserts and `promptfoo view` shows them.
     Promptfoo,
-    /// MLflow: a file store. `mlflow ui --backend-store-uri DIR` shows it.
+    /// MLflow: a file store. `mlflow ui --backend-store-uri DIR` shows it, in its latest versions with
+    /// `MLFLOW_ALLOW_FILE_STORE=true`; `mlflow migrate-filestore` takes it into a database.
     MlFlow,
 }
 
