@@ -120,6 +120,7 @@ if told:
         others = {other["category"]: other["confidence"] for other in json.loads(row["alternatives"])}
         is_right = row["expected"] == row["predicted"]
         given = numpy.float32(row["confidence"]) if is_right else others.get(row["expected"], 0)
+        given = 0 if row["error"] else given
         same(f"{row['id']} probability of the truth", truth, float(given), 1e-7)
     floored = numpy.clip(truths, FLOOR, 1)
     two = numpy.column_stack([1 - floored, floored])

@@ -13,7 +13,8 @@ pub enum Tracker {
     /// promptfoo: a configuration with the echo provider, which passes stored answers through, and a table of tests with
     /// `__expected`. `promptfoo eval -c promptfooconfig.json` asserts and `promptfoo view` shows them.
     Promptfoo,
-    /// MLflow: a file store. `mlflow ui --backend-store-uri DIR` shows it.
+    /// MLflow: a file store. `mlflow ui --backend-store-uri DIR` shows it, in its latest versions with
+    /// `MLFLOW_ALLOW_FILE_STORE=true`; `mlflow migrate-filestore` takes it into a database.
     MlFlow,
 }
 
@@ -90,7 +91,7 @@ fn mlflow(report: &RunReport, items: &[EvalItem], folder: &Path) -> Result<Vec<F
             format!("{root}/meta.yaml"),
             format!(
                 "artifact_uri: {artifacts}\nend_time: {at}\nentry_point_name: ''\nexperiment_id: '{experiment}'\n\
-                 lifecycle_stage: active\nrun_id: {id}\nrun_name: {name}\nrun_uuid: {id}\nsource_name: ''\nsource_type: 4\n\
+                 lifecycle_stage: active\nrun_id: '{id}'\nrun_name: {name}\nrun_uuid: '{id}'\nsource_name: ''\nsource_type: 4\n\
                  source_version: ''\nstart_time: {at}\nstatus: 3\ntags: []\nuser_id: txcat\n",
                 artifacts = place(&format!("{root}/artifacts")),
                 name = text_of(&run.stage),

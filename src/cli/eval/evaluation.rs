@@ -33,7 +33,7 @@ use crate::{
     },
     llm::ChatModel,
     model::{AdapterBank, AdapterFacts, AdapterModel, Encoder, facts::LABELS},
-    spend::Spent,
+    spend::{Metered, Spent},
     store::{self, Store},
 };
 
@@ -134,7 +134,7 @@ impl Evaluation {
             let rows = dev.rows.len() + tests.iter().map(|test| test.rows.len()).sum::<usize>();
             let bar = rows_bar(Some(rows), &stage.name);
             let meter = chat.as_deref().filter(|_| entry.needs(Engine::Prompt, &file));
-            let spent = || meter.map(|chat| chat.spent()).unwrap_or_default();
+            let spent = || meter.map(Metered::spent).unwrap_or_default();
             let before = spent();
             let mut dev_answers = run::answer(&stage, &dev, &corpus, taxonomy, |rows| bar.inc(rows as u64)).await?;
             if let Some(chat) = meter {

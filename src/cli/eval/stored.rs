@@ -79,7 +79,7 @@ pub(in crate::cli) fn to_store(
         cost_per_1000: score.cost.as_ref().map(|cost| cost.per_1000),
         currency: score.cost.as_ref().map(|cost| cost.currency.clone()),
     };
-    let items = score.items.iter().map(|item| stored_item(item, &slug)).collect::<anyhow::Result<_>>()?;
+    let items = score.items.iter().map(|item| stored_item(item, slug)).collect::<anyhow::Result<_>>()?;
     Ok((run, items))
 }
 

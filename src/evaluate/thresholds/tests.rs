@@ -1,3 +1,5 @@
+//! What fell is caught, and noise is not.
+
 use rand::{Rng, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
