@@ -90,7 +90,7 @@ fn the_scenarios_sums_are_those_of_a_hand() {
     assert_eq!(lora.retrain_every_months, Some(3));
     // 6,000 / (4,200 − 139.67) and 6,000 / (4,200 − 2,252)
     let payback = lora.payback.unwrap();
-    assert!((payback.best.unwrap() - 6000.0 / 4060.333_333).abs() < 1e-6, "{payback:?}");
+    assert!((payback.best.unwrap() - 6_000.0 / 4_060.333_333).abs() < 1e-6, "{payback:?}");
     assert!((payback.worst.unwrap() - 6000.0 / 1948.0).abs() < 1e-6, "{payback:?}");
     // (0 + 12 × 13,800) / 6 points
     assert_eq!(switch.extra_over_horizon, range(dec!(165600), dec!(165600)));
