@@ -40,7 +40,7 @@ enum Way {
     /// At once.
     Calls(Arc<dyn ChatModel>),
     /// Within a day.
-    Batches(Batched),
+    Batches(Box<Batched>),
 }
 
 /// Where calls are booked.
@@ -75,7 +75,7 @@ impl Metered {
     pub fn in_batches(entry: &ModelEntry, budget: Budget, store: Store) -> Result<Self, llm::Error> {
         let batched = Batched::new(entry)?;
         let books = Books::new(format!("{}:batches", batched.name), entry, budget, store)?;
-        Ok(Self { way: Way::Batches(batched), books })
+        Ok(Self { way: Way::Batches(Box::new(batched)), books })
     }
 
     /// What its calls took and cost so far.

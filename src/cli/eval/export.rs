@@ -20,7 +20,7 @@ use crate::{
 pub enum Format {
     /// promptfoo: a configuration and a table of tests; `promptfoo eval -c DIR/promptfooconfig.json`.
     Promptfoo,
-    /// MLflow: a file store; `mlflow ui --backend-store-uri DIR`, with MLFLOW_ALLOW_FILE_STORE=true in its latest
+    /// MLflow: a file store; `mlflow ui --backend-store-uri DIR`, with `MLFLOW_ALLOW_FILE_STORE=true` in its latest
     /// versions, or `mlflow migrate-filestore` into its database. Several runs may go into one folder.
     Mlflow,
 }

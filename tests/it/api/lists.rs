@@ -94,7 +94,7 @@ async fn the_categories_are_those_of_the_taxonomy() {
 #[tokio::test]
 async fn accuracy_is_empty_before_anything_was_measured() {
     let app = App::start().await;
-    assert_eq!(app.get("/v1/accuracy").await.with(200), json!({ "runs": [], "live": [] }));
+    assert_eq!(app.get("/v1/accuracy").await.with(200), json!({ "runs": [], "live": [], "confidence_levels": [] }));
 }
 
 #[tokio::test]
