@@ -1,6 +1,6 @@
 //! A way to answer, as a person writes it down: how accurate it is, what it costs to have and what it costs to run.
 //!
-//! No sums: [`options`](super::options) does them.
+//! No sums: `options` does them.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

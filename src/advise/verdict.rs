@@ -1,4 +1,4 @@
-//! What to do next, in a word, a sentence and steps. How it comes about is [`decide`](super::decide).
+//! What to do next, in a word, a sentence and steps. How it comes about is `decide`.
 
 use serde::Serialize;
 use utoipa::ToSchema;
