@@ -53,6 +53,16 @@ struct Books {
     spent: Arc<Mutex<Spent>>,
 }
 
+/// What became of a call.
+struct Settled {
+    usage: Usage,
+    doubtful: u32,
+    cost: Decimal,
+    outcome: &'static str,
+    /// Transactions; `None` where none was asked about.
+    answered: Option<usize>,
+}
+
 impl Metered {
     /// Books the calls of `inner`, which `entry` describes.
     ///
@@ -104,9 +114,10 @@ impl Metered {
         };
         let cost = price.map_or(Decimal::ZERO, |price| price.of(usage)) + once * Decimal::from(doubtful);
         let outcome = if reply.is_ok() { "answered" } else { "failed" };
+        let answered = reply.as_ref().map_or(0, |reply| reply.answers.iter().filter(|answer| answer.is_ok()).count());
         open.call = None;
         self.books.count(usage, cost);
-        self.books.settle(call, usage, doubtful, cost, outcome).await?;
+        self.books.settle(call, Settled { usage, doubtful, cost, outcome, answered: Some(answered) }).await?;
         reply
     }
 }
@@ -200,14 +211,8 @@ impl Books {
         })
     }
 
-    async fn settle(
-        &self,
-        call: ReservedCall,
-        usage: Usage,
-        doubtful: u32,
-        cost: Decimal,
-        outcome: &'static str,
-    ) -> Result<(), llm::Error> {
+    async fn settle(&self, call: ReservedCall, settled: Settled) -> Result<(), llm::Error> {
+        let Settled { usage, doubtful, cost, outcome, answered } = settled;
         let count = |tokens: u32| i32::try_from(tokens).unwrap_or(i32::MAX);
         let settled = SettledCall {
             prompt_tokens: count(usage.prompt),
@@ -217,6 +222,7 @@ impl Books {
             cost,
             doubtful_attempts: count(doubtful),
             outcome,
+            answered_rows: answered.map(|rows| i32::try_from(rows).unwrap_or(i32::MAX)),
         };
         self.store.settle_call(call, &settled, clock::now()).await.map_err(books)
     }
@@ -282,7 +288,7 @@ impl Training<'_> {
         let cost = price.and_then(|price| price.of_training(tokens)).unwrap_or_default();
         let usage = Usage { prompt: u32::try_from(tokens).unwrap_or(u32::MAX), ..Usage::default() };
         let outcome = if status == "succeeded" { "answered" } else { "failed" };
-        self.books().settle(call, usage, 0, cost, outcome).await
+        self.books().settle(call, Settled { usage, doubtful: 0, cost, outcome, answered: None }).await
     }
 
     /// Takes a booking back: the provider said no before any work.
@@ -290,7 +296,9 @@ impl Training<'_> {
     /// # Errors
     /// When the database fails.
     pub async fn settle_unbilled(&self, call: ReservedCall) -> Result<(), llm::Error> {
-        self.books().settle(call, Usage::default(), 0, Decimal::ZERO, "failed").await
+        let nothing =
+            Settled { usage: Usage::default(), doubtful: 0, cost: Decimal::ZERO, outcome: "failed", answered: None };
+        self.books().settle(call, nothing).await
     }
 
     fn books(&self) -> Books {
@@ -321,7 +329,9 @@ impl Drop for Open {
         let (books, once) = (self.books.clone(), self.once);
         runtime.spawn(async move {
             books.count(Usage::default(), once);
-            if let Err(error) = books.settle(call, Usage::default(), 1, once, "given_up").await {
+            let settled =
+                Settled { usage: Usage::default(), doubtful: 1, cost: once, outcome: "given_up", answered: Some(0) };
+            if let Err(error) = books.settle(call, settled).await {
                 tracing::warn!(error = %error, "a call that was given up stays booked at the most it can cost");
             }
         });

@@ -205,7 +205,7 @@ fn billed(today: Setup, calls: &[DayOfCalls], looking: Looking<'_>) -> Setup {
         return today;
     }
     let ours = || calls.iter().filter(|day| day.currency == looking.currency.code());
-    let transactions: u64 = ours().filter_map(|day| u64::try_from(day.rows).ok()).sum();
+    let transactions: u64 = ours().filter_map(|day| u64::try_from(day.answered_rows?).ok()).sum();
     if transactions == 0 {
         return today;
     }
@@ -296,6 +296,7 @@ mod tests {
             cost,
             currency: currency.to_owned(),
             failed: 0,
+            answered_rows: Some(rows),
         };
         let calls = [day(100, dec!(0.20), "USD"), day(300, dec!(0.40), "USD"), day(9, dec!(5), "EUR")];
         let runs = [run(1, "dev", "few_shot", "prompt:m:p@1", 800)];

@@ -13,6 +13,7 @@ mod nearest;
 mod prompt;
 mod stages;
 mod wording;
+mod worked;
 
 use std::sync::Arc;
 

@@ -10,7 +10,7 @@ use futures::{FutureExt, future::BoxFuture};
 
 use super::{
     Categorizer, Error, known_around,
-    wording::{Asked, Wording},
+    wording::{self, Asked, Wording},
 };
 use crate::{
     domain::{
@@ -63,10 +63,8 @@ impl PromptCategorizer {
 
     /// Asks for rows in groups that share a request; what was said of each row, by its place.
     async fn ask(&self, asked: &[Asked<'_>], groups: &[Vec<usize>], again: bool) -> Result<Vec<(usize, Said)>, Error> {
-        let request = |group: &Vec<usize>| {
-            self.wording.request(&group.iter().map(|&place| &asked[place]).collect::<Vec<_>>(), again)
-        };
-        let requests: Vec<Ask> = groups.iter().map(request).collect::<Result<_, _>>()?;
+        let requests: Vec<Ask> =
+            groups.iter().map(|group| self.wording.request(asked, group, again)).collect::<Result<_, _>>()?;
         let replies = self.model.ask_all(&requests).await;
         let said = groups.iter().zip(replies).flat_map(|(group, reply)| {
             let said: Vec<Said> = match reply {
@@ -80,18 +78,15 @@ impl PromptCategorizer {
 
     /// What the model said of every row, asked once more where it gave no answer.
     async fn said(&self, asked: &[Asked<'_>]) -> Result<Vec<Said>, Error> {
-        let (alone, shared): (Vec<usize>, Vec<usize>) = (0..asked.len()).partition(|&place| asked[place].goes_alone());
-        let single = |place: usize| vec![place];
-        let groups: Vec<Vec<usize>> = shared
-            .chunks(self.model.rows_per_request())
-            .map(<[_]>::to_vec)
-            .chain(alone.into_iter().map(single))
-            .collect();
+        let groups = wording::groups(asked, self.model.rows_per_request());
         let mut said: Vec<Said> = vec![Ok(Err(Fault::Missing)); asked.len()];
         for (place, of) in self.ask(asked, &groups, false).await? {
             said[place] = of;
         }
-        let open = (0..asked.len()).filter(|&place| matches!(said[place], Ok(Err(_)))).map(single).collect::<Vec<_>>();
+        let open = (0..asked.len())
+            .filter(|&place| matches!(said[place], Ok(Err(_))))
+            .map(|place| vec![place])
+            .collect::<Vec<_>>();
         for (place, of) in self.ask(asked, &open, true).await? {
             said[place] = of;
         }

@@ -6,17 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AdapterCategorizer, Calibration, Cascade, Categorizer, Error, KnownKey, LabelledExample, NearestExample,
-    PromptCategorizer, Step, Wording,
+    PromptCategorizer, Step, Wording, worked,
 };
 use crate::{
-    domain::{
-        Acceptance, AccountId, ConfidenceLevel, Descriptor, EnrichedTransaction, Enrichment, Money, Prediction, Slug,
-        Taxonomy, Transaction, TransactionId, UserHistory,
-    },
+    domain::{Acceptance, ConfidenceLevel, EnrichedTransaction, Enrichment, Prediction, Slug, Taxonomy},
     enrich::Examples,
     llm::ChatModel,
     model::{AdapterModel, Encoder},
-    prompt::{Example, PromptSet},
+    prompt::PromptSet,
 };
 
 /// `eval/stages.toml`.
@@ -175,9 +172,6 @@ pub struct Stage {
     calibration: Option<Calibration>,
 }
 
-/// Examples of each class that stand in for a prompt's own where the taxonomy is a data set's.
-const EXAMPLES_PER_CLASS: usize = 5;
-
 impl Stage {
     /// Builds the stage's engine.
     ///
@@ -318,13 +312,8 @@ async fn cascade(entry: &StageEntry, sources: &Sources<'_>) -> Result<Box<dyn Ca
 
 async fn nearest(entry: &StageEntry, sources: &Sources<'_>) -> Result<Box<dyn Categorizer>, Error> {
     let prompt = prompt(entry, sources)?;
-    let mut examples: Vec<LabelledExample> = match &prompt {
-        Some(prompt) if suits(prompt, sources.taxonomy) => {
-            prompt.examples().iter().enumerate().filter_map(worked_example).collect()
-        }
-        Some(_) => first_of_each(sources.labelled).cloned().collect(),
-        None => Vec::new(),
-    };
+    let mut examples =
+        prompt.map_or_else(Vec::new, |prompt| worked::transactions(&prompt, sources.taxonomy, sources.labelled));
     if entry.retrieve > 0 {
         examples.extend_from_slice(sources.labelled);
     }
@@ -338,11 +327,6 @@ async fn prompted(
     model: Arc<dyn ChatModel>,
 ) -> Result<Box<dyn Categorizer>, Error> {
     let prompt = prompt(entry, sources)?.ok_or_else(|| Error::NoPrompt { stage: entry.name.clone() })?;
-    let examples: Vec<Example> = if suits(&prompt, sources.taxonomy) {
-        prompt.examples().to_vec()
-    } else {
-        first_of_each(sources.labelled).map(shown).collect()
-    };
     let otherwise: Option<Box<dyn Categorizer>> = match entry.otherwise {
         None => None,
         Some(Otherwise::NearestExample) => Some(nearest(entry, sources).await?),
@@ -352,60 +336,10 @@ async fn prompted(
             Some(Box::new(AdapterCategorizer::new(&entry.name, enrichment, sources.taxonomy, adapter)?))
         }
     };
-    let retrieval =
-        (entry.retrieve > 0).then(|| sources.examples.clone()).flatten().map(|found| (found, entry.retrieve));
-    let wording = Wording::new(prompt, sources.taxonomy, &examples, entry.enrichment, retrieval)?;
+    let wording = Wording::of_stage(entry, prompt, sources.taxonomy, sources.labelled, sources.examples.clone())?;
     Ok(Box::new(PromptCategorizer::new(&entry.name, sources.taxonomy, wording, model, otherwise)))
 }
 
 fn prompt(entry: &StageEntry, sources: &Sources<'_>) -> Result<Option<PromptSet>, Error> {
     Ok(entry.prompt.as_ref().map(|folder| PromptSet::load(&sources.prompts.join(folder))).transpose()?)
-}
-
-/// Whether every worked example is of a category of the taxonomy.
-fn suits(prompt: &PromptSet, taxonomy: &Taxonomy) -> bool {
-    prompt.examples().iter().all(|example| taxonomy.contains(&example.category))
-}
-
-/// The first few labelled rows of each class, which stand in for a prompt's own.
-fn first_of_each(labelled: &[LabelledExample]) -> impl Iterator<Item = &LabelledExample> {
-    let mut taken: HashMap<&str, usize> = HashMap::new();
-    labelled.iter().filter(move |example| {
-        let count = taken.entry(example.category.as_str()).or_default();
-        *count += 1;
-        *count <= EXAMPLES_PER_CLASS
-    })
-}
-
-fn shown(example: &LabelledExample) -> Example {
-    let transaction = &example.transaction.transaction;
-    Example {
-        descriptor: transaction.descriptor.raw().to_owned(),
-        amount: transaction.amount.amount(),
-        currency: transaction.amount.currency(),
-        direction: transaction.direction,
-        category: example.category.clone(),
-    }
-}
-
-/// A prompt's example as a transaction of its own, without history. `None` when its text is no
-/// descriptor; `txcat` ships none such (a test reads them all).
-fn worked_example((number, example): (usize, &Example)) -> Option<LabelledExample> {
-    let name = format!("example-{number}");
-    let transaction = Transaction {
-        id: name.parse::<TransactionId>().ok()?,
-        account_id: name.parse::<AccountId>().ok()?,
-        posted_at: chrono::DateTime::UNIX_EPOCH,
-        amount: Money::new(example.amount, example.currency).ok()?,
-        direction: example.direction,
-        descriptor: Descriptor::parse(&example.descriptor).ok()?,
-        mcc: None,
-        country: None,
-        channel: None,
-        counterparty: None,
-        status: crate::domain::transaction::Status::Posted,
-        replaces: None,
-    };
-    let transaction = EnrichedTransaction { transaction, merchant: None, history: UserHistory::default() };
-    Some(LabelledExample { transaction, category: example.category.clone() })
 }

@@ -3,15 +3,21 @@
 //! What it knows of a row before anything is sent: labelled transactions like it, and whether its text talks to the
 //! model.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
-use super::Error;
+use super::{Error, LabelledExample, StageEntry, worked};
 use crate::{
     domain::{
-        EnrichedTransaction, Enrichment, Slug, Taxonomy,
+        EnrichedTransaction, Enrichment, OwnWords, Slug, Taxonomy,
         injection::{self, Suspicion},
     },
-    enrich::{Examples, examples::Neighbour},
+    enrich::{
+        Examples,
+        examples::{LabelledText, Neighbour},
+    },
     llm::Ask,
     prompt::{Example, PromptSet, Row, Similar},
 };
@@ -20,11 +26,15 @@ use crate::{
 const AGAIN: &str = "\nThe last answer could not be used. Answer with the JSON object alone: every id once, each with \
                      the name of one category of the list, letter by letter.\n";
 
+/// Rows whose likes are looked for at a time.
+const AT_ONCE: usize = 256;
+
 /// A prompt with all that it shows beside the transactions.
 pub struct Wording {
     prompt: PromptSet,
     enrichment: Enrichment,
     system: String,
+    own: Arc<OwnWords>,
     schema: Arc<serde_json::Value>,
     categories: Arc<[Slug]>,
     retrieval: Option<(Examples, usize)>,
@@ -38,6 +48,23 @@ pub(super) struct Asked<'a> {
 }
 
 impl Wording {
+    /// A stage's: with the prompt's worked examples, or the first few of `labelled` in each class where those are of
+    /// other categories, and as many of `examples` retrieved as the stage says.
+    ///
+    /// # Errors
+    /// When a template can't be filled in or the schema has no place for the categories.
+    pub fn of_stage(
+        entry: &StageEntry,
+        prompt: PromptSet,
+        taxonomy: &Taxonomy,
+        labelled: &[LabelledExample],
+        examples: Option<Examples>,
+    ) -> Result<Self, Error> {
+        let shown = worked::shown(&prompt, taxonomy, labelled);
+        let retrieval = examples.filter(|_| entry.retrieve > 0).map(|found| (found, entry.retrieve));
+        Self::new(prompt, taxonomy, &shown, entry.enrichment, retrieval)
+    }
+
     /// Words, worked examples (all of the taxonomy's categories) and the answer's form put together. With
     /// `retrieval`, so many labelled transactions like it are shown with each row.
     ///
@@ -52,6 +79,7 @@ impl Wording {
     ) -> Result<Self, Error> {
         Ok(Self {
             system: prompt.system(taxonomy.assignable(), examples)?,
+            own: Arc::new(prompt.own_words(taxonomy.assignable())?),
             schema: prompt.schema(taxonomy)?,
             categories: taxonomy.assignable().iter().map(|category| category.slug.clone()).collect(),
             prompt,
@@ -74,14 +102,46 @@ impl Wording {
         self.enrichment
     }
 
-    /// The request for these rows, as the model gets it.
+    /// The requests for these rows, as a model gets them that is shown so many in one.
     ///
     /// # Errors
     /// When the template can't be filled in, or labelled transactions can't be looked for.
-    pub async fn ask(&self, rows: &[EnrichedTransaction]) -> Result<Ask, Error> {
+    pub async fn asks(&self, rows: &[EnrichedTransaction], rows_per_request: usize) -> Result<Vec<Ask>, Error> {
         let neighbours = self.neighbours(rows).await?;
         let asked: Vec<Asked<'_>> = rows.iter().zip(&neighbours).map(|(row, near)| Asked::of(row, near)).collect();
-        self.request(&asked.iter().collect::<Vec<_>>(), false)
+        groups(&asked, rows_per_request).iter().map(|group| self.request(&asked, group, false)).collect()
+    }
+
+    /// The request for each labelled row alone, as if its own label were not there to be retrieved: what a model
+    /// learns from that is to be asked so.
+    ///
+    /// # Errors
+    /// When the template can't be filled in, or labelled transactions can't be looked for.
+    pub async fn lessons(&self, labelled: &[LabelledExample]) -> Result<Vec<Ask>, Error> {
+        let text = |of: &LabelledExample| LabelledText::of(&of.transaction.transaction, &of.category);
+        let times = labelled.iter().map(text).fold(HashMap::<_, usize>::new(), |mut times, text| {
+            *times.entry(text).or_default() += 1;
+            times
+        });
+        let mut asks = Vec::with_capacity(labelled.len());
+        for some in labelled.chunks(AT_ONCE) {
+            let rows: Vec<EnrichedTransaction> = some.iter().map(|of| of.transaction.clone()).collect();
+            let neighbours = match &self.retrieval {
+                Some((examples, k)) => {
+                    let mut near = examples.near(&rows, k + 1).await?;
+                    for (near, own) in near.iter_mut().zip(some.iter().map(text)) {
+                        near.retain(|near| near.labelled != own || times[&own] > 1);
+                        near.truncate(*k);
+                    }
+                    near
+                }
+                None => vec![Vec::new(); rows.len()],
+            };
+            for (row, near) in rows.iter().zip(&neighbours) {
+                asks.push(self.request(&[Asked::of(row, near)], &[0], false)?);
+            }
+        }
+        Ok(asks)
     }
 
     pub(super) async fn neighbours(&self, rows: &[EnrichedTransaction]) -> Result<Vec<Vec<Neighbour>>, Error> {
@@ -91,7 +151,8 @@ impl Wording {
         }
     }
 
-    pub(super) fn request(&self, asked: &[&Asked<'_>], again: bool) -> Result<Ask, Error> {
+    /// The request for some of the rows, by their places.
+    pub(super) fn request(&self, asked: &[Asked<'_>], group: &[usize], again: bool) -> Result<Ask, Error> {
         let similar = |asked: &Asked<'_>| {
             let shown = |near: &Neighbour| Similar {
                 descriptor: near.labelled.descriptor.clone(),
@@ -100,7 +161,7 @@ impl Wording {
             asked.neighbours.iter().map(shown).collect()
         };
         let rows: Vec<Row> = (1..)
-            .zip(asked)
+            .zip(group.iter().map(|&place| &asked[place]))
             .map(|(number, asked)| Row::of(number, asked.row, self.enrichment, similar(asked)))
             .collect();
         let mut user = self.prompt.user(&rows)?;
@@ -110,11 +171,19 @@ impl Wording {
         Ok(Ask {
             system: self.system.clone(),
             user,
+            own: Arc::clone(&self.own),
             ids: rows.into_iter().map(|row| row.id).collect(),
             categories: Arc::clone(&self.categories),
             schema: Arc::clone(&self.schema),
         })
     }
+}
+
+/// Which rows share a request, by their places: so many at most, and what is suspected of talking to the model alone.
+pub(super) fn groups(asked: &[Asked<'_>], rows_per_request: usize) -> Vec<Vec<usize>> {
+    let (alone, shared): (Vec<usize>, Vec<usize>) = (0..asked.len()).partition(|&place| asked[place].goes_alone());
+    let alone = alone.into_iter().map(|place| vec![place]);
+    shared.chunks(rows_per_request).map(<[_]>::to_vec).chain(alone).collect()
 }
 
 impl<'a> Asked<'a> {

@@ -32,6 +32,17 @@ pub fn model(settings: &Settings, store: &Store, way: Way) -> anyhow::Result<Opt
     Ok(Some(Arc::new(metered)))
 }
 
+/// Whether the chat model that `--chat-model` names, where one is named, could be opened: said before anything long begins.
+///
+/// # Errors
+/// When the model file can't be read or lists no such model, or its key is missing.
+pub fn check(settings: &Settings) -> anyhow::Result<()> {
+    if let Some((_, entry)) = entry(settings)? {
+        entry.secret()?;
+    }
+    Ok(())
+}
+
 /// What the model file says of the chat model that `--chat-model` names.
 ///
 /// # Errors

@@ -104,7 +104,7 @@ fn comparison(options: &Options) -> eval::Options {
         predictions: None,
         peers: None,
         without_side_parts: false,
-        stage_file: options.serving.stages.clone(),
-        prompts: options.serving.prompts.clone(),
+        stage_file: options.serving.files.stages.clone(),
+        prompts: options.serving.files.prompts.clone(),
     }
 }

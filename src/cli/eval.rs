@@ -18,7 +18,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 
-use super::{Settings, labels::LabelChoice, service::Opened};
+use super::{Settings, chat, labels::LabelChoice, service::Opened};
 use crate::{
     domain::{Slug, Taxonomy},
     evaluate::{
@@ -176,6 +176,7 @@ pub struct Options {
 /// # Errors
 /// When the data set, the database or a stage can't be used.
 pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
+    chat::check(settings)?;
     let dataset = Dataset::open(&options.data)?;
     let files = options.chosen_files(&dataset)?;
     let opened = Opened::new(settings).await?;

@@ -24,14 +24,17 @@ pub enum Action {
     Export(Box<export::Export>),
     /// Say what is wrong with a training file, what it weighs and what training on it costs.
     Validate(validate::Validate),
-    /// Upload a training file and begin a job; the same file and model again is the same job.
+    /// Upload a training file and begin a job; the same file and model again is the same job, unless that failed or was
+    /// cancelled.
     Create(jobs::Create),
     /// Ask where jobs stand.
     Status(jobs::Status),
     /// Print what happened to a job.
     Events(jobs::Events),
-    /// Stop a job.
+    /// Stop a job, or give up one that never came to the provider.
     Cancel(jobs::Cancel),
+    /// Book what was billed for a job that ended without telling it.
+    Settle(jobs::Settle),
     /// Put a tuned model into the chat model file.
     Register(jobs::Register),
     /// List the provider's models, and warn of those in use that stop within 90 days.
@@ -46,18 +49,19 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
     let action = match options.action {
         Action::Validate(validate) => return validate.run(settings),
         Action::Models(models) => return models.run(settings).await,
-        Action::Export(export) if !export.needs_database() => return export.run(None).await,
+        Action::Export(export) if !export.needs_database() => return export.run(settings, None).await,
         action => action,
     };
     let opened = Opened::new(settings).await?;
     let store = &opened.store;
     let done = match action {
         Action::Validate(_) | Action::Models(_) => Ok(()),
-        Action::Export(export) => export.run(Some(store)).await,
+        Action::Export(export) => export.run(settings, Some(store)).await,
         Action::Create(create) => create.run(settings, store).await,
         Action::Status(status) => status.run(settings, store).await,
         Action::Events(events) => events.run(settings, store).await,
         Action::Cancel(cancel) => cancel.run(settings, store).await,
+        Action::Settle(settle) => settle.run(settings, store).await,
         Action::Register(register) => register.run(settings, store).await,
     };
     opened.close().await?;

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use comfy_table::{Table, presets::UTF8_HORIZONTAL_ONLY};
 use serde_json::json;
 
@@ -15,12 +15,12 @@ use super::{
     service::{Opened, Serving},
 };
 use crate::{
-    categorize::{StageFile, Wording},
+    categorize::Wording,
     domain::{Taxonomy, Transaction},
     enrich::{Enricher, Examples},
     http, llm,
     model::Encoder,
-    prompt::{self, Example, Gravity, PromptSet},
+    prompt::{self, Gravity, PromptSet},
 };
 
 /// Prompt folders.
@@ -34,7 +34,7 @@ pub struct Options {
 /// What to do with prompt folders.
 #[derive(Debug, clap::Subcommand)]
 pub enum Action {
-    /// Print the request for some transactions, as a model gets it.
+    /// Print the requests for some transactions, as a model gets them.
     Render(Render),
     /// Say what is wrong with a prompt folder; nothing is sent.
     Lint(Lint),
@@ -42,22 +42,24 @@ pub enum Action {
     Diff(Diff),
 }
 
-/// Print the request for some transactions, as a model gets it. Nothing is sent.
+/// Print the requests for some transactions, as a model gets them. Nothing is sent.
 ///
-/// `--stage` says whose prompt, enrichment and retrieval are used; without it the last prompt stage's are.
+/// Rows share requests as --chat-model's entry says (10 to one without it), and a text that talks to the model goes
+/// alone. --stage says whose prompt, enrichment and retrieval are used: an enriched one needs the database, which
+/// knows history and labels.
 #[derive(Debug, clap::Args)]
 pub struct Render {
-    /// Transactions, as `POST /v1/transactions` takes them: `{"transactions": [...]}`. `-` reads standard input.
+    /// Transactions, as `POST /v1/transactions` takes them: {"transactions": [{"id", "account_id", "posted_at", "amount",
+    /// "currency", "direction", "descriptor"}]}. `-` reads standard input.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
 
-    /// Print the whole request body as it leaves the machine: personal data covered, the form of the answer included.
-    /// Needs --chat-model, and no key.
+    /// Print each request's whole body as it leaves the machine, one JSON object after the other: personal data
+    /// covered, the form of the answer included. Needs --chat-model, and no key.
     #[arg(long)]
     pub as_sent: bool,
 
-    /// Where stages, prompts and categories are; `--stage` says whose prompt, enrichment and retrieval are used.
-    /// [default: the last prompt stage]
+    /// Where stages, prompts and categories are. [--stage's default: the last prompt stage]
     #[command(flatten)]
     pub serving: Serving,
 }
@@ -113,35 +115,39 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
 impl Render {
     async fn run(self, settings: &Settings, opened: &Opened) -> anyhow::Result<()> {
         let taxonomy = self.serving.taxonomy()?;
-        let stages = StageFile::load(&self.serving.stages)?;
+        let stages = self.serving.files.load()?;
         let entry = match &self.serving.stage {
             Some(name) => stages.entry(name)?,
             None => stages.stages.iter().rfind(|stage| stage.prompt.is_some()).context("no stage has a prompt")?,
         };
-        let folder = entry.prompt.as_ref().with_context(|| format!("stage `{}` has no prompt", entry.name))?;
-        let prompt = PromptSet::load(&self.serving.prompts.join(folder))?;
+        let prompt = self.serving.files.prompt(entry)?;
+        let model = chat::entry(settings)?.map(|(_, model)| model);
+        ensure!(model.is_some() || !self.as_sent, "--as-sent needs --chat-model: what is sent depends on who gets it");
         let rows = transactions(&self.file)?;
         let enriched = Enricher::open(opened.store.clone()).await?.enrich(rows).await?;
-        let retrieval = match entry.retrieve {
+        let examples = match entry.retrieve {
             0 => None,
-            k => {
+            _ => {
                 let encoder = Encoder::load(models::pull(settings, None).await?)?;
-                Some((Examples::live(encoder, opened.store.clone()).await?, k))
+                Some(Examples::live(encoder, opened.store.clone()).await?)
             }
         };
-        let examples = prompt.examples().iter().filter(|example| taxonomy.contains(&example.category)).cloned();
-        let examples: Vec<Example> = examples.collect();
-        let wording = Wording::new(prompt, &taxonomy, &examples, entry.enrichment, retrieval)?;
-        let ask = wording.ask(&enriched).await?;
-        if !self.as_sent {
-            println!("{}\n{}", ask.system.trim_end(), ask.user.trim_end());
-            eprintln!("about {} tokens", ask.prompt_tokens());
-            return Ok(());
+        let version = prompt.version().to_owned();
+        let wording = Wording::of_stage(entry, prompt, &taxonomy, &[], examples)?;
+        let rows_per_request =
+            model.as_ref().map_or_else(llm::config::rows_per_request, |model| model.rows_per_request);
+        let asks = wording.asks(&enriched, rows_per_request).await?;
+        for (number, ask) in (1..).zip(&asks) {
+            match model.as_ref().filter(|_| self.as_sent) {
+                Some(model) => println!("{}", serde_json::to_string_pretty(&llm::as_sent(model, ask))?),
+                None => {
+                    let rows = ask.ids.len();
+                    eprintln!("request {number} of {}: {rows} rows, about {} tokens", asks.len(), ask.prompt_tokens());
+                    println!("{}\n{}", ask.system.trim_end(), ask.user.trim_end());
+                }
+            }
         }
-        let Some((_, model)) = chat::entry(settings)? else {
-            bail!("--as-sent needs --chat-model: what is sent depends on who gets it");
-        };
-        println!("{}", serde_json::to_string_pretty(&llm::as_sent(&model, &ask))?);
+        eprintln!("stage `{}`, prompt {version}: {} rows in {} requests", entry.name, enriched.len(), asks.len());
         Ok(())
     }
 }
@@ -164,9 +170,9 @@ impl Lint {
         let taxonomy: Taxonomy = self.serving.taxonomy()?;
         let mut dirs = self.dirs.clone();
         if dirs.is_empty() {
-            let file = StageFile::load(&self.serving.stages)?;
+            let file = self.serving.files.load()?;
             let folders = file.stages.iter().filter_map(|stage| stage.prompt.as_ref());
-            dirs.extend(folders.map(|folder| self.serving.prompts.join(folder)));
+            dirs.extend(folders.map(|folder| self.serving.files.prompts.join(folder)));
             dirs.dedup();
         }
         let mut errors = 0;

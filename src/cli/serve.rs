@@ -7,7 +7,7 @@ use clap::Args;
 use tokio::{net::TcpListener, signal::unix, task::JoinSet, time::MissedTickBehavior};
 
 use super::{
-    Settings,
+    Settings, chat,
     service::{Opened, Ready, Serving},
 };
 use crate::{
@@ -51,6 +51,7 @@ pub struct Options {
 /// # Errors
 /// When the database, the stage or the address can't be had.
 pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
+    chat::check(settings)?;
     let opened = Opened::new(settings).await?;
     let served = serve(&options, settings, &opened).await;
     opened.close().await?;

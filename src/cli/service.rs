@@ -23,6 +23,7 @@ use crate::{
     llm::ChatModel,
     model::{AdapterBank, BaseEncoder, Encoder},
     pipeline::Pipeline,
+    prompt::PromptSet,
     store::{self, Store},
 };
 
@@ -33,9 +34,10 @@ pub(super) const DEMO_ADAPTER: &str = "models/adapters/demo";
 /// Labels that a stage without an adapter keeps at hand.
 const MOST_LABELLED: u32 = 20_000;
 
-/// Which stage answers, and in which categories.
-#[derive(Debug, Clone, Args)]
-pub struct Serving {
+/// Where stages and prompts are.
+#[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
+pub struct StageFiles {
     /// The file that lists the stages.
     #[arg(long = "stages", env = "TXCAT_STAGES", value_name = "FILE", default_value = "eval/stages.toml")]
     pub stages: PathBuf,
@@ -43,6 +45,33 @@ pub struct Serving {
     /// The folder of prompt versions.
     #[arg(long = "prompts-dir", env = "TXCAT_PROMPTS_DIR", value_name = "DIR", default_value = "prompts/categorize")]
     pub prompts: PathBuf,
+}
+
+impl StageFiles {
+    /// The file, read.
+    ///
+    /// # Errors
+    /// When it can't be read or is no stage file.
+    pub(super) fn load(&self) -> anyhow::Result<StageFile> {
+        Ok(StageFile::load(&self.stages)?)
+    }
+
+    /// The prompt of a stage.
+    ///
+    /// # Errors
+    /// When the stage has none, or its folder can't be read.
+    pub(super) fn prompt(&self, entry: &StageEntry) -> anyhow::Result<PromptSet> {
+        let folder = entry.prompt.as_ref().with_context(|| format!("stage `{}` has no prompt", entry.name))?;
+        Ok(PromptSet::load(&self.prompts.join(folder))?)
+    }
+}
+
+/// Which stage answers, and in which categories.
+#[derive(Debug, Clone, Args)]
+pub struct Serving {
+    /// Where stages and prompts are.
+    #[command(flatten)]
+    pub files: StageFiles,
 
     /// The stage that answers. [default: the one that the stage file serves]
     #[arg(long, env = "TXCAT_STAGE", value_name = "NAME")]
@@ -126,7 +155,7 @@ impl Serving {
     /// # Errors
     /// When the stage file can't be used or lists no such stage.
     pub fn entry(&self) -> anyhow::Result<StageEntry> {
-        let file = StageFile::load(&self.stages)?;
+        let file = self.files.load()?;
         let name = self.stage.as_deref().unwrap_or(&file.serve);
         Ok(file.entry(name)?.clone())
     }
@@ -166,7 +195,7 @@ impl Serving {
         settings: &Settings,
     ) -> anyhow::Result<Stage> {
         let encoder = Encoder::load(base)?;
-        let stages = StageFile::load(&self.stages)?;
+        let stages = self.files.load()?;
         let wants_adapter = entry.needs(Engine::Adapter, &stages) || entry.otherwise == Some(Otherwise::Adapter);
         let adapter = self.adapter.as_deref().filter(|_| wants_adapter);
         let adapter = adapter.map(|dir| AdapterBank::beside(&encoder)?.load(dir)).transpose()?.map(Arc::new);
@@ -184,7 +213,7 @@ impl Serving {
             adapter,
             chat: chat.map(|chat| -> Arc<dyn ChatModel> { chat }),
             examples,
-            prompts: &self.prompts,
+            prompts: &self.files.prompts,
             labelled: &labelled,
             calibrations: &calibrations(store, taxonomy).await?,
         };

@@ -1,13 +1,23 @@
 //! `txcat spend`: what chat models took and cost, day by day.
 
 use chrono::TimeDelta;
-use comfy_table::{Cell, CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
+use rust_decimal::Decimal;
+use serde::Serialize;
 use serde_json::json;
 
 use super::{Settings, service::Opened};
-use crate::{clock, store::DayOfCalls};
+use crate::{
+    clock,
+    llm::{ModelFile, pricing::Budget},
+    store::DayOfCalls,
+};
 
-/// What chat models took and cost, day by day: calls, tokens and money, with what is reserved for calls under way.
+/// What chat models took and cost, day by day: calls, tokens and money, with what is reserved for calls under way, and
+/// what is left of the model file's budget.
+///
+/// What 1,000 transactions cost is told of those that were answered: a row that was asked about twice, or in vain,
+/// makes the others dearer.
 #[derive(Debug, clap::Args)]
 pub struct Options {
     /// How many days back, today included.
@@ -19,55 +29,82 @@ pub struct Options {
     pub json: bool,
 }
 
+/// A limit, and how much of it is used.
+#[derive(Debug, Serialize)]
+struct Used {
+    period: &'static str,
+    limit: Decimal,
+    spent: Decimal,
+}
+
 /// Runs `txcat spend`.
 ///
 /// # Errors
-/// When the database fails.
+/// When the database fails, or the model file can't be read.
 pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
+    let Budget { currency, daily, monthly } = ModelFile::load(&settings.chat.file)?.budget;
     let opened = Opened::new(settings).await?;
-    let midnight = clock::now().date_naive().and_time(chrono::NaiveTime::MIN).and_utc();
+    let today = clock::now().date_naive();
+    let midnight = today.and_time(chrono::NaiveTime::MIN).and_utc();
     let days = opened.store.days_of_calls(midnight - TimeDelta::days(i64::from(options.days) - 1)).await;
+    let spent = opened.store.spent_on(today, &currency).await;
     opened.close().await?;
-    let days = days?;
+    let (days, (of_the_day, of_the_month)) = (days?, spent?);
+    let used: Vec<Used> = [("day", daily, of_the_day), ("month", monthly, of_the_month)]
+        .into_iter()
+        .filter_map(|(period, limit, spent)| Some(Used { period, limit: limit?, spent }))
+        .collect();
     if options.json {
-        println!("{}", json!({"days": days}));
-    } else if days.is_empty() {
+        println!("{}", json!({"days": days, "currency": currency, "budget": used}));
+        return Ok(());
+    }
+    if days.is_empty() {
         println!("no chat model was asked in the last {} days", options.days);
     } else {
         println!("{}", table(&days));
     }
+    for Used { period, limit, spent } in used {
+        println!("{} of this {period}'s {limit} {currency} are spent or reserved", short(spent));
+    }
     Ok(())
+}
+
+fn short(amount: Decimal) -> Decimal {
+    amount.round_dp(4).normalize()
 }
 
 fn table(days: &[DayOfCalls]) -> Table {
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY).set_header([
+    table.load_preset(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_header([
         "day",
         "model",
         "calls",
-        "without answer",
-        "transactions",
+        "failed",
+        "rows",
+        "answered",
         "prompt tokens",
         "of them kept",
         "answer tokens",
         "cost",
-        "of 1,000 transactions",
+        "of 1,000",
     ]);
     for day in days {
         let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
-        let money = |amount: rust_decimal::Decimal| format!("{} {}", amount.round_dp(4).normalize(), day.currency);
-        let each = day.cost * rust_decimal::Decimal::from(1_000) / rust_decimal::Decimal::from(day.rows.max(1));
+        let money = |amount: Decimal| format!("{} {}", short(amount), day.currency);
+        let answered = day.answered_rows.unwrap_or(0);
+        let each = (answered > 0).then(|| day.cost * Decimal::from(1_000) / Decimal::from(answered));
         table.add_row([
             Cell::new(day.day),
             Cell::new(&day.model),
             right(day.calls.to_string()),
             right(day.failed.to_string()),
             right(day.rows.to_string()),
+            right(day.answered_rows.map_or_else(|| "–".to_owned(), |rows| rows.to_string())),
             right(day.prompt_tokens.to_string()),
             right(day.cached_tokens.to_string()),
             right(day.completion_tokens.to_string()),
             right(money(day.cost)),
-            right(money(each)),
+            right(each.map_or_else(|| "–".to_owned(), money)),
         ]);
     }
     table

@@ -12,6 +12,7 @@ pub mod injection;
 pub mod level;
 pub mod merchant;
 pub mod money;
+pub mod own_words;
 pub mod pii;
 pub mod prediction;
 pub mod review;
@@ -25,6 +26,7 @@ pub use enrichment::{EnrichedTransaction, Enrichment, HistoryEntry, UserHistory}
 pub use level::{ConfidenceLevel, Levels};
 pub use merchant::{Merchant, MerchantMatch};
 pub use money::{Currency, Money};
+pub use own_words::OwnWords;
 pub use prediction::{Prediction, Provenance, TextHash};
 pub use review::{Correction, CorrectionScope, DecidedBy, InForce, ReviewReason, ReviewStatus};
 pub use taxonomy::{Category, Slug, Taxonomy};

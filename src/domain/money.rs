@@ -102,6 +102,14 @@ impl Money {
         self.amount
     }
 
+    /// The amount with the digits that its currency has in ordinary use, such as 6.50 EUR.
+    #[must_use]
+    pub fn in_full(&self) -> Decimal {
+        let mut amount = self.amount;
+        amount.rescale(amount.scale().max(self.currency.exponent().map_or(0, u32::from)));
+        amount
+    }
+
     /// The currency.
     #[must_use]
     pub fn currency(&self) -> Currency {

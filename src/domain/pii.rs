@@ -303,8 +303,14 @@ const PURPOSES: [&str; 30] = [
     "www",
 ];
 
-/// The part of a match that is a person's name: it ends where a purpose begins.
+/// What stands between a transfer and a name.
+const LEADS: [&str; 6] = ["by", "from", "para", "pour", "to", "von"];
+
+/// The part of a match that is a person's name: it begins behind what leads to it and ends where a purpose begins.
 fn person(text: &str, at: Range<usize>) -> Option<Range<usize>> {
+    let lead = text[at.clone()].split_inclusive(' ').next().unwrap_or_default();
+    let is_lead = LEADS.binary_search(&lead.trim_end_matches([' ', '.']).to_lowercase().as_str()).is_ok();
+    let at = at.start + if is_lead { lead.len() } else { 0 }..at.end;
     let name = &text[at.clone()];
     let mut end = None;
     let mut from = 0;
@@ -368,6 +374,8 @@ mod tests {
             ("VIREMENT INSTANT EMIS POUR LÉA MARTIN", "LÉA MARTIN"),
             ("RENT MRS PATEL", "PATEL"),
             ("STANDING ORDER TO WEI TANAKA RENT", "WEI TANAKA"),
+            ("ZELLE FROM MARIA", "MARIA"),
+            ("Zelle to Ana", "Ana"),
         ] {
             assert_eq!(found(text), [(Kind::Name, name)], "{text}");
         }
@@ -378,7 +386,7 @@ mod tests {
 
     #[test]
     fn the_lists_of_words_are_sorted_for_their_search() {
-        assert!(BUSINESS.is_sorted() && PURPOSES.is_sorted());
+        assert!(BUSINESS.is_sorted() && PURPOSES.is_sorted() && LEADS.is_sorted());
     }
 
     #[test]

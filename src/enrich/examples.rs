@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 
 use super::Error;
 use crate::{
-    domain::{Descriptor, Direction, EnrichedTransaction, Slug},
+    domain::{Descriptor, Direction, EnrichedTransaction, Slug, Transaction},
     model::{Encoder, encoder::Vectors},
     store::Store,
 };
@@ -29,6 +29,18 @@ pub struct LabelledText {
     pub direction: Direction,
     /// What a person called it.
     pub category: Slug,
+}
+
+impl LabelledText {
+    /// A transaction's text under the category that it was given.
+    #[must_use]
+    pub fn of(transaction: &Transaction, category: &Slug) -> Self {
+        Self {
+            descriptor: transaction.descriptor.raw().to_owned(),
+            direction: transaction.direction,
+            category: category.clone(),
+        }
+    }
 }
 
 /// A labelled text like the one asked about.

@@ -72,6 +72,15 @@ impl Corpus {
         Ok(Self { labels, rows, timelines, known, heads })
     }
 
+    /// The rows whose labels were bought, those that stand for most traffic first.
+    #[must_use]
+    pub fn by_traffic(&self) -> Vec<&Row> {
+        let weight = |row: &Row| self.labels.weights.get(&row.transaction.id).copied().unwrap_or(0.0);
+        let mut rows: Vec<&Row> = self.rows.iter().collect();
+        rows.sort_by(|a, b| weight(b).total_cmp(&weight(a)));
+        rows
+    }
+
     /// Whether a bought label has this key.
     #[must_use]
     pub fn knows(&self, key: &DescriptorKey) -> bool {

@@ -173,7 +173,7 @@ pub fn page(answered: &Answered, courses: &[Course], target: f64, words: &str, c
                 100.0 * target,
             ),
         ],
-        sheets: vec![("Chosen".to_owned(), chosen), ("All that none beats".to_owned(), all)],
+        sheets: vec![("Chosen".to_owned(), chosen), ("The frontier: no other is both cheaper and more accurate".to_owned(), all)],
         charts: vec![Chart {
             title: "Right, by what 1,000 transactions cost".to_owned(),
             x: format!("{currency} for 1,000 transactions"),

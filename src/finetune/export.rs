@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 
 use super::Error;
 use crate::{
-    domain::{EnrichedTransaction, Enrichment, Slug, Taxonomy, injection},
-    llm::redact,
-    prompt::{Example, PromptSet, Row},
+    categorize::{LabelledExample, Wording},
+    domain::{Slug, injection},
+    llm::{Ask, redact},
 };
 
 /// The form of a training file.
@@ -33,10 +33,8 @@ pub enum Format {
 /// A row with what it is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Labelled {
-    /// The row.
-    pub row: EnrichedTransaction,
-    /// What it is.
-    pub category: Slug,
+    /// The row, and what it is.
+    pub example: LabelledExample,
     /// What was predicted instead; a preference needs it.
     pub instead_of: Option<Slug>,
 }
@@ -54,17 +52,13 @@ pub struct Counts {
 
 /// Writes training lines.
 pub struct Exporter {
-    prompt: PromptSet,
-    system: String,
-    /// What looks personal in the prompt's own words, which is no row's.
-    in_system: usize,
-    enrichment: Enrichment,
+    wording: Wording,
     format: Format,
 }
 
 #[derive(Serialize)]
 struct Answers<'a> {
-    answers: [Answer<'a>; 1],
+    answers: Vec<Answer<'a>>,
 }
 
 #[derive(Serialize)]
@@ -74,35 +68,28 @@ struct Answer<'a> {
 }
 
 impl Exporter {
-    /// With the prompt's own worked examples, as far as they are of the taxonomy.
-    ///
-    /// # Errors
-    /// When the prompt can't be filled in.
-    pub fn new(prompt: PromptSet, taxonomy: &Taxonomy, enrichment: Enrichment, format: Format) -> Result<Self, Error> {
-        let of_the_set = |example: &&Example| taxonomy.contains(&example.category);
-        let examples: Vec<Example> = prompt.examples().iter().filter(of_the_set).cloned().collect();
-        let system = prompt.system(taxonomy.assignable(), &examples)?;
-        let in_system = redact::cover(&mut Value::from(system.clone()));
-        Ok(Self { prompt, system, in_system, enrichment, format })
+    /// In the words that a stage asks with.
+    #[must_use]
+    pub fn new(wording: Wording, format: Format) -> Self {
+        Self { wording, format }
     }
 
-    /// Writes a line for each row.
+    /// Writes a line for each row, which is asked about alone.
     ///
     /// # Errors
-    /// When a template can't be filled in, a preference has no worse answer, or nothing can be written.
-    pub fn write<'a>(
-        &self,
-        rows: impl IntoIterator<Item = &'a Labelled>,
-        out: &mut impl Write,
-    ) -> Result<Counts, Error> {
-        let mut counts = Counts::default();
-        for labelled in rows {
-            if !injection::suspicions(labelled.row.transaction.descriptor.raw()).is_empty() {
-                counts.refused += 1;
-                continue;
-            }
-            let mut line = self.line(labelled)?;
-            counts.redacted += usize::from(redact::cover(&mut line) > self.in_system);
+    /// When a template can't be filled in, labelled transactions can't be looked for, a preference has no worse answer,
+    /// or nothing can be written.
+    pub async fn write(&self, rows: &[Labelled], out: &mut impl Write) -> Result<Counts, Error> {
+        let talks =
+            |of: &&Labelled| !injection::suspicions(of.example.transaction.transaction.descriptor.raw()).is_empty();
+        let refused = rows.iter().filter(talks).count();
+        let rows: Vec<&Labelled> = rows.iter().filter(|of| !talks(of)).collect();
+        let examples: Vec<LabelledExample> = rows.iter().map(|of| of.example.clone()).collect();
+        let mut counts = Counts { refused, ..Counts::default() };
+        for (labelled, ask) in rows.into_iter().zip(self.wording.lessons(&examples).await?) {
+            let mut line = self.line(labelled, &ask)?;
+            counts.redacted += usize::from(redact::cover(&mut Value::from(ask.user.clone()), &ask.own) > 0);
+            redact::cover(&mut line, &ask.own);
             counts.exported += 1;
             let written = serde_json::to_string(&line)?;
             writeln!(out, "{written}").map_err(serde_json::Error::io)?;
@@ -111,19 +98,17 @@ impl Exporter {
     }
 
     /// One line, with whatever personal data the row has.
-    fn line(&self, labelled: &Labelled) -> Result<Value, Error> {
-        let row = Row::of(1, &labelled.row, self.enrichment, Vec::new());
+    fn line(&self, labelled: &Labelled, ask: &Ask) -> Result<Value, Error> {
         let answer = |category: &Slug| {
-            let answer = Answer { id: &row.id, category: category.as_str() };
-            serde_json::to_string(&Answers { answers: [answer] })
+            let answers = ask.ids.iter().map(|id| Answer { id, category: category.as_str() }).collect();
+            serde_json::to_string(&Answers { answers })
         };
-        let right = answer(&labelled.category)?;
-        let user = self.prompt.user(std::slice::from_ref(&row))?;
-        let system = &self.system;
+        let right = answer(&labelled.example.category)?;
+        let Ask { system, user, .. } = ask;
         let said = |role: &str, text: &str| json!({"role": role, "content": text});
         Ok(match self.format {
             Format::Openai => {
-                json!({"messages": [said("system", system), said("user", &user), said("assistant", &right)]})
+                json!({"messages": [said("system", system), said("user", user), said("assistant", &right)]})
             }
             Format::Vertex => json!({
                 "systemInstruction": {"role": "system", "parts": [{"text": system}]},
@@ -143,7 +128,7 @@ impl Exporter {
             Format::Dpo => {
                 let wrong = answer(labelled.instead_of.as_ref().ok_or(Error::NoPair)?)?;
                 json!({
-                    "input": {"messages": [said("system", system), said("user", &user)]},
+                    "input": {"messages": [said("system", system), said("user", user)]},
                     "preferred_completion": [said("assistant", &right)],
                     "non_preferred_completion": [said("assistant", &wrong)],
                 })

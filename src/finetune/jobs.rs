@@ -79,6 +79,9 @@ impl<'a> Jobs<'a> {
         if faults > 0 || lines == 0 {
             return Err(Error::Unfit { faults, lines });
         }
+        if report.foreign > 0 {
+            return Err(Error::Foreign { foreign: report.foreign, lines });
+        }
         let wanted = if order.method == Method::Dpo { lines } else { 0 };
         if preferences != wanted {
             return Err(Error::Method { preferences, lines });
@@ -112,8 +115,7 @@ impl<'a> Jobs<'a> {
             mark: new.file_sha256,
             attempt: id,
         };
-        // A third more than the estimate: too many rather than too few.
-        let tokens = report.tokens * u64::from(epochs) * 4 / 3;
+        let tokens = report.booked_tokens(epochs);
         let created = self.create_claimed(id, job, &leaving, tokens, now).await;
         if let Err(error) = &created {
             self.let_go(id, error).await?;
@@ -166,13 +168,45 @@ impl<'a> Jobs<'a> {
         self.keep(job, &self.tuning.job(name).await?, now).await
     }
 
-    /// Stops a job.
+    /// Stops a job. One that never came to the provider is given up here.
     ///
     /// # Errors
-    /// When it was never created, or the provider can't be asked or refuses.
+    /// When it is being created, or may be at the provider and nobody knows, or the provider can't be asked or refuses.
     pub async fn cancel(&self, job: &FinetuneJob, now: DateTime<Utc>) -> Result<FinetuneJob, Error> {
+        if let Some(name) = job.job.as_deref() {
+            return self.keep(job, &self.tuning.cancel(name).await?, now).await;
+        }
+        if job.reserved_call.is_some() {
+            return Err(Error::MayBeThere);
+        }
+        if !self.store.give_up_finetune_job(job.id, now).await? {
+            return Err(Error::BeingCreated);
+        }
+        self.stored(job.id).await
+    }
+
+    /// Books what the provider's bill says of a job that ended without saying it, such as a cancelled one.
+    ///
+    /// # Errors
+    /// When the job goes on, when its tokens are known, or when the database fails.
+    pub async fn settle(&self, job: &FinetuneJob, tokens: u64, now: DateTime<Utc>) -> Result<FinetuneJob, Error> {
+        if !job.is_unsettled() {
+            return Err(Error::Settled { status: job.status.clone() });
+        }
+        if let Some(call) = job.reserved() {
+            self.training.settle(call, job.created_at, tokens, &job.status).await?;
+        }
         let name = job.job.as_deref().ok_or(Error::NotCreated)?;
-        self.keep(job, &self.tuning.cancel(name).await?, now).await
+        let trained_tokens = i64::try_from(tokens).ok();
+        let news = FinetuneNews {
+            status: job.status.clone(),
+            is_final: true,
+            fine_tuned_model: job.fine_tuned_model.clone(),
+            trained_tokens,
+            error_code: job.error_code.clone(),
+        };
+        self.store.note_finetune_job(job.id, name, &news, now).await?;
+        self.stored(job.id).await
     }
 
     async fn keep(&self, job: &FinetuneJob, told: &Job, now: DateTime<Utc>) -> Result<FinetuneJob, Error> {

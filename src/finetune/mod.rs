@@ -12,14 +12,14 @@ pub mod webhook;
 
 use std::{io, path::PathBuf};
 
-use crate::{llm, prompt, store};
+use crate::{categorize, llm, store};
 
 /// Why fine-tuning can't go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The prompt can't be filled in.
-    #[error(transparent)]
-    Prompt(#[from] prompt::Error),
+    /// The prompt can't be filled in, or labelled transactions can't be looked for.
+    #[error("the prompt can't be put into words")]
+    Wording(#[from] categorize::Error),
     /// The provider could not be asked, or refused.
     #[error(transparent)]
     Llm(#[from] llm::Error),
@@ -53,12 +53,32 @@ pub enum Error {
         /// Lines in all.
         lines: usize,
     },
+    /// The file's lines are of another provider's form.
+    #[error("{foreign} of {lines} lines are of Gemini's or Bedrock's form: upload them with that provider's own tools")]
+    Foreign {
+        /// Lines of another form.
+        foreign: usize,
+        /// Lines in all.
+        lines: usize,
+    },
     /// A pair without a worse answer.
     #[error("a preference needs the prediction that was wrong")]
     NoPair,
     /// The job has no tuned model.
     #[error("the job has no tuned model: it is `{status}`")]
     NoModel {
+        /// Where it stands.
+        status: String,
+    },
+    /// Whether the job is at the provider is not known.
+    #[error("the provider did not say whether it took the job: create it again to find out, and cancel it then")]
+    MayBeThere,
+    /// Another process is creating the job.
+    #[error("the job is being created by another process, or has ended")]
+    BeingCreated,
+    /// A job whose tokens are known, or not all billed yet.
+    #[error("the job is `{status}` and has nothing left to settle: only ended jobs without a count of tokens do")]
+    Settled {
         /// Where it stands.
         status: String,
     },

@@ -1,6 +1,6 @@
 //! Whether a training file is fit to be uploaded, what it weighs, and how often it should be gone through.
 //!
-//! Errors and warnings bear the names of the OpenAI cookbook's notebook on preparing chat data (2023-08-22, read on
+//! Lines of OpenAI's format, and of those that Gemini and Bedrock train on. Errors and warnings bear the names of the OpenAI cookbook's notebook on preparing chat data (2023-08-22, read on
 //! 2026-11-24). Tokens are those of `o200k_base`, which OpenAI's models from gpt-4o on have; other providers count
 //! a little more or less.
 
@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 /// Tokens of a line beyond which the cookbook says that it is cut off.
 pub const MOST_TOKENS: u64 = 16_385;
@@ -63,6 +63,8 @@ pub struct Report {
     pub lines: usize,
     /// Of those, preferences.
     pub preferences: usize,
+    /// Of those, lines of Gemini's or Bedrock's form, which providers of OpenAI's format don't take.
+    pub foreign: usize,
     /// Every error, in the order of lines.
     pub faults: Vec<At<Fault>>,
     /// Every warning, in the order of lines.
@@ -72,7 +74,17 @@ pub struct Report {
 }
 
 macro_rules! named {
-    ($what:ty) => {
+    ($what:ty { $($variant:ident: $words:literal),+ $(,)? }) => {
+        impl $what {
+            /// The same in words.
+            #[must_use]
+            pub fn words(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $words),+
+                }
+            }
+        }
+
         impl fmt::Display for $what {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 self.serialize(f)
@@ -80,8 +92,20 @@ macro_rules! named {
         }
     };
 }
-named!(Fault);
-named!(Warning);
+named!(Fault {
+    DataType: "not a JSON object",
+    MissingMessagesList: "there is no list of messages, or it is empty",
+    MessageMissingKey: "a message lacks `role` or `content`",
+    MessageUnrecognizedKey: "a message has a key that is not known",
+    UnrecognizedRole: "a message has a role that is not known",
+    MissingContent: "a message has no text",
+    ExampleMissingAssistantMessage: "nothing to learn: the assistant says nothing",
+});
+named!(Warning {
+    MissingSystemMessage: "no message of the system",
+    MissingUserMessage: "no message of a user",
+    TooLong: "more tokens than are read of a line: it is cut off",
+});
 
 impl Report {
     /// Of a file's text, one JSON object a line; empty lines are passed over.
@@ -115,6 +139,13 @@ impl Report {
         })
     }
 
+    /// Tokens that training is booked at before anybody knows the bill: a third more than were counted, because other
+    /// providers count otherwise.
+    #[must_use]
+    pub fn booked_tokens(&self, epochs: u32) -> u64 {
+        (self.tokens * u64::from(epochs) * 4).div_ceil(3)
+    }
+
     /// How often to go through it where nobody says.
     #[must_use]
     pub fn epochs(&self) -> u32 {
@@ -125,6 +156,13 @@ impl Report {
         let Ok(Value::Object(members)) = serde_json::from_str(json) else {
             self.faults.push(At { line, what: Fault::DataType });
             return;
+        };
+        let members = match of_another_form(&members) {
+            Some(same) => {
+                self.foreign += 1;
+                same
+            }
+            None => members,
         };
         let mut faults = Vec::new();
         let preference = members.contains_key("input") || members.contains_key("preferred_completion");
@@ -167,6 +205,32 @@ pub fn epochs(lines: usize) -> u32 {
         _ => 3,
     };
     u32::try_from(passes).unwrap_or(1)
+}
+
+/// A line of Gemini's or Bedrock's form as the chat line that says the same.
+fn of_another_form(line: &Map<String, Value>) -> Option<Map<String, Value>> {
+    let text = |parts: Option<&Value>| {
+        let parts = parts.and_then(Value::as_array).into_iter().flatten();
+        parts.filter_map(|part| part["text"].as_str()).collect::<Vec<_>>().join("\n")
+    };
+    let message = |role: &str, text: String| json!({"role": role, "content": text});
+    let list = |name: &str| line.get(name).and_then(Value::as_array).into_iter().flatten();
+    let role = |of: &Value| match of["role"].as_str().unwrap_or_default() {
+        "model" => "assistant".to_owned(),
+        other => other.to_owned(),
+    };
+    let mut messages = Vec::new();
+    if line.contains_key("contents") {
+        let system = line.get("systemInstruction").map(|of| message("system", text(of.get("parts"))));
+        messages.extend(system);
+        messages.extend(list("contents").map(|of| message(&role(of), text(of.get("parts")))));
+    } else if line.contains_key("schemaVersion") {
+        messages.extend(line.get("system").map(|of| message("system", text(Some(of)))));
+        messages.extend(list("messages").map(|of| message(&role(of), text(of.get("content")))));
+    } else {
+        return None;
+    }
+    Some(Map::from_iter([("messages".to_owned(), Value::Array(messages))]))
 }
 
 /// The messages of a list, and what is wrong with them.

@@ -103,6 +103,7 @@ mod tests {
         Ask {
             system: String::new(),
             user: String::new(),
+            own: Arc::default(),
             ids: ids.iter().map(|&id| id.to_owned()).collect(),
             categories: ["food", "travel"].map(|slug| slug.parse().unwrap()).into(),
             schema: Arc::default(),

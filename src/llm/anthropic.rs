@@ -53,7 +53,7 @@ impl ChatModel for Anthropic {
     fn ask<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Reply, Error>> {
         async move {
             let tokens = ask.prompt_tokens() + ask.most_answer_tokens();
-            read(self.wire.post(body(&self.entry, ask), tokens).await?, ask)
+            read(self.wire.post(body(&self.entry, ask), &ask.own, tokens).await?, ask)
         }
         .boxed()
     }
@@ -137,6 +137,7 @@ mod tests {
         Ask {
             system: "the categories".to_owned(),
             user: "the transactions".to_owned(),
+            own: Arc::default(),
             ids: ids.iter().map(|&id| id.to_owned()).collect(),
             categories: ["food", "travel"].map(|slug| slug.parse().unwrap()).into(),
             schema: Arc::new(json!({"type": "object"})),

@@ -291,7 +291,7 @@ impl Batches {
 
     fn covered(&self, ask: &Ask) -> Covered {
         let body = openai::body(&self.entry, self.entry.structured, ask);
-        if self.wire.covers() { Covered::of(body) } else { Covered::nothing(body) }
+        if self.wire.covers() { Covered::of(body, &ask.own) } else { Covered::nothing(body) }
     }
 
     fn result(&self, said: Line, ask: &Ask) -> Result<Reply, BatchFault> {

@@ -1,7 +1,7 @@
 //! A circuit breaker: after failures in a row a server is left alone for a while, then tried once.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -20,7 +20,8 @@ pub(super) struct Breaker {
 #[derive(Debug, Default)]
 struct State {
     failures: u32,
-    until: Option<Instant>,
+    /// Since when failures are too many: until when it rests, and why it failed last.
+    rest: Option<(Instant, Arc<Error>)>,
 }
 
 impl Breaker {
@@ -31,10 +32,13 @@ impl Breaker {
     /// Lets a call pass, or says for how long none is made. Of many calls after the rest, one goes first.
     pub(super) fn admit(&self, now: Instant) -> Result<(), Error> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match state.until {
-            Some(until) if now < until => Err(Error::Resting { failures: state.failures, wait: until - now }),
-            Some(_) => {
-                state.until = Some(now + self.rest);
+        let failures = state.failures;
+        match &mut state.rest {
+            Some((until, last)) if now < *until => {
+                Err(Error::Resting { failures, wait: *until - now, last: Arc::clone(last) })
+            }
+            Some((until, _)) => {
+                *until = now + self.rest;
                 Ok(())
             }
             None => Ok(()),
@@ -45,11 +49,11 @@ impl Breaker {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = State::default();
     }
 
-    pub(super) fn failed(&self, now: Instant) {
+    pub(super) fn failed(&self, now: Instant, error: &Arc<Error>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.failures += 1;
         if state.failures >= FAILURES {
-            state.until = Some(now + self.rest);
+            state.rest = Some((now + self.rest, Arc::clone(error)));
         }
     }
 }
@@ -58,13 +62,17 @@ impl Breaker {
 mod tests {
     use super::*;
 
+    fn failure() -> Arc<Error> {
+        Arc::new(Error::Failed { status: 500 })
+    }
+
     #[test]
     fn it_opens_after_failures_in_a_row_and_lets_one_through_after_the_rest() {
         let breaker = Breaker::new(Duration::from_secs(10));
         let start = Instant::now();
         for _ in 0..FAILURES {
             breaker.admit(start).unwrap();
-            breaker.failed(start);
+            breaker.failed(start, &failure());
         }
         assert!(matches!(breaker.admit(start), Err(Error::Resting { failures: FAILURES, .. })));
         let later = start + Duration::from_secs(11);
@@ -79,7 +87,7 @@ mod tests {
         let breaker = Breaker::new(Duration::from_secs(10));
         let now = Instant::now();
         for _ in 0..3 {
-            (1..FAILURES).for_each(|_| breaker.failed(now));
+            (1..FAILURES).for_each(|_| breaker.failed(now, &failure()));
             breaker.succeeded();
         }
         breaker.admit(now).unwrap();

@@ -104,7 +104,9 @@ pub struct ModelEntry {
     pub prices: Vec<Price>,
 }
 
-fn rows_per_request() -> usize {
+/// Transactions of one request where a model's entry doesn't say.
+#[must_use]
+pub fn rows_per_request() -> usize {
     10
 }
 fn concurrency() -> usize {
@@ -173,6 +175,7 @@ impl ModelFile {
         let text = fs::read_to_string(path).map_err(|source| Error::ModelFile { path: path.to_owned(), source })?;
         let file: Self = toml::from_str(&text)
             .map_err(|source| Error::ModelToml { path: path.to_owned(), source: Box::new(source) })?;
+        file.budget.check()?;
         file.models.iter().try_for_each(ModelEntry::check)?;
         Ok(file)
     }
@@ -208,6 +211,9 @@ impl ModelEntry {
             () if self.retries > 20 => wrong("retries must be at most 20"),
             () if !seconds.iter().all(|seconds| (0.001..=3_600.0).contains(seconds)) => {
                 wrong("timeout_s, backoff_s, rest_s and batch_poll_s must be from 0.001 to 3600")
+            }
+            () if !self.prices.iter().all(Price::is_positive) => {
+                wrong("a price can't be negative, and `batch` is a part of the other prices, from 0 to 1")
             }
             () if self.requests_per_minute == Some(0) || self.tokens_per_minute == Some(0) => {
                 wrong("a limit of 0 a minute lets nothing pass")

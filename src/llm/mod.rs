@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 pub use config::{ModelEntry, ModelFile, Provider};
 pub use pricing::Price;
 
-use crate::domain::Slug;
+use crate::domain::{OwnWords, Slug};
 
 /// Requests of one caller under way at a time; a model's own limit holds beside it.
 const AT_ONCE: usize = 16;
@@ -75,6 +75,8 @@ pub struct Ask {
     pub system: String,
     /// The transactions.
     pub user: String,
+    /// What of both is the prompt's own, and no transaction's.
+    pub own: Arc<OwnWords>,
     /// The ids to answer for.
     pub ids: Vec<String>,
     /// The closed set of answers.
@@ -201,6 +203,12 @@ pub enum Error {
         #[source]
         source: Box<toml::de::Error>,
     },
+    /// A budget that can't be.
+    #[error("the model file's budget: {says}")]
+    Budget {
+        /// What is wrong.
+        says: &'static str,
+    },
     /// A setting that can't be.
     #[error("model `{model}`: {says}")]
     Setting {
@@ -263,20 +271,25 @@ pub enum Error {
     #[error("the model's server does not speak the protocol")]
     Protocol(#[source] serde_json::Error),
     /// It was tried as often as it may be.
-    #[error("the model could not be asked")]
+    #[error("{address} gave no answer that can be used")]
     GivenUp {
+        /// What was asked, without its query.
+        address: String,
         /// Attempts that may have been billed all the same.
         doubtful: u32,
         /// Why the last one failed.
-        source: Box<Error>,
+        source: Arc<Error>,
     },
     /// Too many failures in a row: it is not asked for a while.
-    #[error("the model failed {failures} times in a row and is not asked for another {} s", wait.as_secs())]
+    #[error("it failed {failures} times in a row and is not asked for another {} s", wait.as_secs().max(1))]
     Resting {
         /// How many.
         failures: u32,
         /// For how long.
         wait: Duration,
+        /// Why it failed last.
+        #[source]
+        last: Arc<Error>,
     },
     /// The call could pass a budget.
     #[error("the {period} budget of {limit} {currency} for models would be passed")]
@@ -389,5 +402,5 @@ pub fn as_sent(entry: &ModelEntry, ask: &Ask) -> serde_json::Value {
         Provider::Anthropic => anthropic::body(entry, ask),
         Provider::Gguf => serde_json::json!({ "system": ask.system, "user": ask.user }),
     };
-    if entry.send_personal_data { body } else { redact::Covered::of(body).body }
+    if entry.send_personal_data { body } else { redact::Covered::of(body, &ask.own).body }
 }

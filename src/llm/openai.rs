@@ -53,7 +53,7 @@ impl OpenAi {
             let structured = self.structured(self.lowered.load(Ordering::Relaxed));
             let body = body(&self.entry, structured, ask);
             let tokens = ask.prompt_tokens() + ask.most_answer_tokens();
-            match self.wire.post(body, tokens).await {
+            match self.wire.post(body, &ask.own, tokens).await {
                 Err(error) if structured != Structured::Text && refuses_format(&error) => {
                     tracing::warn!(model.name = self.name, "the server takes no such response_format: asking for less");
                     self.lower(structured);

@@ -4,7 +4,8 @@ use chrono::NaiveDate;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use super::Usage;
+use super::{Error, Usage};
+use crate::domain::Currency;
 
 /// Prices per million tokens from a day on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +59,18 @@ impl Default for Budget {
 }
 
 impl Budget {
+    /// # Errors
+    /// When a limit is negative, or the currency none.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        if [self.daily, self.monthly].into_iter().flatten().any(|limit| limit < Decimal::ZERO) {
+            return Err(Error::Budget { says: "a limit can't be negative; without one, leave it out" });
+        }
+        if self.currency.parse::<Currency>().is_err() {
+            return Err(Error::Budget { says: "`currency` must be an ISO 4217 code, such as USD" });
+        }
+        Ok(())
+    }
+
     /// Whether it limits anything.
     #[must_use]
     pub fn limits(&self) -> bool {
@@ -70,6 +83,12 @@ impl Price {
     #[must_use]
     pub fn on(prices: &[Self], day: NaiveDate) -> Option<&Self> {
         prices.iter().filter(|price| price.from <= day).max_by_key(|price| price.from)
+    }
+
+    pub(super) fn is_positive(&self) -> bool {
+        let all =
+            [Some(self.prompt), self.cached, self.cache_written, Some(self.completion), self.batch, self.training];
+        all.into_iter().flatten().all(|price| price >= Decimal::ZERO) && self.batch.is_none_or(|of| of <= Decimal::ONE)
     }
 
     /// What training on so many tokens costs, all epochs together; `None` where that is not known.

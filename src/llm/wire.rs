@@ -6,6 +6,7 @@
 
 use std::{
     num::NonZeroU32,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -19,7 +20,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::{Error, ModelEntry, breaker::Breaker, call::Call, redact::Covered};
-use crate::outbound;
+use crate::{domain::OwnWords, outbound};
 
 /// The longest wait that a server may ask for; beyond it the call fails.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -34,6 +35,8 @@ const FORMAT: &str = "response_format";
 pub(super) struct Wire {
     client: reqwest::Client,
     url: String,
+    /// The same, as errors name it.
+    address: String,
     query: Vec<(String, String)>,
     timeout: Duration,
     waits: ExponentialBuilder,
@@ -75,10 +78,12 @@ impl Wire {
             .connect_timeout(entry.timeout().min(Duration::from_secs(10)))
             .build()
             .map_err(Error::Client)?;
+        let url = format!("{}{path}", entry.base_url.trim_end_matches('/'));
         let a_minute = |limit: Option<u32>| limit.and_then(NonZeroU32::new);
         Ok(Self {
             client,
-            url: format!("{}{path}", entry.base_url.trim_end_matches('/')),
+            address: address(&url),
+            url,
             query: entry.query.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
             timeout: entry.timeout(),
             waits: ExponentialBuilder::default()
@@ -94,12 +99,12 @@ impl Wire {
         })
     }
 
-    /// Posts a body that takes about so many tokens; tries again what may pass.
-    pub(super) async fn post(&self, body: Value, tokens: u32) -> Result<Answered, Error> {
+    /// Posts a body that takes about so many tokens, with these words of one's own in it; tries again what may pass.
+    pub(super) async fn post(&self, body: Value, own: &OwnWords, tokens: u32) -> Result<Answered, Error> {
         if !self.covers {
             return self.attempts(&Call::post("", &body), tokens, json).await;
         }
-        let covered = Covered::of(body);
+        let covered = Covered::of(body, own);
         let mut answered = self.attempts(&Call::post("", &covered.body), tokens, json).await?;
         covered.restore(&mut answered.body);
         Ok(answered)
@@ -135,16 +140,17 @@ impl Wire {
         let _place = self.places.acquire().await.ok();
         let mut waits = self.waits.build();
         let mut doubtful = 0;
-        let given_up = |doubtful: u32, source: Error| Error::GivenUp { doubtful, source: Box::new(source) };
+        let address = || format!("{}{}", self.address, call.path());
+        let given_up = |doubtful: u32, source: Arc<Error>| Error::GivenUp { address: address(), doubtful, source };
         loop {
-            self.breaker.admit(Instant::now()).map_err(|error| given_up(doubtful, error))?;
+            self.breaker.admit(Instant::now()).map_err(|error| given_up(doubtful, Arc::new(error)))?;
             self.pace(tokens).await;
             let error = match self.once(call).await.and_then(&read) {
                 Ok(body) => {
                     self.breaker.succeeded();
                     return Ok(Answered { body, doubtful });
                 }
-                Err(error) => error,
+                Err(error) => Arc::new(error),
             };
             doubtful += u32::from(!error.surely_unbilled());
             if !error.may_pass() {
@@ -153,8 +159,8 @@ impl Wire {
                 return Err(given_up(doubtful, error));
             }
             // A server that counts requests is there, and says when to come again.
-            if !matches!(error, Error::Busy { status: 429, .. }) {
-                self.breaker.failed(Instant::now());
+            if !matches!(*error, Error::Busy { status: 429, .. }) {
+                self.breaker.failed(Instant::now(), &error);
             }
             // Sent again, it could create the same thing twice: who asked looks first whether it is there.
             if call.creates() && !error.surely_unbilled() {
@@ -221,6 +227,15 @@ fn json(bytes: Vec<u8>) -> Result<Value, Error> {
     serde_json::from_slice(&bytes).map_err(Error::Protocol)
 }
 
+/// An address without what may be secret in it.
+fn address(url: &str) -> String {
+    let Ok(mut parsed) = reqwest::Url::parse(url) else { return "the address in `base_url`".to_owned() };
+    // Fails only where an address can't have them.
+    let _ = parsed.set_username("").and_then(|()| parsed.set_password(None));
+    parsed.set_query(None);
+    parsed.to_string().trim_end_matches('/').to_owned()
+}
+
 fn unreachable(source: reqwest::Error) -> Error {
     Error::Unreachable(source.without_url())
 }
@@ -263,6 +278,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn errors_name_an_address_without_its_secrets() {
+        assert_eq!(address("https://user:word@host.example/v1/?key=1"), "https://host.example/v1");
+        assert_eq!(address("http://127.0.0.1:9"), "http://127.0.0.1:9");
+    }
 
     #[test]
     fn a_form_that_is_not_taken_is_told_in_several_ways() {

@@ -131,15 +131,18 @@ fn examples(prompt: &PromptSet, taxonomy: &Taxonomy, findings: &mut Vec<Finding>
     const FILE: &str = "examples.jsonl";
     let mut seen = HashSet::new();
     for (number, example) in (1..).zip(prompt.examples()) {
-        let mut warn = |says: &str| findings.push(warning(FILE, format!("example {number} {says}")));
+        let mut warn = |says: &str| {
+            findings.push(warning(FILE, format!("example {number} (`{}`) {says}", example.descriptor)));
+        };
         if !taxonomy.contains(&example.category) {
             warn("is of a category that the taxonomy doesn't have: examples of the data set are shown instead");
         }
         if Descriptor::parse(&example.descriptor).is_err() {
             warn("has a descriptor that no bank would send");
         }
-        if !pii::kinds(&example.descriptor).is_empty() {
-            warn("has personal data");
+        for found in pii::find(&example.descriptor) {
+            let says = format!("has personal data: `{}` ({})", &example.descriptor[found.at], found.kind.as_str());
+            warn(&says);
         }
         if !injection::suspicions(&example.descriptor).is_empty() {
             warn("talks to the model");

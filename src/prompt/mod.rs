@@ -26,7 +26,7 @@ pub use diff::diff;
 pub use lint::{Finding, Gravity, lint};
 pub use shown::{Row, Similar};
 
-use crate::domain::{Category, Currency, Direction, Slug, Taxonomy};
+use crate::domain::{Category, Currency, Direction, OwnWords, Slug, Taxonomy};
 
 /// The files of a folder, in the order of their hash.
 const FILES: [&str; 4] = ["system.j2", "user.j2", "answer.schema.json", "examples.jsonl"];
@@ -182,6 +182,15 @@ impl PromptSet {
     /// When the template asks for what there isn't.
     pub fn user(&self, rows: &[Row]) -> Result<String, Error> {
         self.filled("user.j2", context! { transactions => Value::from(Serde(rows)) })
+    }
+
+    /// What of its requests is the prompt's own: the lines that are there before any example or transaction.
+    ///
+    /// # Errors
+    /// When a template asks for what there isn't.
+    pub fn own_words(&self, categories: &[Category]) -> Result<OwnWords, Error> {
+        let (system, user) = (self.system(categories, &[])?, self.user(&[])?);
+        Ok(OwnWords::of([system.as_str(), user.as_str()]))
     }
 
     fn filled(&self, name: &str, with: Value) -> Result<String, Error> {

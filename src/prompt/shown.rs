@@ -79,7 +79,7 @@ impl Row {
         let same = &row.history.same_key;
         let history = (full && same.count > 0).then(|| HistoryFacts {
             visits: same.count,
-            typical_amount: same.typical_amount.as_ref().map(|money| money.amount().to_string()),
+            typical_amount: same.typical_amount.as_ref().map(|money| money.in_full().to_string()),
             recurring: same.recurring,
             category: same.latest_label.clone(),
         });
@@ -91,7 +91,7 @@ impl Row {
         Self {
             id: format!("t{number}"),
             descriptor: transaction.descriptor.raw().to_owned(),
-            amount: transaction.amount.amount().to_string(),
+            amount: transaction.amount.in_full().to_string(),
             currency: transaction.amount.currency().code().to_owned(),
             direction: transaction.direction,
             mcc: transaction.mcc.as_ref().filter(|_| full).map(ToString::to_string),

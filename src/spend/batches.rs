@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::Books;
+use super::{Books, Settled};
 use crate::{
     clock,
     llm::{
@@ -141,7 +141,9 @@ impl Batched {
         let outcome = if replies.iter().any(Result::is_ok) { "answered" } else { "failed" };
         books.count(usage, cost(usage));
         if is_new {
-            books.settle(call, usage, 0, cost(usage), outcome).await?;
+            let answers = replies.iter().flatten().flat_map(|reply| &reply.answers);
+            let answered = Some(answers.filter(|answer| answer.is_ok()).count());
+            books.settle(call, Settled { usage, doubtful: 0, cost: cost(usage), outcome, answered }).await?;
         }
         Ok(replies)
     }

@@ -111,6 +111,28 @@ impl Store {
         Ok(Claim::Ours(there.id))
     }
 
+    /// Gives up a job that never came to its provider; `false` where it did, or where somebody is creating it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn give_up_finetune_job(&self, id: i64, now: DateTime<Utc>) -> Result<bool, Error> {
+        let given_up = sqlx::query!(
+            "update finetune_jobs
+            set
+                status = 'cancelled',
+                finished_at = $2
+            where id = $1
+            and status = 'creating'
+            and job is null
+            and (claimed_until is null or claimed_until < $2)",
+            id,
+            now,
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(given_up.rows_affected() == 1)
+    }
+
     /// Lets go of a job whose creation failed: the next who asks for it goes on.
     ///
     /// # Errors

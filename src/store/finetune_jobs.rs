@@ -55,6 +55,13 @@ impl FinetuneJob {
     pub fn reserved(&self) -> Option<ReservedCall> {
         Some(ReservedCall { id: self.reserved_call?, day: self.reserved_day? })
     }
+
+    /// Whether it has ended at the provider and nobody knows what is billed: what it may cost stays booked.
+    #[must_use]
+    pub fn is_unsettled(&self) -> bool {
+        let ended = self.finished_at.is_some() && self.status != "failed";
+        ended && self.job.is_some() && self.reserved_call.is_some() && self.trained_tokens.is_none()
+    }
 }
 
 /// Where a job stands, as the provider told.

@@ -59,6 +59,8 @@ pub struct SettledCall {
     pub doubtful_attempts: i32,
     /// `answered`, `failed` or `given_up`.
     pub outcome: &'static str,
+    /// Transactions that were answered; `None` where none was asked about.
+    pub answered_rows: Option<i32>,
 }
 
 /// What one model's calls took and cost on one day.
@@ -72,6 +74,8 @@ pub struct DayOfCalls {
     pub calls: i64,
     /// Transactions asked about.
     pub rows: i64,
+    /// Transactions that were answered; `None` where none was asked about.
+    pub answered_rows: Option<i64>,
     /// Tokens of the prompts.
     pub prompt_tokens: i64,
     /// Of those, kept ones.
@@ -223,7 +227,8 @@ impl Store {
                     cost = $6,
                     doubtful_attempts = $7,
                     outcome = $8,
-                    settled_at = $9
+                    settled_at = $9,
+                    answered_rows = $11
                 where id = $1
                 and outcome = 'under_way'
                 returning
@@ -246,6 +251,7 @@ impl Store {
             settled.outcome,
             now,
             call.day,
+            settled.answered_rows,
         )
         .execute(&self.pool)
         .await?;
@@ -307,6 +313,28 @@ impl Store {
         Ok(())
     }
 
+    /// What was spent on a day and in its month until then, with what is reserved for calls under way.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn spent_on(&self, day: NaiveDate, currency: &str) -> Result<(Decimal, Decimal), Error> {
+        let month = chrono::Datelike::with_day0(&day, 0).unwrap_or(day);
+        let spent = sqlx::query!(
+            r#"select
+                coalesce(sum(spent) filter (where day = $2), 0) as "today!",
+                coalesce(sum(spent), 0) as "month!"
+            from model_spend
+            where day between $1 and $2
+            and currency = $3"#,
+            month,
+            day,
+            currency,
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok((spent.today, spent.month))
+    }
+
     /// What calls took and cost since a moment, by day and model, newest first.
     ///
     /// # Errors
@@ -319,6 +347,7 @@ impl Store {
                 model,
                 count(*) as "calls!",
                 sum(rows) as "rows!",
+                sum(answered_rows) as answered_rows,
                 sum(prompt_tokens) as "prompt_tokens!",
                 sum(cached_tokens) as "cached_tokens!",
                 sum(completion_tokens) as "completion_tokens!",

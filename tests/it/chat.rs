@@ -24,7 +24,7 @@ use txcat::{
 };
 
 /// A row of this text.
-fn row(id: &str, descriptor: &str) -> EnrichedTransaction {
+pub(crate) fn row(id: &str, descriptor: &str) -> EnrichedTransaction {
     let transaction = Transaction {
         id: id.parse().unwrap(),
         account_id: "acct-1".parse().unwrap(),

@@ -75,6 +75,7 @@ pub(crate) fn ask() -> Ask {
     Ask {
         system: "Put transactions into categories.".to_owned(),
         user: "COFFEE HOUSE, CARD 4111 1111 1111 1111".to_owned(),
+        own: Arc::default(),
         ids: vec!["t1".to_owned()],
         categories,
         schema: Arc::new(schema),

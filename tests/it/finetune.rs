@@ -8,9 +8,10 @@ use hmac::{Hmac, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use txcat::{
+    categorize::{LabelledExample, Wording},
     clock,
     domain::{Enrichment, Taxonomy},
-    enrich::Enricher,
+    enrich::{Enricher, Examples, examples::LabelledText},
     finetune::{
         Error,
         export::{Exporter, Format, Labelled},
@@ -24,21 +25,24 @@ use txcat::{
         batch::{self, BatchFault, Batches},
         tuning::Method,
     },
+    model::Encoder,
     prompt::PromptSet,
     store::{FinetuneJob, Store},
 };
 
 use crate::{
+    chat::row as enriched,
     contract::ask,
     database::fresh_store,
     harness::{App, WEBHOOK_SECRET, row},
+    model::tiny_encoder,
     provider::{Provider, Script},
 };
 
 const HEADER: &str = "id,posted_on,account_id,descriptor,amount,direction,currency,category\n";
 
-fn prompt_dir() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("prompts/categorize/few_shot_v1")
+fn prompt_dir(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("prompts/categorize").join(name)
 }
 
 /// A folder of a few labelled rows: one holds a card's number, one talks to the model.
@@ -61,10 +65,10 @@ fn txcat(args: &[&str]) -> (bool, String, String) {
 }
 
 fn export(dir: &Path, format: &str, more: &[&str]) -> (bool, String, String) {
-    let (data, prompt) = (dir.display().to_string(), prompt_dir().display().to_string());
+    let data = dir.display().to_string();
     let out = dir.join(format!("{format}.jsonl")).display().to_string();
     let args =
-        ["finetune", "export", "--format", format, "--data", &data, "--prompt", &prompt, "--out", &out, "--json"];
+        ["finetune", "export", "--format", format, "--data", &data, "--stage", "few_shot", "--out", &out, "--json"];
     txcat(&[&args, more].concat())
 }
 
@@ -90,7 +94,9 @@ fn every_form_says_the_same_row_and_nothing_personal() {
         assert_eq!([&counts["exported"], &counts["redacted"], &counts["refused"]], [&json!(2), &json!(1), &json!(1)]);
         let path = dir.path().join(format!("{format}.jsonl"));
         assert!(!fs::read_to_string(&path).unwrap().contains("4111"));
-        let line = &lines(&path)[0];
+        let lines = lines(&path);
+        let food = r#"{\"answers\":[{\"id\":\"t1\",\"category\":\"food\"}]}"#;
+        let line = lines.iter().find(|line| line.to_string().contains(food)).unwrap();
         let (system, user, answer) = match format {
             "openai" => {
                 let at = |place: usize, role: &str| {
@@ -115,8 +121,14 @@ fn every_form_says_the_same_row_and_nothing_personal() {
         assert!(user.as_str().unwrap().contains("COFFEE HOUSE"), "{user}");
         assert_eq!(answer, r#"{"answers":[{"id":"t1","category":"food"}]}"#);
     }
-    let (done, told, _) = txcat(&["finetune", "validate", &dir.path().join("openai.jsonl").display().to_string()]);
-    assert!(done && told.contains("2 lines, 0 with errors"), "{told}");
+    for format in ["openai", "vertex", "bedrock"] {
+        let file = dir.path().join(format!("{format}.jsonl"));
+        let (done, told, _) = txcat(&["finetune", "validate", &file.display().to_string()]);
+        assert!(done && told.contains("2 lines, 0 with errors"), "{format}: {told}");
+        let report = Report::of(&fs::read_to_string(&file).unwrap());
+        assert_eq!(report.foreign, if format == "openai" { 0 } else { 2 });
+        assert!(report.warnings.is_empty() && report.tokens > 0, "{format}: {report:?}");
+    }
 }
 
 #[tokio::test]
@@ -131,14 +143,15 @@ async fn a_correction_is_a_preference() {
     assert_eq!(corrected.len(), 1);
     let of = &corrected[0];
     let enriched = Enricher::new(app.store.clone()).enrich(vec![of.transaction.clone()]).await.unwrap();
-    let pair =
-        Labelled { row: enriched[0].clone(), category: of.category.clone(), instead_of: Some(of.predicted.clone()) };
+    let example = LabelledExample { transaction: enriched[0].clone(), category: of.category.clone() };
+    let pair = Labelled { example, instead_of: Some(of.predicted.clone()) };
     let exporter = |format| {
-        let prompt = PromptSet::load(&prompt_dir()).unwrap();
-        Exporter::new(prompt, &Taxonomy::consumer().unwrap(), Enrichment::None, format).unwrap()
+        let prompt = PromptSet::load(&prompt_dir("few_shot_v1")).unwrap();
+        let wording = Wording::new(prompt, &Taxonomy::consumer().unwrap(), &[], Enrichment::None, None).unwrap();
+        Exporter::new(wording, format)
     };
     let mut out = Vec::new();
-    exporter(Format::Dpo).write([&pair], &mut out).unwrap();
+    exporter(Format::Dpo).write(std::slice::from_ref(&pair), &mut out).await.unwrap();
     let line: Value = serde_json::from_slice(&out).unwrap();
     assert_eq!(line["input"]["messages"].as_array().unwrap().len(), 2);
     let said = |member: &str| line[member][0]["content"].as_str().unwrap().to_owned();
@@ -147,7 +160,34 @@ async fn a_correction_is_a_preference() {
     let report = Report::of(std::str::from_utf8(&out).unwrap());
     assert_eq!((report.lines, report.preferences, report.faults.len()), (1, 1, 0));
     let unpaired = Labelled { instead_of: None, ..pair };
-    assert!(matches!(exporter(Format::Dpo).write([&unpaired], &mut Vec::new()), Err(Error::NoPair)));
+    assert!(matches!(exporter(Format::Dpo).write(&[unpaired], &mut Vec::new()).await, Err(Error::NoPair)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_shows_labels_like_it_and_not_its_own() {
+    let (_encoder, base) = tiny_encoder();
+    let category: txcat::domain::Slug = "coffee_shop".parse().unwrap();
+    let labelled: Vec<Labelled> = [("t1", "COFFEE ONE"), ("t2", "COFFEE TWO"), ("t3", "COFFEE TWO")]
+        .map(|(id, text)| LabelledExample { transaction: enriched(id, text), category: category.clone() })
+        .map(|example| Labelled { example, instead_of: None })
+        .into();
+    let known = labelled.iter().map(|of| LabelledText::of(&of.example.transaction.transaction, &category));
+    let examples = Examples::fixed(Encoder::load(base).unwrap(), known).await.unwrap();
+    let prompt = PromptSet::load(&prompt_dir("enriched_v1")).unwrap();
+    let taxonomy = Taxonomy::consumer().unwrap();
+    let wording = Wording::new(prompt, &taxonomy, &[], Enrichment::Full, Some((examples, 3))).unwrap();
+    let mut out = Vec::new();
+    Exporter::new(wording, Format::Openai).write(&labelled, &mut out).await.unwrap();
+    let users: Vec<String> = String::from_utf8(out)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["messages"][1]["content"].as_str().unwrap().to_owned())
+        .collect();
+    let shows = |user: &String, text: &str| {
+        user.matches(text).count() - usize::from(user.contains(&format!("\"t1\", \"descriptor\": \"{text}\"")))
+    };
+    assert_eq!([shows(&users[0], "COFFEE ONE"), shows(&users[0], "COFFEE TWO")], [0, 1], "{}", users[0]);
+    assert_eq!(shows(&users[1], "COFFEE TWO"), 1, "another row has that text too: {}", users[1]);
 }
 
 #[test]
@@ -180,7 +220,10 @@ fn every_error_and_warning_is_found_where_it_is() {
     let file = dir.path().join("bad.jsonl");
     fs::write(&file, format!("{}\n{}\n", with(right), cases[1].1)).unwrap();
     let (done, told, says) = txcat(&["finetune", "validate", &file.display().to_string()]);
-    assert!(!done && told.contains("line 2: error data_type") && says.contains("1 of 2 lines"), "{told}{says}");
+    assert!(
+        !done && told.contains("line 2: error data_type: not a JSON object") && says.contains("1 of 2 lines"),
+        "{told}{says}"
+    );
 }
 
 #[test]
@@ -373,7 +416,7 @@ async fn the_commands_lead_from_corrections_to_a_tuned_model_that_a_stage_can_as
     let provider = Provider::start().await;
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name).display().to_string();
-    let (chat, pairs, prompt) = (at("chat.toml"), at("pairs.jsonl"), prompt_dir().display().to_string());
+    let (chat, pairs) = (at("chat.toml"), at("pairs.jsonl"));
     let price = PRICE.replace("[[price]]", "[[model.price]]");
     fs::write(&chat, format!("[[model]]\n{}", provider.toml(&price))).unwrap();
     let common = ["--database-url", &app.database.url, "--chat-models", &chat, "--chat-model", "small"];
@@ -384,8 +427,8 @@ async fn the_commands_lead_from_corrections_to_a_tuned_model_that_a_stage_can_as
     };
     let json = |args: &[&str]| -> Value { serde_json::from_str(&run(&[args, &["--json"]].concat())).unwrap() };
 
-    let export = ["export", "--format", "dpo", "--taxonomy", "consumer", "--without-check", "a test", "--prompt"];
-    let told = json(&[&export[..], &[&prompt, "--out", &pairs]].concat());
+    let export = ["export", "--format", "dpo", "--taxonomy", "consumer", "--without-check", "a test", "--stage"];
+    let told = json(&[&export[..], &["few_shot", "--out", &pairs]].concat());
     assert_eq!((&told["exported"], lines(Path::new(&pairs)).len()), (&json!(12), 12));
 
     let created = json(&["create", &pairs, "--method", "dpo"]);
@@ -413,7 +456,29 @@ async fn the_commands_lead_from_corrections_to_a_tuned_model_that_a_stage_can_as
     let other = at("other.jsonl");
     fs::write(&other, order().text).unwrap();
     let id = json(&["create", &other])["job"]["id"].to_string();
-    assert!(run(&["cancel", &id]).contains("cancelled"));
+    assert!(run(&["cancel", &id]).contains("`finetune settle` books what was billed"));
+    let before = booked(&app.store).await;
+    assert!(run(&["settle", &id, "--trained-tokens", "0"]).contains("booked for 0 tokens"));
+    assert_ne!(booked(&app.store).await, before, "what the job could cost is no longer booked");
+    let (again, _, says) = txcat(&[&["finetune", "settle", &id, "--trained-tokens", "9"], &common[..]].concat());
+    assert!(!again && says.contains("nothing left to settle"), "{says}");
+    // Never came to the provider: given up, and the file is free for another.
+    let third = at("third.jsonl");
+    fs::write(&third, order().text.replace("4111 1111 1111 1111", "none")).unwrap();
+    provider.script.with(|inner| inner.refused.push_back("/files"));
+    let (early, _, says) = txcat(&[&["finetune", "create", &third], &common[..]].concat());
+    assert!(!early && says.contains(&format!("{}/files", provider.base_url)), "{says}");
+    let left = json(&["status"])[0]["id"].to_string();
+    assert!(run(&["cancel", &left]).contains("cancelled"));
+    assert_eq!(json(&["create", &third])["new"], json!(true));
+    let foreign = at("vertex.jsonl");
+    fs::write(
+        &foreign,
+        r#"{"contents":[{"role":"user","parts":[{"text":"u"}]},{"role":"model","parts":[{"text":"a"}]}]}"#,
+    )
+    .unwrap();
+    let (taken, _, says) = txcat(&[&["finetune", "create", &foreign], &common[..]].concat());
+    assert!(!taken && says.contains("that provider's own tools"), "{says}");
 }
 
 /// A line of a batch's output.

@@ -146,6 +146,7 @@ fn ask(user: &str) -> Ask {
     Ask {
         system: SYSTEM.to_owned(),
         user: user.to_owned(),
+        own: std::sync::Arc::default(),
         ids: vec!["t1".to_owned()],
         categories: CATEGORIES.iter().map(|slug| slug.parse().unwrap()).collect(),
         schema: std::sync::Arc::default(),

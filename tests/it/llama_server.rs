@@ -35,6 +35,7 @@ fn ask(user: &str) -> Ask {
     Ask {
         system: "Put the transaction into a category: food, fuel, groceries or travel.".to_owned(),
         user: user.to_owned(),
+        own: Arc::default(),
         ids: vec!["t1".to_owned()],
         categories: CATEGORIES.iter().map(|slug| slug.parse().unwrap()).collect(),
         schema: Arc::new(schema),

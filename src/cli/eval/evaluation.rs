@@ -26,7 +26,7 @@ use crate::{
     enrich::{Enricher, Examples, examples::LabelledText},
     evaluate::{
         corpus::Corpus,
-        dataset::{DataFile, Dataset, Row},
+        dataset::{DataFile, Dataset},
         peers,
         run::{self, Bill, Prepared},
         scored::FileScore,
@@ -73,7 +73,8 @@ impl Evaluation {
             let ids: String = corpus.labels.sorted().into_iter().flat_map(|id| [id.as_str(), "\n"]).collect();
             fs::write(path, ids).with_context(|| format!("can't write {}", path.display()))?;
         }
-        let learned = adapter.as_ref().and_then(|adapter| adapter.facts().sources.get(LABELS));
+        let reads = entries.iter().any(|entry| entry.needs(Engine::Adapter, &file));
+        let learned = adapter.as_ref().filter(|_| reads).and_then(|adapter| adapter.facts().sources.get(LABELS));
         if learned.is_some_and(|digest| *digest != corpus.labels.digest()) {
             eprintln!(
                 "the adapter learned from other labels than these: `known` tells of these, and more labels than the \
@@ -82,10 +83,8 @@ impl Evaluation {
         }
         let merchants = Enricher::open(store.clone()).await?.merchants().await?;
         let merchant = |row: &Transaction| merchants.of(row);
-        // Most traffic first: of each class a prompt shows the first few.
-        let mut bought: Vec<&Row> = corpus.rows.iter().collect();
-        let weight = |row: &Row| corpus.labels.weights.get(&row.transaction.id).copied().unwrap_or(0.0);
-        bought.sort_by(|a, b| weight(b).total_cmp(&weight(a)));
+        // Of each class a prompt shows the first few.
+        let bought = corpus.by_traffic();
         let labelled: Vec<LabelledExample> = bought
             .into_iter()
             .map(|row| LabelledExample {
@@ -106,9 +105,13 @@ impl Evaluation {
         let chat = if asks { chat::model(settings, store, way)? } else { None };
         ensure!(chat.is_some() || !options.batches, "--batches asks a chat model: name one, and a stage that asks it");
         let examples = match &chat {
-            Some(_) if entries.iter().any(|entry| entry.retrieves(&file)) => {
-                Some(Examples::fixed(encoder.clone(), labelled.iter().map(labelled_text)).await?)
-            }
+            Some(_) if entries.iter().any(|entry| entry.retrieves(&file)) => Some(
+                Examples::fixed(
+                    encoder.clone(),
+                    labelled.iter().map(|of| LabelledText::of(&of.transaction.transaction, &of.category)),
+                )
+                .await?,
+            ),
             _ => None,
         };
         let mut scores = Vec::new();
@@ -201,15 +204,6 @@ impl Evaluation {
 fn bill(before: Spent, after: Spent, currency: &str) -> Bill {
     let tokens = |spent: Spent| u64::from(spent.usage.prompt) + u64::from(spent.usage.completion);
     Bill { cost: after.cost - before.cost, currency: currency.to_owned(), tokens: tokens(after) - tokens(before) }
-}
-
-fn labelled_text(example: &LabelledExample) -> LabelledText {
-    let transaction = &example.transaction.transaction;
-    LabelledText {
-        descriptor: transaction.descriptor.raw().to_owned(),
-        direction: transaction.direction,
-        category: example.category.clone(),
-    }
 }
 
 /// The stages to run. Without `--adapter`, the adapter stage runs only where the demo adapter fits.

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use anyhow::{Context, ensure};
 use rust_decimal::Decimal;
 
-use super::{Evaluation, LabelChoice, Opened, Settings};
+use super::{Evaluation, LabelChoice, Opened, Settings, chat};
 use crate::{
     clock,
     domain::Judged,
@@ -70,6 +70,7 @@ pub(super) async fn run(options: Options, settings: &Settings) -> anyhow::Result
     let real = eval.stages.len() - usize::from(scripted.is_empty()).min(eval.stages.len());
     ensure!(real >= 1, "name at least two steps with --stage, or one and a --scripted model behind it");
     ensure!(out.is_none() || scripted.is_empty(), "a scripted model can't serve: --out goes without --scripted");
+    chat::check(settings)?;
     let dataset = Dataset::open(&eval.data)?;
     let files = vec![dataset.file("dev")?.clone()];
     let opened = Opened::new(settings).await?;
@@ -106,6 +107,14 @@ pub(super) async fn run(options: Options, settings: &Settings) -> anyhow::Result
         }
     }
     if let (Some(path), [course]) = (out, courses.as_slice()) {
+        let best = course.frontier[course.chosen].fitted.accuracy.map_or(0.0, |of| of.share);
+        ensure!(
+            best >= target,
+            "{} was not written: no cascade of these steps reaches {:.1} % where thresholds are chosen, the best has {:.1} %",
+            path.display(),
+            100.0 * target,
+            100.0 * best
+        );
         let before = fs::read_to_string(&eval.stage_file)?;
         let text = format!("{}\n{}", before.trim_end(), stage(course, &eval.stages, target));
         fs::write(&path, text).with_context(|| format!("can't write {}", path.display()))?;

@@ -10,20 +10,25 @@ use std::{
 use anyhow::{Context, bail, ensure};
 
 use crate::{
-    cli::train::{LabelledRows, Source},
+    categorize::{LabelledExample, Wording},
+    cli::{
+        Settings, models,
+        service::StageFiles,
+        train::{LabelledRows, Source},
+    },
     curate::{self, LabelledSet},
-    domain::{Enrichment, Taxonomy},
-    enrich::Enricher,
+    domain::Taxonomy,
+    enrich::{Enricher, Examples, examples::LabelledText},
     evaluate::dataset,
     finetune::export::{Exporter, Format, Labelled},
-    prompt::PromptSet,
+    model::Encoder,
     store::{LabelledTransaction, Store},
 };
 
 /// Fewer preferences than this no provider trains on.
 const LEAST_PREFERENCES: usize = 10;
 
-/// Writes one training line for each labelled row: the prompt's words for that row, and the right answer.
+/// Writes one training line for each labelled row: the words that a stage asks about that row with, and the right answer.
 ///
 /// Labels must have passed `txcat data check`, as for `txcat train`. Preferences (dpo) come from the database: rows
 /// whose prediction a person corrected. What is personal in a row is covered, and rows whose text talks to a model
@@ -59,13 +64,14 @@ pub struct Export {
     #[arg(long, value_name = "REASON", conflicts_with = "manifest")]
     pub without_check: Option<String>,
 
-    /// The prompt's folder.
-    #[arg(long, value_name = "PROMPT_DIR")]
-    pub prompt: PathBuf,
+    /// The stage that will ask the tuned model: lines show its prompt, its worked examples, as much of the enrichment as
+    /// it may look at, and the labelled transactions that it would retrieve, less the row's own label.
+    #[arg(long, value_name = "NAME")]
+    pub stage: String,
 
-    /// Show the model descriptor, amount and direction only.
-    #[arg(long)]
-    pub plain_text: bool,
+    /// Where stages and prompts are.
+    #[command(flatten)]
+    pub files: StageFiles,
 
     /// Draws the choice of labels, as `txcat train --seed` does.
     #[arg(long, default_value_t = 1)]
@@ -94,39 +100,55 @@ impl Export {
         self.format == Format::Dpo
     }
 
-    pub(super) async fn run(self, store: Option<&Store>) -> anyhow::Result<()> {
-        let prompt = PromptSet::load(&self.prompt)?;
+    pub(super) async fn run(self, settings: &Settings, store: Option<&Store>) -> anyhow::Result<()> {
+        let stages = self.files.load()?;
+        let entry = stages.entry(&self.stage)?;
+        let prompt = self.files.prompt(entry)?;
+        let version = prompt.version().to_owned();
         let Rows { taxonomy, rows, checked } = match store {
             Some(store) => self.corrections(store).await?,
             None => self.labelled()?,
         };
-        let exporter = Exporter::new(prompt, &taxonomy, self.enrichment(), self.format)?;
+        let labelled: Vec<LabelledExample> = rows.iter().map(|of| of.example.clone()).collect();
+        let examples = match entry.retrieve {
+            0 => None,
+            _ => {
+                let encoder = Encoder::load(models::pull(settings, None).await?)?;
+                Some(match store {
+                    Some(store) => Examples::live(encoder, store.clone()).await?,
+                    None => {
+                        let text = |of: &LabelledExample| LabelledText::of(&of.transaction.transaction, &of.category);
+                        Examples::fixed(encoder, labelled.iter().map(text)).await?
+                    }
+                })
+            }
+        };
+        let wording = Wording::of_stage(entry, prompt, &taxonomy, &labelled, examples)?;
+        let exporter = Exporter::new(wording, self.format);
         let file = fs::File::create(&self.out).with_context(|| format!("can't write {}", self.out.display()))?;
         let mut out = BufWriter::new(file);
-        let counts = exporter.write(&rows, &mut out)?;
+        let counts = exporter.write(&rows, &mut out).await?;
         out.flush()?;
         if self.json {
             let told = serde_json::json!({
                 "exported": counts.exported, "redacted": counts.redacted, "refused": counts.refused,
-                "checked": checked.1, "out": self.out,
+                "checked": checked.1, "stage": self.stage, "prompt": version, "out": self.out,
             });
             println!("{told}");
             return Ok(());
         }
         println!(
-            "{} rows exported to {}, {} of them redacted; {} refused ({}: {})",
+            "{} rows exported to {} as `{}` asks about them ({version}), {} of them redacted; {} refused because they talk \
+             to the model ({}: {})",
             counts.exported,
             self.out.display(),
+            self.stage,
             counts.redacted,
             counts.refused,
             checked.0,
             checked.1
         );
         Ok(())
-    }
-
-    fn enrichment(&self) -> Enrichment {
-        if self.plain_text { Enrichment::None } else { Enrichment::Full }
     }
 
     fn labelled(&self) -> anyhow::Result<Rows> {
@@ -136,13 +158,13 @@ impl Export {
             label_budget: self.label_budget,
             labels: self.labels.clone(),
             lexicon: None,
-            plain_text: self.plain_text,
+            plain_text: false,
             seed: self.seed,
             manifest: self.manifest.clone(),
             without_check: self.without_check.clone(),
         };
         let LabelledRows { taxonomy, rows, checked } = source.labelled()?;
-        let labelled = |(row, category)| Labelled { row, category, instead_of: None };
+        let labelled = |example| Labelled { example, instead_of: None };
         Ok(Rows { taxonomy, rows: rows.into_iter().map(labelled).collect(), checked })
     }
 
@@ -180,8 +202,7 @@ impl Export {
         let transactions = corrected.iter().map(|row| row.transaction.clone()).collect();
         let enriched = Enricher::new(store.clone()).enrich(transactions).await?;
         let pair = |(row, of): (_, crate::store::CorrectedTransaction)| Labelled {
-            row,
-            category: of.category,
+            example: LabelledExample { transaction: row, category: of.category },
             instead_of: Some(of.predicted),
         };
         Ok(Rows { taxonomy, rows: enriched.into_iter().zip(corrected).map(pair).collect(), checked })

@@ -166,7 +166,7 @@ impl Events {
     }
 }
 
-/// Stops a job.
+/// Stops a job; one that never came to the provider is given up.
 #[derive(Debug, clap::Args)]
 pub struct Cancel {
     /// The job's number.
@@ -180,6 +180,29 @@ impl Cancel {
         let (file, entry) = of_entry(settings, &job.entry)?;
         let job = Jobs::new(store, &entry, &file.budget)?.cancel(&job, clock::now()).await?;
         println!("job {}: {}", job.id, told(&job));
+        Ok(())
+    }
+}
+
+/// Books what the provider's bill says of a job that ended without telling its tokens, such as a cancelled one: until then
+/// the most that it can cost stays booked.
+#[derive(Debug, clap::Args)]
+pub struct Settle {
+    /// The job's number.
+    #[arg(value_name = "JOB")]
+    pub job: i64,
+
+    /// Tokens that were billed, all epochs together.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    pub trained_tokens: u64,
+}
+
+impl Settle {
+    pub(super) async fn run(self, settings: &Settings, store: &Store) -> anyhow::Result<()> {
+        let job = find(store, self.job).await?;
+        let (file, entry) = of_entry(settings, &job.entry)?;
+        let job = Jobs::new(store, &entry, &file.budget)?.settle(&job, self.trained_tokens, clock::now()).await?;
+        println!("job {}: {}, booked for {} tokens", job.id, told(&job), self.trained_tokens);
         Ok(())
     }
 }
@@ -273,6 +296,9 @@ fn goes_on(job: &FinetuneJob) -> bool {
 
 fn told(job: &FinetuneJob) -> String {
     let name = job.job.as_deref().unwrap_or("not at the provider yet");
+    if job.is_unsettled() {
+        return format!("{name} {}, its tokens are not told: `finetune settle` books what was billed", job.status);
+    }
     match (&job.fine_tuned_model, &job.error_code) {
         (Some(model), _) => format!("{name} {}, {model}", job.status),
         (None, Some(code)) => format!("{name} {} ({code})", job.status),

@@ -13,11 +13,11 @@ use crate::{
 
 /// Checks every line of a training file; fails when one has an error.
 ///
-/// Tokens are those of OpenAI's models from gpt-4o on; other providers count a little more or less. What training costs is said where --chat-model names a model whose
-/// entry has a price of training.
+/// Tokens are those of OpenAI's models from gpt-4o on; other providers count a little more or less. What training costs is
+/// said where --chat-model names a model whose entry has a price of training.
 #[derive(Debug, clap::Args)]
 pub struct Validate {
-    /// The file: chat lines or preference lines of OpenAI's format.
+    /// The file: chat lines or preference lines of OpenAI's format, or Gemini's or Bedrock's lines.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
 
@@ -37,20 +37,26 @@ impl Validate {
         let epochs = self.epochs.unwrap_or_else(|| report.epochs());
         let trained = report.tokens * u64::from(epochs);
         let cost = match chat::entry(settings)? {
-            Some((file, entry)) => Price::on(&entry.prices, clock::now().date_naive())
-                .and_then(|price| price.of_training(trained))
-                .map(|cost| (cost.normalize(), file.budget.currency)),
+            Some((file, entry)) => {
+                let price = Price::on(&entry.prices, clock::now().date_naive());
+                let cost = |tokens: u64| Some(price?.of_training(tokens)?.round_dp(4).normalize());
+                cost(trained).zip(cost(report.booked_tokens(epochs))).map(|cost| (cost, file.budget.currency))
+            }
             None => None,
         };
         if self.json {
             let told = serde_json::json!({
                 "report": report, "counts": report.counts(), "bad_lines": report.bad_lines(), "epochs": epochs,
-                "trained_tokens": trained, "estimated_cost": cost,
+                "trained_tokens": trained, "estimated_cost": cost.as_ref().map(|(cost, _)| cost.0),
+                "booked_cost": cost.as_ref().map(|(cost, _)| cost.1), "currency": cost.as_ref().map(|(_, of)| of),
             });
             println!("{told}");
         } else {
-            report.faults.iter().for_each(|at| println!("line {}: error {}", at.line, at.what));
-            report.warnings.iter().for_each(|At { line, what }| println!("line {line}: warning {what}"));
+            report.faults.iter().for_each(|At { line, what }| println!("line {line}: error {what}: {}", what.words()));
+            report
+                .warnings
+                .iter()
+                .for_each(|At { line, what }| println!("line {line}: warning {what}: {}", what.words()));
             for (name, lines) in report.counts() {
                 println!("{name}: {lines}");
             }
@@ -61,7 +67,11 @@ impl Validate {
                 report.tokens
             );
             match cost {
-                Some((cost, currency)) => println!("about {cost} {currency} at the entry's price of training"),
+                _ if report.lines == 0 => {}
+                Some((cost, currency)) => println!(
+                    "about {} {currency} at the entry's price of training; `finetune create` books {} until the bill is known",
+                    cost.0, cost.1
+                ),
                 None => println!("no price of training is known: name a model that has one with --chat-model"),
             }
         }

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::{
+    categorize::LabelledExample,
     cli::labels::LabelChoice,
     curate::{self, LabelledSet, Manifest, Which, manifest},
     domain::{Descriptor, EnrichedTransaction, Enrichment, Slug, Taxonomy, Transaction},
@@ -77,7 +78,8 @@ pub(in crate::cli) struct Prepared {
 /// Labelled rows for others to train on.
 pub(in crate::cli) struct LabelledRows {
     pub(in crate::cli) taxonomy: Arc<Taxonomy>,
-    pub(in crate::cli) rows: Vec<(EnrichedTransaction, Slug)>,
+    /// Those that stand for most traffic first.
+    pub(in crate::cli) rows: Vec<LabelledExample>,
     /// What the label gate says: a name and a hash, or why it was not asked.
     pub(in crate::cli) checked: (String, String),
 }
@@ -157,11 +159,11 @@ impl Source {
         let checked = self.checked(&dataset, &corpus)?;
         bar.finish_and_clear();
         let merchants = MerchantIndex::shipped();
-        let enriched = |row: &Row| {
-            let enriched = corpus.timelines.enriched(&row.transaction, |row| merchants.of(row));
-            (enriched, row.category.clone())
+        let example = |row: &Row| LabelledExample {
+            transaction: corpus.timelines.enriched(&row.transaction, |row| merchants.of(row)),
+            category: row.category.clone(),
         };
-        let rows = corpus.rows.iter().map(enriched).collect();
+        let rows = corpus.by_traffic().into_iter().map(example).collect();
         Ok(LabelledRows { taxonomy: Arc::clone(dataset.taxonomy()), rows, checked })
     }
 

@@ -182,6 +182,7 @@ async fn a_fault_costs_a_second_request_and_no_row() {
     }
     let days = store.days_of_calls(chrono::DateTime::UNIX_EPOCH).await.unwrap();
     let answered: usize = CASES.iter().map(|case| case.billed).sum::<usize>() - 3;
+    assert_eq!(days[0].answered_rows, Some(3 * i64::try_from(CASES.len()).unwrap()), "rows asked twice count once");
     assert_eq!(days[0].prompt_tokens, 100 * i64::try_from(answered).unwrap(), "every answer is booked once");
     assert_eq!(days[0].cached_tokens, 40 * i64::try_from(answered).unwrap());
 }

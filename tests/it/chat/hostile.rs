@@ -274,7 +274,7 @@ async fn of_ten_thousand_texts_with_personal_data_none_leaves() {
     assert_eq!(sent.len(), 10_000);
     let mut leaks = Vec::new();
     for (at, (text, secrets)) in made.iter().enumerate() {
-        let sent = &sent[&at.to_string()];
+        let sent = &sent[&format!("{at}.00")];
         let words: Vec<&str> = sent.split([' ', '*', ':']).collect();
         let there = |secret: &String| match secret.chars().all(|c| c.is_alphabetic() || "-'".contains(c)) {
             true => words.contains(&secret.as_str()),
@@ -317,6 +317,7 @@ fn what_the_model_is_sent_can_be_seen_before_it_is_sent() {
     let ask = llm::Ask {
         system: "Categories".to_owned(),
         user: "ZELLE TO MARIA GARCIA".to_owned(),
+        own: Arc::default(),
         ids: vec!["t1".to_owned()],
         categories: Arc::from([]),
         schema: Arc::default(),
