@@ -49,7 +49,7 @@ pub enum Action {
 /// knows history and labels.
 #[derive(Debug, clap::Args)]
 pub struct Render {
-    /// Transactions, as `POST /v1/transactions` takes them: {"transactions": [{"id", "account_id", "posted_at", "amount",
+    /// Transactions, as `POST /v1/transactions` takes them: `{"transactions": [{"id", "account_id", "posted_at", "amount",
     /// "currency", "direction", "descriptor"}]}. `-` reads standard input.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
