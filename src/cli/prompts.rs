@@ -50,7 +50,7 @@ pub enum Action {
 #[derive(Debug, clap::Args)]
 pub struct Render {
     /// Transactions, as `POST /v1/transactions` takes them: `{"transactions": [{"id", "account_id", "posted_at", "amount",
-    /// "currency", "direction", "descriptor"}]}. `-` reads standard input.
+    /// "currency", "direction", "descriptor"}]}`. `-` reads standard input.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
 
