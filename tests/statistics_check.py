@@ -133,7 +133,7 @@ if told:
     same("top 3", figures["top3"]["share"], top_k_accuracy_score(places, scores, k=3, labels=range(4)))
 
 if figures["ece"] is not None:
-    same("Brier", figures["brier"], brier_score_loss(right, sure))
+    same("Brier score of the answer", figures["answer_brier"], brier_score_loss(right, sure))
 
     def ranked(sure, right):
         """Calibration error over bins of equal size, and the area under the risk-coverage curve; ties share their mean."""

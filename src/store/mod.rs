@@ -43,9 +43,9 @@ pub use adapters::{AdapterChanges, AdapterFile, NewAdapter, StoredAdapter};
 pub use calibrations::Calibration;
 pub use corrections::ImportedLabel;
 pub use datasets::{DatasetItem, NewDataset, NewLabelReport, StoredDataset, StoredLabelReport};
-pub use eval_figures::{EvalBin, EvalCell, EvalSlice, EvalTotals, MerchantCell, MerchantTally};
+pub use eval_figures::{EvalBin, EvalCell, EvalSlice, EvalTotals};
 pub use eval_items::EvalItem;
-pub use eval_pairs::{EvalPair, MerchantGain, PairedClass};
+pub use eval_pairs::{EvalPair, PairedCell};
 pub use eval_runs::{EvalRun, EvalRunFilter, NewEvalRun};
 pub use finetune_claims::{Claim, NewFinetuneJob};
 pub use finetune_jobs::{FinetuneJob, FinetuneNews};
@@ -124,11 +124,13 @@ impl Store {
         // Lists take optional filters in one statement: planning with the values at hand finds the
         // index that fits, where a generic plan would read the whole table. Histories walk an index
         // and stop early: priced as on a spinning disk, the planner would rather read whole accounts
-        // and sort them. And no statement here runs long enough to be worth compiling.
+        // and sort them. No statement here runs long enough to be worth compiling. And the tracker's
+        // aggregates over a million rows spill to disk with the server's 4 MB.
         let options = PgConnectOptions::from_str(url)?.application_name("txcat").options([
             ("plan_cache_mode", "force_custom_plan"),
             ("random_page_cost", "1.1"),
             ("jit", "off"),
+            ("work_mem", "32MB"),
         ]);
         let pool = PgPoolOptions::new().max_connections(max_connections).acquire_timeout(Duration::from_secs(30));
         let pool = match pool.clone().connect_with(options.clone()).await {
