@@ -4,8 +4,10 @@
 //! spans a model or network call. What is not there is `None`, not an error; a broken rule comes back
 //! as [`Error::Constraint`] with the constraint's name from `migrations/`.
 
+mod account_groups;
 mod adapter_decisions;
 mod adapters;
+mod answer_counts;
 mod calibrations;
 mod content;
 mod corrections;
@@ -25,8 +27,10 @@ mod live;
 mod merchants;
 mod model_calls;
 mod predictions;
+mod retraining;
 mod reviews;
 mod rules;
+mod shadows;
 mod taxonomies;
 mod transactions;
 
@@ -40,6 +44,7 @@ use sqlx::{
 
 pub use adapter_decisions::{AdapterDecision, AdapterGate, AdapterMove, NewAdapterGate};
 pub use adapters::{AdapterChanges, AdapterFile, NewAdapter, StoredAdapter};
+pub use answer_counts::AnswerCount;
 pub use calibrations::Calibration;
 pub use corrections::ImportedLabel;
 pub use datasets::{DatasetItem, NewDataset, NewLabelReport, StoredDataset, StoredLabelReport};
@@ -53,11 +58,13 @@ pub use ingest::Ingested;
 pub use keys::{NewKey, StoredKey};
 pub use labelled::{CorrectedTransaction, LabelledTransaction, Traffic};
 pub use levels::LevelTally;
-pub use live::{AnswerCount, LiveAccuracy, LiveTally, RetrainingPlan, ShadowPrediction, ShadowTally};
+pub use live::{LiveAccuracy, LiveTally};
 pub use model_calls::{DayOfCalls, Exceeded, NewModelCall, ReservedCall, SettledCall};
 pub use predictions::Decision;
+pub use retraining::RetrainingPlan;
 pub use reviews::{ReviewFilter, ReviewItem};
 pub use rules::{AccountRule, RuleKey};
+pub use shadows::{ShadowPrediction, ShadowTally};
 pub use taxonomies::StoredTaxonomy;
 pub use transactions::{Cursor, StoredPrediction, TransactionFilter, TransactionView, ViewedMerchant};
 
