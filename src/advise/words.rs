@@ -21,7 +21,7 @@ fn grouped(digits: &str) -> String {
     text
 }
 
-/// `4,200`, `1.40`, `0.08` or `0.0312`: whole from a hundred on, cents from ten cents on, and below that what is more than cents.
+/// `4,200`, `1.40`, `0.08` or `0.0312`: whole from a hundred on, cents below, and below ten cents what is more than cents.
 #[must_use]
 pub(super) fn amount(number: Decimal) -> String {
     let places = match number.abs() {
