@@ -194,7 +194,8 @@ impl Pipeline {
             .filter_map(|(asked, prediction): (_, Option<Prediction>)| Some((asked, prediction?)))
             .map(|((row, stage), prediction)| {
                 let rule = rules.get(&rule_key(row)).map(|rule| rule.id);
-                let level = stage.level(&prediction);
+                // What a person's rule decides, no stage promises.
+                let level = if rule.is_some() { None } else { stage.level(&prediction) };
                 Decision {
                     transaction_id: row.transaction.id.clone(),
                     text: row.render(stage.enrichment),

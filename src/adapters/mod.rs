@@ -4,6 +4,7 @@
 //! answers, [`gate`] says whether one may go up, [`promotion`] moves it, and [`watch`] takes back one that
 //! does worse on live traffic than what it replaced. Every move leaves a decision with its numbers.
 
+mod changes;
 pub mod gate;
 pub mod health;
 pub mod promotion;
@@ -50,6 +51,14 @@ pub enum Error {
         reference: String,
         /// For whom.
         account_group: String,
+    },
+    /// What was fitted for an engine is of another version's shape.
+    #[error("what was fitted for `{engine}` can't be read: run `txcat eval` on dev again")]
+    Fitted {
+        /// Which engine.
+        engine: String,
+        /// Why.
+        source: serde_json::Error,
     },
     /// A number that can't be stored as JSON.
     #[error("a report can't be stored")]

@@ -1,15 +1,18 @@
-//! The line-up as the registry has it: loads who is on it, and follows its changes while serving.
+//! The line-up as the registry has it, with what was fitted for its engines: loads who is on it, and follows changes while
+//! serving.
 
-use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
 use super::{
-    Error, promotion,
+    Error,
+    changes::Changes,
+    promotion,
     registry::{self, Registration},
 };
 use crate::{
-    categorize::{Group, Lineup, Seat, Stage, StageEntry},
+    categorize::{Calibration, Group, Lineup, Seat, Stage, StageEntry},
     causes::with_causes,
     domain::{AdapterState, Taxonomy, adapter::EVERYONE},
     model::AdapterBank,
@@ -17,16 +20,14 @@ use crate::{
     store::{self, Store, StoredAdapter},
 };
 
-/// A notification may get lost with its connection: so often the registry is read in any case.
-const READ_AGAIN: Duration = Duration::from_secs(60);
-
 /// Loads the adapters of one stage and taxonomy, each once.
 pub struct Roster {
     store: Store,
     bank: AdapterBank,
     entry: StageEntry,
     taxonomy: Arc<Taxonomy>,
-    loaded: HashMap<i64, Arc<Stage>>,
+    /// As their folders have them, without what was fitted since.
+    loaded: HashMap<i64, Stage>,
 }
 
 impl Roster {
@@ -80,7 +81,7 @@ impl Roster {
             match self.load(adapter).await {
                 Ok(stage) => {
                     tracing::info!(adapter.name = %adapter.reference(), adapter.state = %adapter.state, "loaded an adapter");
-                    self.loaded.insert(adapter.id, Arc::new(stage));
+                    self.loaded.insert(adapter.id, stage);
                 }
                 Err(error) if adapter.is_champion_of(self.taxonomy.version(), EVERYONE) => return Err(error),
                 Err(error) => {
@@ -88,11 +89,16 @@ impl Roster {
                 }
             }
         }
-        self.line_up(&adapters)
+        let mut stages = HashMap::new();
+        let fitted = fitted(&self.store, &self.taxonomy).await?;
+        for (id, stage) in &self.loaded {
+            stages.insert(*id, Arc::new(stage.clone().with_fitted(&fitted)));
+        }
+        self.line_up(&adapters, &stages)
     }
 
-    fn line_up(&self, adapters: &[StoredAdapter]) -> Result<Lineup, Error> {
-        let stage = |adapter: &StoredAdapter| self.loaded.get(&adapter.id).cloned();
+    fn line_up(&self, adapters: &[StoredAdapter], stages: &HashMap<i64, Arc<Stage>>) -> Result<Lineup, Error> {
+        let stage = |adapter: &StoredAdapter| stages.get(&adapter.id).cloned();
         let champion = |group: &str| {
             adapters.iter().find(|adapter| adapter.is_champion_of(self.taxonomy.version(), group)).and_then(stage)
         };
@@ -124,33 +130,48 @@ impl Roster {
 
     async fn load(&self, adapter: &StoredAdapter) -> Result<Stage, Error> {
         let model = Arc::new(registry::open(&self.store, &self.bank, adapter).await?);
-        let mut stage = Stage::of_adapter(&self.entry.name, self.entry.target, &self.taxonomy, model)?;
-        let fitted = self.store.calibrations(self.taxonomy.version()).await?;
-        if let Some(fitted) = fitted.into_iter().find(|fitted| fitted.engine == stage.engine()) {
-            stage.calibrate(serde_json::from_value(fitted.parameters)?);
-        }
-        Ok(stage)
+        Ok(Stage::of_adapter(&self.entry.name, self.entry.target, &self.taxonomy, model)?)
     }
 
     /// Keeps a pipeline's line-up as the registry has it, until it is dropped. Where that can't be, those
     /// who answered go on answering.
     pub async fn follow(mut self, pipeline: Arc<Pipeline>) {
-        let mut changes = None;
+        let mut changes = Changes::of(self.store.clone());
         loop {
-            if changes.is_none() {
-                changes = self.store.hear_adapters().await.ok();
-            }
+            changes.listen().await;
             match self.lineup().await {
                 Ok(lineup) => pipeline.swap(lineup),
                 Err(error) => tracing::error!(error = %with_causes(&error), "the line-up stays as it was"),
             }
-            let heard = match &mut changes {
-                Some(changes) => tokio::time::timeout(READ_AGAIN, changes.next()).await,
-                None => tokio::time::timeout(READ_AGAIN, std::future::pending()).await,
-            };
-            if matches!(heard, Ok(Err(_))) {
-                changes = None;
-            }
+            changes.next().await;
         }
     }
+}
+
+/// Keeps what was fitted for a stage that answers alone as the database has it, until it is dropped.
+pub async fn follow_fitted(store: Store, taxonomy: Arc<Taxonomy>, stage: Stage, pipeline: Arc<Pipeline>) {
+    let mut changes = Changes::of(store.clone());
+    loop {
+        changes.listen().await;
+        match fitted(&store, &taxonomy).await {
+            Ok(fitted) => pipeline.swap(Lineup::alone(stage.clone().with_fitted(&fitted))),
+            Err(error) => {
+                tracing::error!(error = %with_causes(&error), "the stage keeps what was fitted for it before")
+            }
+        }
+        changes.next().await;
+    }
+}
+
+/// What `txcat eval` fitted on dev for a taxonomy's engines, by engine.
+///
+/// # Errors
+/// When the database fails or holds what can't be read.
+pub async fn fitted(store: &Store, taxonomy: &Taxonomy) -> Result<HashMap<String, Calibration>, Error> {
+    let stored = store.calibrations(taxonomy.version()).await?.into_iter();
+    let read = |of: store::Calibration| match serde_json::from_value(of.parameters) {
+        Ok(fitted) => Ok((of.engine, fitted)),
+        Err(source) => Err(Error::Fitted { engine: of.engine, source }),
+    };
+    stored.map(read).collect()
 }

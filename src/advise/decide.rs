@@ -14,7 +14,7 @@ use super::{
     questions::{self, Answered, Ask, Question, Said},
     setup::{Lever, Setup},
     verdict::{Code, Step, Verdict},
-    words::{amounts, months, percent, plain, short},
+    words::{amounts, months, percent, short, weeks},
 };
 
 /// A verdict with what it rests on.
@@ -238,14 +238,14 @@ impl Judge<'_> {
         let currency = self.guide.currency_of(&self.case.scenario);
         let Choice { setup, sums } = choice;
         let rated = setup.accuracy.rated();
-        let weeks = sums.weeks.map_or_else(String::new, |weeks| format!("{} weeks, ", plain(weeks)));
+        let ready = sums.weeks.map_or_else(String::new, |range| format!("{}, ", weeks(range)));
         let monthly = self
             .case
             .volume
             .as_ref()
             .map_or_else(String::new, |volume| format!(", then {} a month", amounts(sums.month(volume.value))));
         let says = format!(
-            "{}: {weeks}{} {currency} once{monthly}; right on {} ({})",
+            "{}: {ready}{} {currency} once{monthly}; right on {} ({})",
             setup.lever.words(),
             amounts(sums.one_off),
             percent(rated.share),

@@ -120,7 +120,7 @@ impl Sums {
 
     /// What an option costs beside it.
     pub(super) fn option(setup: &Setup, case: &Case, guide: &Guide, today: &Self) -> Result<Self, Missing> {
-        let one_off = options::one_off(setup, guide)?;
+        let one_off = options::one_off(setup, &case.scenario, guide)?;
         Self::of(setup, case, guide, Some(&today.running)).map(|sums| Self { one_off, ..sums })
     }
 
@@ -187,7 +187,11 @@ pub(super) fn weigh(setup: &Setup, case: &Case, guide: &Guide, today: Option<&Su
     let accuracy = setup.accuracy.rated();
     let now = case.scenario.today.as_ref().map_or(accuracy.share, |today| today.accuracy.share().get());
     let upkeep = options::upkeep(setup, guide);
-    let of_guide = || options::row(setup, guide).map(|row| row.source.clone());
+    let of_guide = || {
+        let source = &options::row(setup, guide)?.source;
+        let measured = options::own_training(setup, &case.scenario).is_some();
+        Some(if measured { format!("{source}; machine hours of training as measured") } else { source.clone() })
+    };
     let scale = case.volume.as_ref().map(|volume| Scale { volume: volume.value, error: error_cost(case) });
     let target = case.target.as_ref().map(|target| target.value);
     let blank = Weighed {
@@ -196,7 +200,7 @@ pub(super) fn weigh(setup: &Setup, case: &Case, guide: &Guide, today: Option<&Su
         points: tidy(100.0 * (accuracy.share - now)),
         accuracy,
         reaches_target: target.map(|target| setup.accuracy.surely() >= target),
-        one_off: options::one_off(setup, guide).ok(),
+        one_off: options::one_off(setup, &case.scenario, guide).ok(),
         one_off_source: if setup.one_off.is_some() { Some("stated".to_owned()) } else { of_guide() },
         weeks: options::weeks(setup, guide),
         per_month: None,

@@ -1,5 +1,7 @@
-//! What this deployment knows by itself: the tracker's runs, the label gate's reports, the last 30 days of traffic and
-//! of calls to chat models. It reads and counts; nothing is decided here.
+//! What this deployment knows by itself: the tracker's runs, what people said of live answers, the label gate's reports, the
+//! last 30 days of traffic and of calls to chat models. It reads and counts; nothing is decided here.
+
+use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
@@ -8,21 +10,23 @@ use utoipa::ToSchema;
 
 use super::{
     accuracy::{Accuracy, Share},
+    live::Live,
     range::Range,
     scenario::Scenario,
     setup::{Bill, Lever, Machines, Setup, TokenPrice, Tokens},
 };
 use crate::{
     domain::Currency,
-    store::{self, DayOfCalls, EvalRun, Store, StoredDataset},
+    model::AdapterFacts,
+    store::{self, DayOfCalls, EvalRun, Store, StoredAdapter, StoredDataset},
 };
 
 /// Days of traffic that are taken for a month.
 pub const DAYS: i64 = 30;
 /// Labelled sets that are looked through for one that passed.
 const SETS: u32 = 100;
-/// The guide's row for an adapter that nobody has stated a price of.
-const ADAPTER_GUIDE: &str = "lora_7b";
+/// The guide's row for an adapter of this program that nobody has stated a price of.
+const ADAPTER_GUIDE: &str = "local_adapter";
 
 /// How something is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -58,6 +62,8 @@ pub struct Known {
     today: Option<Setup>,
     /// What else was measured on the same file.
     options: Vec<Setup>,
+    /// What people said of today's answers.
+    live: Option<Live>,
 }
 
 /// What is looked for.
@@ -82,7 +88,10 @@ impl Known {
         let sets = store.datasets(SETS).await?;
         let calls = store.days_of_calls(since).await?;
         let runs = store.latest_runs().await?;
-        let (today, options) = setups(&runs, &calls, looking);
+        let trained = trainings(&store.adapters(None).await?);
+        let (today, options) = setups(&runs, &calls, &trained, looking);
+        let live = Live::of(&store.live_accuracy().await?, looking.serving, today.as_ref());
+        let today = today.or_else(|| Some(billed(without_run(live.as_ref()?, looking)?, &calls, looking)));
         let measured = |value: u64, says: String| Fact { value, basis: Basis::Measured, says };
         Ok(Self {
             volume: (rows > 0).then(|| measured(rows, format!("transactions posted in the last {DAYS} days"))),
@@ -90,6 +99,7 @@ impl Known {
             target: target(&runs),
             today,
             options,
+            live,
         })
     }
 
@@ -101,7 +111,7 @@ impl Known {
         let labels = fact(scenario.labels, stated("labels"));
         let target = fact(scenario.target, stated("target"));
         if !about_us {
-            return Case { scenario, volume, labels, target };
+            return Case { scenario, volume, labels, target, live: None };
         }
         let named = |setup: &&Setup| scenario.options.iter().all(|option| option.name != setup.name);
         let options = self.options.iter().filter(named).chain(&scenario.options).cloned().collect();
@@ -109,6 +119,7 @@ impl Known {
             volume: volume.or_else(|| self.volume.clone()),
             labels: labels.or_else(|| self.labels.clone()),
             target: target.or_else(|| self.target.clone()),
+            live: self.live.clone(),
             scenario: Scenario { today: self.today.clone(), options, ..scenario },
         }
     }
@@ -125,6 +136,23 @@ pub(super) struct Case {
     pub(super) volume: Option<Fact<u64>>,
     pub(super) labels: Option<Fact<u64>>,
     pub(super) target: Option<Fact<Share>>,
+    pub(super) live: Option<Live>,
+}
+
+/// Machine hours that training took, by engine, as registered adapters tell it.
+fn trainings(adapters: &[StoredAdapter]) -> HashMap<String, Decimal> {
+    let hours = |adapter: &StoredAdapter| {
+        let facts: AdapterFacts = serde_json::from_value(adapter.facts.clone()).ok()?;
+        let hours = Decimal::try_from(facts.effort?.seconds / 3_600.0).ok()?.round_dp(6);
+        Some((adapter.engine.clone(), hours))
+    };
+    adapters.iter().filter_map(hours).collect()
+}
+
+/// What answers now where it was never scored: as accurate as people say.
+fn without_run(live: &Live, looking: Looking<'_>) -> Option<Setup> {
+    let lever = lever(&live.engine)?;
+    Some(bare(looking.serving, lever, live.accuracy()))
 }
 
 /// The labels that passed, of the newest set that did.
@@ -153,7 +181,12 @@ fn lever(engine: &str) -> Option<Lever> {
 
 /// What answers now and what else there is, all measured on one file: that on which most stages were measured and the
 /// serving one was; of several the newest, held-out ones before the file that choices were made on.
-fn setups(runs: &[EvalRun], calls: &[DayOfCalls], looking: Looking<'_>) -> (Option<Setup>, Vec<Setup>) {
+fn setups(
+    runs: &[EvalRun],
+    calls: &[DayOfCalls],
+    trained: &HashMap<String, Decimal>,
+    looking: Looking<'_>,
+) -> (Option<Setup>, Vec<Setup>) {
     let file = |run: &EvalRun| (run.run.data_set.clone(), run.run.file.clone());
     let on = |of: &(String, String)| runs.iter().filter(|run| file(run) == *of).collect::<Vec<_>>();
     let serves = |run: &&EvalRun| run.run.stage == looking.serving;
@@ -162,13 +195,13 @@ fn setups(runs: &[EvalRun], calls: &[DayOfCalls], looking: Looking<'_>) -> (Opti
         .filter(serves)
         .max_by_key(|run| (on(&file(run)).len(), !run.run.file.starts_with("dev"), run.run.started_at, run.id));
     let Some(chosen) = chosen else { return (None, Vec::new()) };
-    let of_run = |run: &&EvalRun| setup(run, looking);
+    let of_run = |run: &&EvalRun| setup(run, trained, looking);
     let (today, others): (Vec<&EvalRun>, Vec<&EvalRun>) = on(&file(chosen)).into_iter().partition(serves);
     let today = today.iter().find_map(of_run).map(|today| billed(today, calls, looking));
     (today, others.iter().filter_map(of_run).collect())
 }
 
-fn setup(run: &EvalRun, looking: Looking<'_>) -> Option<Setup> {
+fn setup(run: &EvalRun, trained: &HashMap<String, Decimal>, looking: Looking<'_>) -> Option<Setup> {
     let run = &run.run;
     let lever = lever(&run.engine)?;
     let cost = run.cost_per_1000.filter(|_| run.currency.as_deref() == Some(looking.currency.code()));
@@ -178,25 +211,37 @@ fn setup(run: &EvalRun, looking: Looking<'_>) -> Option<Setup> {
         return None;
     }
     let machines = Machines { rows_per_s: Range::exact(rows_per_s), price_per_hour: None, at_least: None, peak: None };
+    let accuracy = Accuracy::Measured {
+        right: u32::try_from(run.correct).ok()?,
+        rows: u32::try_from(run.rows).ok()?,
+        data: format!("{}/{}", run.data_set, run.file),
+        engine: run.engine.clone(),
+    };
     Some(Setup {
-        name: run.stage.clone(),
+        machines: bill.is_none().then_some(machines),
+        bill,
+        training_hours: trained.get(&run.engine).copied().map(Range::exact),
+        ..bare(&run.stage, lever, accuracy)
+    })
+}
+
+/// A stage of which only the accuracy is known.
+fn bare(stage: &str, lever: Lever, accuracy: Accuracy) -> Setup {
+    Setup {
+        name: stage.to_owned(),
         lever,
-        accuracy: Accuracy::Measured {
-            right: u32::try_from(run.correct).ok()?,
-            rows: u32::try_from(run.rows).ok()?,
-            data: format!("{}/{}", run.data_set, run.file),
-            engine: run.engine.clone(),
-        },
+        accuracy,
         guide: Some(if lever == Lever::FineTune { ADAPTER_GUIDE } else { "prompting" }.to_owned()),
         one_off: None,
         weeks: None,
-        machines: bill.is_none().then_some(machines),
-        bill,
+        machines: None,
+        bill: None,
         tokens: None,
         per_month: None,
         training: None,
+        training_hours: None,
         retraining: None,
-    })
+    }
 }
 
 /// What answers now with what its calls took and cost, where a chat model answers.
@@ -273,14 +318,17 @@ mod tests {
             run(4, "test_recent.csv.gz", "known_key", "known_key:a@1", 700),
             run(5, "test_recent.csv.gz", "adapter", "adapter:a@1", 940),
         ];
-        let (today, options) = setups(&runs, &[], looking("few_shot"));
+        let trained = HashMap::from([("adapter:a@1".to_owned(), dec!(0.25))]);
+        let (today, options) = setups(&runs, &[], &trained, looking("few_shot"));
         let today = today.unwrap();
         assert_eq!((today.name.as_str(), today.accuracy.share().get()), ("few_shot", 0.79));
         assert_eq!(today.bill.map(|bill| (bill.amount.low, bill.transactions)), Some((dec!(1.40), 1_000)));
         let names: Vec<(&str, Lever)> = options.iter().map(|option| (option.name.as_str(), option.lever)).collect();
         assert_eq!(names, [("adapter", Lever::FineTune)]);
         assert_eq!(options[0].machines.map(|machines| machines.rows_per_s), Some(Range::exact(dec!(250))));
-        assert_eq!(setups(&runs, &[], looking("nobody")), (None, Vec::new()));
+        assert_eq!(options[0].training_hours, Some(Range::exact(dec!(0.25))));
+        assert_eq!(options[0].guide.as_deref(), Some("local_adapter"));
+        assert_eq!(setups(&runs, &[], &trained, looking("nobody")), (None, Vec::new()));
     }
 
     #[test]
@@ -301,7 +349,7 @@ mod tests {
         let calls = [day(100, dec!(0.20), "USD"), day(300, dec!(0.40), "USD"), day(9, dec!(5), "EUR")];
         let runs = [run(1, "dev", "few_shot", "prompt:m:p@1", 800)];
         let price = TokenPrice { prompt: Range::ONE, cached: None, completion: Range::ONE, batch: None, premium: None };
-        let (today, _) = setups(&runs, &calls, Looking { price: Some(price), ..looking("few_shot") });
+        let (today, _) = setups(&runs, &calls, &HashMap::new(), Looking { price: Some(price), ..looking("few_shot") });
         let today = today.unwrap();
         assert_eq!(today.bill, Some(Bill { amount: Range::exact(dec!(0.60)), transactions: 400 }));
         let tokens = today.tokens.unwrap();

@@ -12,6 +12,7 @@ mod decide;
 pub mod economics;
 pub mod evidence;
 pub mod findings;
+pub mod live;
 mod options;
 pub mod prompt_length;
 pub mod questions;
@@ -149,6 +150,9 @@ pub struct Advice {
     pub questions: Vec<questions::Answered>,
     /// What answers today.
     pub today: Option<Weighed>,
+    /// What people said of its live answers, where enough were drawn at random.
+    #[schema(required)]
+    pub live: Option<live::Live>,
     /// What could be done.
     pub options: Vec<Weighed>,
     /// Whose word the costs of errors are.
@@ -182,6 +186,7 @@ pub fn advise(scenario: Scenario, known: &Known, costs: &Costs, as_of: NaiveDate
         verdict: decision.verdict,
         questions: decision.answers,
         today,
+        live: case.live,
         options,
         errors_source: case.scenario.errors.as_ref().and_then(|errors| errors.source.clone()),
         prompt_length,

@@ -141,7 +141,7 @@ pub(super) fn running(
 }
 
 /// What an option costs once.
-pub(super) fn one_off(setup: &Setup, guide: &Guide) -> Result<Range, Missing> {
+pub(super) fn one_off(setup: &Setup, scenario: &Scenario, guide: &Guide) -> Result<Range, Missing> {
     if let Some(stated) = setup.one_off {
         return Ok(stated);
     }
@@ -153,7 +153,14 @@ pub(super) fn one_off(setup: &Setup, guide: &Guide) -> Result<Range, Missing> {
     });
     let weeks = setup.weeks.or(row.weeks).unwrap_or(Range::ZERO);
     let people = row.engineering.unwrap_or_else(|| weeks.by(guide.engineering.week));
-    Ok(row.compute.unwrap_or(Range::ZERO).plus(people).plus(trained))
+    let compute = own_training(setup, scenario).or(row.compute).unwrap_or(Range::ZERO);
+    Ok(compute.plus(people).plus(trained))
+}
+
+/// What training on a machine of one's own costs, where its hours and their price are known.
+pub(super) fn own_training(setup: &Setup, scenario: &Scenario) -> Option<Range> {
+    let price = setup.machines.and_then(|machines| machines.price_per_hour).or(scenario.machine_per_hour)?;
+    Some(setup.training_hours?.by(price))
 }
 
 /// How long until it answers.
@@ -254,18 +261,24 @@ mod tests {
             toml::from_str(&text).unwrap()
         };
         let range = |low: Decimal, high: Decimal| Range { low, high };
-        assert_eq!(one_off(&setup("guide = 'lora_7b'"), &guide), Ok(range(dec!(4500), dec!(15000))));
-        assert_eq!(one_off(&setup("guide = 'full_7b'"), &guide), Ok(range(dec!(18000), dec!(50000))));
+        let none = Scenario::default();
+        assert_eq!(one_off(&setup("guide = 'lora_7b'"), &none, &guide), Ok(range(dec!(4500), dec!(15000))));
+        assert_eq!(one_off(&setup("guide = 'full_7b'"), &none, &guide), Ok(range(dec!(18000), dec!(50000))));
         // 2,000 + 3 × 2,000 … 5,000 + 6 × 3,000
-        assert_eq!(one_off(&setup("guide = 'lora_13b'"), &guide), Ok(range(dec!(8000), dec!(23000))));
+        assert_eq!(one_off(&setup("guide = 'lora_13b'"), &none, &guide), Ok(range(dec!(8000), dec!(23000))));
         // 12,000 examples × 400 tokens × 3 = 14.4 million, and 0.2 – 0.6 weeks
         let managed = setup("guide = 'managed'\ntraining = { examples = 12000, tokens = 400, epochs = 3 }");
-        assert_eq!(one_off(&managed, &guide), Ok(range(dec!(411.52), dec!(1843.20))));
-        assert_eq!(one_off(&setup("one_off = 6000"), &guide), Ok(Range::exact(dec!(6000))));
-        assert_eq!(one_off(&setup(""), &guide), Err(Missing::OneOff));
+        assert_eq!(one_off(&managed, &none, &guide), Ok(range(dec!(411.52), dec!(1843.20))));
+        assert_eq!(one_off(&setup("one_off = 6000"), &none, &guide), Ok(Range::exact(dec!(6000))));
+        assert_eq!(one_off(&setup(""), &none, &guide), Err(Missing::OneOff));
         // 500 + 2 × 1,000 … 3,000 + 4 × 1,000
         let paid = guide.clone().paid(Some(Range::exact(dec!(1000))));
-        assert_eq!(one_off(&setup("guide = 'lora_7b'"), &paid), Ok(range(dec!(2500), dec!(7000))));
+        assert_eq!(one_off(&setup("guide = 'lora_7b'"), &none, &paid), Ok(range(dec!(2500), dec!(7000))));
+        // half an hour of a machine at 0.10 – 1.20, and 0.4 × 2,000 … 2 × 3,000
+        let own = setup("guide = 'local_adapter'\ntraining_hours = 0.5");
+        let priced = Scenario { machine_per_hour: Some(range(dec!(0.10), dec!(1.20))), ..Scenario::default() };
+        assert_eq!(one_off(&own, &priced, &guide), Ok(range(dec!(800.05), dec!(6000.60))));
+        assert_eq!(one_off(&own, &none, &guide), Ok(range(dec!(800), dec!(6005))));
         // a tenth to a half of a week of 2,000 – 3,000, every 3 months
         let (every, month) = upkeep(&setup(""), &guide).unwrap();
         assert_eq!((every, month.low.round_dp(2), month.high), (3, dec!(66.67), dec!(500)));

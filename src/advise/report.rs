@@ -228,6 +228,9 @@ fn notes(advice: &Advice) -> String {
     let outlay = |option: &Weighed| Some(format!("`{}`: {}", option.name, option.one_off_source.as_ref()?));
     let outlays: Vec<String> = all.filter_map(outlay).collect();
     let mut text = format!("Accuracy: {}.", accuracies.join("; "));
+    if let Some(live) = &advice.live {
+        let _ = write!(text, "\n\nLive: {}.", live.says);
+    }
     if !outlays.is_empty() {
         let _ = write!(text, "\n\nOutlay: {}.", outlays.join("; "));
     }

@@ -166,7 +166,7 @@ impl Bench<'_> {
     }
 
     fn one_off_of(&self, fine: &Setup) -> Option<Change> {
-        let now = options::one_off(fine, self.guide).ok()?;
+        let now = options::one_off(fine, &self.case.scenario, self.guide).ok()?;
         let found = self
             .search(MOST_PER_CENT, |step| self.on_option(&fine.name, |setup| setup.one_off = Some(raised(now, step))));
         let found = found.map(|(step, then)| (format!("{} or more", amount(raised(now, step).middle())), then));

@@ -76,6 +76,9 @@ pub struct Setup {
     /// What a provider trains on, billed at the guide's price of training.
     #[serde(default)]
     pub training: Option<Training>,
+    /// Hours of a machine of one's own that training takes. [default: the guide's compute]
+    #[serde(default)]
+    pub training_hours: Option<Range>,
     /// How it is kept right, where it is fine-tuned. [default: the guide's]
     #[serde(default)]
     pub retraining: Option<Retraining>,

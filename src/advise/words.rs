@@ -21,16 +21,17 @@ fn grouped(digits: &str) -> String {
     text
 }
 
-/// `4,200`, `1.40` or `0.0312`: whole from a hundred on, cents from a cent on.
+/// `4,200`, `1.40`, `0.08` or `0.0312`: whole from a hundred on, cents below, and below ten cents what is more than cents.
 #[must_use]
 pub(super) fn amount(number: Decimal) -> String {
     let places = match number.abs() {
         size if size >= Decimal::ONE_HUNDRED || size.is_zero() => 0,
-        size if size >= Decimal::new(1, 2) => 2,
+        size if size >= Decimal::new(1, 1) => 2,
         _ => 4,
     };
     let text = format!("{:.*}", places, number.round_dp(places as u32).abs());
-    let (whole, cents) = text.split_once('.').unwrap_or((&text, ""));
+    let text = if places == 4 { text.strip_suffix("00").unwrap_or(&text) } else { &text };
+    let (whole, cents) = text.split_once('.').unwrap_or((text, ""));
     let dot = if cents.is_empty() { "" } else { "." };
     let sign = if number.is_sign_negative() && !number.is_zero() { "−" } else { "" };
     format!("{sign}{}{dot}{cents}", grouped(whole))
@@ -76,6 +77,14 @@ pub(super) fn plain(range: Range) -> String {
     ends(&end(range.low), &end(range.high))
 }
 
+/// `2 – 4 weeks` or `1 week`.
+#[must_use]
+pub(super) fn weeks(range: Range) -> String {
+    let number = plain(range);
+    let many = if number == "1" { "" } else { "s" };
+    format!("{number} week{many}")
+}
+
 /// Both ends, or one where they read the same.
 #[must_use]
 pub(super) fn ends(low: &str, high: &str) -> String {
@@ -92,8 +101,8 @@ mod tests {
     fn numbers_are_written_for_the_eye() {
         assert_eq!((count(3_000_000), count(999), count(50_000)), ("3,000,000".into(), "999".into(), "50,000".into()));
         assert_eq!(
-            [dec!(4200), dec!(-13800.4), dec!(1.4), dec!(0.03125), dec!(0.0014), dec!(0)].map(amount),
-            ["4,200", "−13,800", "1.40", "0.03", "0.0014", "0"]
+            [dec!(4200), dec!(-13800.4), dec!(1.4), dec!(0.03125), dec!(0.0014), dec!(0.08), dec!(0)].map(amount),
+            ["4,200", "−13,800", "1.40", "0.0312", "0.0014", "0.08", "0"]
         );
         assert_eq!(amounts(Range { low: dec!(70), high: dec!(1000) }), "70.00 – 1,000");
         assert_eq!((percent(0.87), percent(0.875), points(-1.0)), ("87 %".into(), "87.5 %".into(), "−1".into()));

@@ -158,7 +158,8 @@ pub struct Sources<'a> {
     pub calibrations: &'a HashMap<String, Calibration>,
 }
 
-/// A running stage.
+/// A running stage. Clones share the engine.
+#[derive(Clone)]
 pub struct Stage {
     /// Its name.
     pub name: String,
@@ -168,7 +169,7 @@ pub struct Stage {
     pub enrichment: Enrichment,
     /// From which calibrated confidence on an answer is accepted; `None` while nothing is fitted.
     pub acceptance: Option<Acceptance>,
-    categorizer: Box<dyn Categorizer>,
+    categorizer: Arc<dyn Categorizer>,
     calibration: Option<Calibration>,
 }
 
@@ -179,7 +180,7 @@ impl Stage {
     /// When the prompt can't be loaded, the adapter is missing or bound to another taxonomy, or the
     /// encoder fails.
     pub async fn build(entry: &StageEntry, sources: &Sources<'_>) -> Result<Self, Error> {
-        let mut stage = match entry.engine {
+        let stage = match entry.engine {
             Engine::Prompt => {
                 let categorizer = match &sources.chat {
                     Some(chat) => prompted(entry, sources, Arc::clone(chat)).await?,
@@ -194,10 +195,7 @@ impl Stage {
             Engine::Cascade => Self::new(&entry.name, entry.target, entry.enrichment, cascade(entry, sources).await?),
             Engine::Adapter => Self::of_adapter(&entry.name, entry.target, sources.taxonomy, adapter(entry, sources)?)?,
         };
-        if let Some(calibration) = sources.calibrations.get(stage.engine()) {
-            stage.calibrate(calibration.clone());
-        }
-        Ok(stage)
+        Ok(stage.with_fitted(sources.calibrations))
     }
 
     /// A stage around an adapter. What it reads and accepts was decided when it was trained.
@@ -215,6 +213,7 @@ impl Stage {
     /// A stage around any engine, not calibrated yet.
     #[must_use]
     pub fn new(name: &str, target: f64, enrichment: Enrichment, categorizer: Box<dyn Categorizer>) -> Self {
+        let categorizer = categorizer.into();
         Self { name: name.to_owned(), target, enrichment, acceptance: None, categorizer, calibration: None }
     }
 
@@ -254,6 +253,15 @@ impl Stage {
     pub fn calibrate(&mut self, calibration: Calibration) {
         self.acceptance = Some(calibration.acceptance);
         self.calibration = Some(calibration);
+    }
+
+    /// With what was fitted for its engine, where anything was.
+    #[must_use]
+    pub fn with_fitted(mut self, fitted: &HashMap<String, Calibration>) -> Self {
+        if let Some(calibration) = fitted.get(self.engine()) {
+            self.calibrate(calibration.clone());
+        }
+        self
     }
 
     /// One calibrated prediction for each transaction, in the same order.

@@ -4,7 +4,12 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
-use tokio::{net::TcpListener, signal::unix, task::JoinSet, time::MissedTickBehavior};
+use tokio::{
+    net::TcpListener,
+    signal::unix,
+    task::JoinSet,
+    time::{Interval, MissedTickBehavior},
+};
 
 use super::{
     Settings, chat,
@@ -12,7 +17,7 @@ use super::{
 };
 use crate::{
     access::Access,
-    adapters::watch,
+    adapters::{roster::follow_fitted, watch},
     clock,
     config::{Listen, Secret},
     evaluate::promise,
@@ -75,16 +80,23 @@ pub async fn serve(options: &Options, settings: &Settings, opened: &Opened) -> a
     } else {
         "callers need an API key"
     };
-    let state = http::AppState::new(opened.store.clone(), Arc::clone(&pipeline), taxonomy, Arc::new(access))
+    let state = http::AppState::new(opened.store.clone(), Arc::clone(&pipeline), taxonomy.clone(), Arc::new(access))
         .with_webhook_secret(options.webhook_secret.clone());
     let listener = TcpListener::bind(bind).await.with_context(|| format!("can't listen on {bind}"))?;
     eprintln!("txcat answers with {stage} on http://{}/docs ({who})", listener.local_addr()?);
     let mut beside = JoinSet::new();
-    if let Some(roster) = roster {
-        beside.spawn(roster.follow(Arc::clone(&pipeline)));
-        beside.spawn(watch(opened.store.clone(), Duration::from_secs(options.watch_every)));
+    let every = Duration::from_secs(options.watch_every);
+    match roster {
+        Some(roster) => {
+            beside.spawn(roster.follow(Arc::clone(&pipeline)));
+            beside.spawn(watch(opened.store.clone(), ticks(every)));
+        }
+        None => {
+            let stage = pipeline.lineup().champion().clone();
+            beside.spawn(follow_fitted(opened.store.clone(), taxonomy, stage, Arc::clone(&pipeline)));
+        }
     }
-    beside.spawn(promises(opened.store.clone(), Arc::clone(&pipeline), Duration::from_secs(options.watch_every)));
+    beside.spawn(promises(opened.store.clone(), Arc::clone(&pipeline), ticks(every)));
     let served = http::serve(listener, state, asked_to_stop()).await;
     beside.shutdown().await;
     pipeline.settle().await;
@@ -93,10 +105,15 @@ pub async fn serve(options: &Options, settings: &Settings, opened: &Opened) -> a
     Ok(())
 }
 
-/// Takes back, again and again, adapters that do worse than what they replaced.
-async fn watch(store: Store, every: Duration) {
+/// Now and every so often. A look that takes longer delays the next one.
+fn ticks(every: Duration) -> Interval {
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// Takes back, again and again, adapters that do worse than what they replaced.
+async fn watch(store: Store, mut ticks: Interval) {
     loop {
         ticks.tick().await;
         if let Err(error) = watch::look(&store, watch::Limits::default(), clock::now()).await {
@@ -106,9 +123,7 @@ async fn watch(store: Store, every: Duration) {
 }
 
 /// Asks people, from now on, about all answers of levels that break their promise.
-async fn promises(store: Store, pipeline: Arc<Pipeline>, every: Duration) {
-    let mut ticks = tokio::time::interval(every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+async fn promises(store: Store, pipeline: Arc<Pipeline>, mut ticks: Interval) {
     let mut before = HashSet::new();
     loop {
         ticks.tick().await;

@@ -1,7 +1,6 @@
 //! What a command needs to take transactions on their way: database, taxonomy, encoder, stage.
 
 use std::{
-    collections::HashMap,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -13,8 +12,8 @@ use clap::Args;
 use super::{Settings, chat, models};
 use crate::{
     access::LOCAL,
-    adapters::roster::Roster,
-    categorize::{Calibration, Engine, LabelledExample, Lineup, Otherwise, Sources, Stage, StageEntry, StageFile},
+    adapters::roster::{self, Roster},
+    categorize::{Engine, LabelledExample, Lineup, Otherwise, Sources, Stage, StageEntry, StageFile},
     clock,
     domain::{EnrichedTransaction, Taxonomy, UserHistory},
     embedded,
@@ -215,7 +214,7 @@ impl Serving {
             examples,
             prompts: &self.files.prompts,
             labelled: &labelled,
-            calibrations: &calibrations(store, taxonomy).await?,
+            calibrations: &roster::fitted(store, taxonomy).await?,
         };
         Ok(Stage::build(entry, &sources).await?)
     }
@@ -233,18 +232,4 @@ async fn labelled(store: &Store) -> anyhow::Result<Vec<LabelledExample>> {
         category: row.category,
     };
     Ok(rows.map(example).collect())
-}
-
-/// What `txcat eval` fitted on dev for the taxonomy's engines.
-///
-/// # Errors
-/// When the database fails or holds what can't be read.
-pub(super) async fn calibrations(store: &Store, taxonomy: &Taxonomy) -> anyhow::Result<HashMap<String, Calibration>> {
-    let stored = store.calibrations(taxonomy.version()).await?.into_iter();
-    let read = |of: store::Calibration| {
-        let fitted = serde_json::from_value(of.parameters)
-            .context("a stored calibration can't be read: run `txcat eval` on dev again")?;
-        Ok((of.engine, fitted))
-    };
-    stored.map(read).collect()
 }

@@ -141,7 +141,7 @@ fn metrics(report: &RunReport) -> Vec<(String, f64)> {
         ("macro_f1", Some(figures.macro_f1)),
         ("weighted_f1", Some(figures.weighted_f1)),
         ("log_loss", figures.log_loss),
-        ("brier", figures.brier),
+        ("answer_brier", figures.answer_brier),
         ("ece", figures.ece),
         ("aurc", figures.aurc),
         ("latency_p50_ms", figures.latency_p50_ms),

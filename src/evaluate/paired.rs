@@ -7,7 +7,7 @@ use serde::Serialize;
 pub use super::resample::Interval;
 use super::{
     binomial,
-    resample::{self, Merchant, RESAMPLES},
+    resample::{self, CLUSTERS, Merchant, RESAMPLES},
 };
 
 /// One engine's accuracy minus another's on the same rows.
@@ -44,27 +44,37 @@ pub fn compare(pairs: &[Pair<'_>], seed: u64) -> Option<Difference> {
         return None;
     }
     let gain = |pair: &Pair<'_>| i64::from(pair.ours) - i64::from(pair.theirs);
-    let singles: Vec<Merchant> = pairs.iter().map(|pair| Merchant { sum: gain(pair), rows: 1 }).collect();
-    let mut place = HashMap::new();
-    let mut merchants: Vec<Merchant> = Vec::new();
-    for pair in pairs {
-        let index = *place.entry(pair.key).or_insert(merchants.len());
-        if index == merchants.len() {
-            merchants.push(Merchant { sum: 0, rows: 0 });
-        }
-        merchants[index].sum += gain(pair);
-        merchants[index].rows += 1;
-    }
+    let mut numbers = HashMap::new();
+    let keys = pairs.iter().map(|pair| {
+        let next = numbers.len();
+        (*numbers.entry(pair.key).or_insert(next), gain(pair))
+    });
+    let keys = clustered(keys);
+    let rows = clustered(pairs.iter().map(gain).enumerate());
     let only_ours = pairs.iter().filter(|pair| pair.ours && !pair.theirs).count();
     let only_theirs = pairs.iter().filter(|pair| !pair.ours && pair.theirs).count();
-    let interval = |of: &[Merchant]| resample::interval(&resample::drawn_means(of, RESAMPLES, seed));
+    let interval = |of: &[Merchant]| Some(resample::drawn_mean(of, RESAMPLES, seed)?.interval());
     Some(Difference {
         n: pairs.len(),
         difference: pairs.iter().map(gain).sum::<i64>() as f64 / pairs.len() as f64,
-        rows: interval(&singles)?,
-        keys: interval(&merchants)?,
+        rows: interval(&rows)?,
+        keys: interval(&keys)?,
         p: mcnemar(only_ours, only_theirs),
     })
+}
+
+/// What is drawn for an interval, of numbered rows or merchants and what was gained in each row.
+fn clustered(gains: impl Iterator<Item = (usize, i64)>) -> Vec<Merchant> {
+    let mut clusters: Vec<Merchant> = Vec::new();
+    for (number, gain) in gains {
+        let place = number % CLUSTERS as usize;
+        if place == clusters.len() {
+            clusters.push(Merchant { sum: 0, rows: 0 });
+        }
+        clusters[place].sum += gain;
+        clusters[place].rows += 1;
+    }
+    clusters
 }
 
 /// Exact two-sided McNemar test: under equal accuracy, the rows that only one engine has right

@@ -151,8 +151,8 @@ pub struct Figures {
     pub weighted_f1: f64,
     /// See [`metrics::log_loss`]; absent where only one choice was told.
     pub log_loss: Option<f64>,
-    /// See [`metrics::brier`]; absent without confidences.
-    pub brier: Option<f64>,
+    /// See [`metrics::answer_brier`]; absent without confidences.
+    pub answer_brier: Option<f64>,
     /// See [`metrics::Ranked::ece`]; absent without confidences.
     pub ece: Option<f64>,
     /// See [`metrics::Ranked::aurc`]; absent without confidences.
@@ -183,7 +183,7 @@ impl Figures {
             macro_f1: confusion.macro_f1(),
             weighted_f1: confusion.weighted_f1(),
             log_loss: metrics::log_loss(&truths),
-            brier: if has_confidence { metrics::brier(&rows) } else { None },
+            answer_brier: if has_confidence { metrics::answer_brier(&rows) } else { None },
             ece: ranked.as_ref().map(|ranked| ranked.ece),
             aurc: ranked.map(|ranked| ranked.aurc),
             coverage: has_confidence.then(|| metrics::coverage(&rows, acceptance)),

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     metrics::{Share, wilson},
     paired::holm,
-    resample::{self, Merchant},
+    resample::{self, CLUSTERS, Merchant},
     tracker,
 };
 use crate::store::{self, EvalRun, EvalRunFilter, Store};
@@ -193,10 +193,9 @@ pub async fn evidence(store: &Store, check: &Check) -> Result<Evidence, Error> {
         file: check.file.clone(),
         stage: check.stage.clone(),
     })?;
-    let merchants =
-        store.eval_merchants(run.id).await?.into_iter().map(|of| Merchant { sum: of.correct, rows: of.rows });
+    let merchants = tracker::merchants(&store.eval_cells(run.id, CLUSTERS).await?);
     let theirs = match check.baseline.clone() {
-        None => return Ok(Evidence { run: run.id, merchants: merchants.collect(), baseline: None }),
+        None => return Ok(Evidence { run: run.id, merchants, baseline: None }),
         Some(Baseline::Run(id)) => EvalRunFilter { id: Some(id), ..on_file },
         Some(Baseline::Engine(engine)) => {
             EvalRunFilter { engine: Some(engine), stage: Some(check.stage.clone()), peer: Some(false), ..on_file }
@@ -209,7 +208,7 @@ pub async fn evidence(store: &Store, check: &Check) -> Result<Evidence, Error> {
         stage: check.stage.clone(),
     })?;
     let gains = tracker::pairing(store, run.id, before.id).await?.merchants();
-    Ok(Evidence { run: run.id, merchants: merchants.collect(), baseline: Some((before.id, gains)) })
+    Ok(Evidence { run: run.id, merchants, baseline: Some((before.id, gains)) })
 }
 
 /// What became of a check.
@@ -283,13 +282,9 @@ pub fn judge(level: f64, checked: &[(Check, Evidence)], draws: u32) -> Vec<Verdi
         .collect()
 }
 
-/// How often an accuracy at or above the floor comes up when merchants are drawn anew: one side of the interval by
-/// merchant, turned into a p-value.
+/// The chance of so low an accuracy at the floor: one side of the interval by merchant, turned into a p-value.
 fn below(floor: f64, merchants: &[Merchant], draws: u32) -> f64 {
-    let draws = resample::resamples(merchants.len()).min(draws as usize);
-    let means = resample::drawn_means(merchants, draws, SEED);
-    let reached = means.len() - means.partition_point(|mean| *mean < floor);
-    (1 + reached) as f64 / (1 + means.len()) as f64
+    resample::drawn_mean(merchants, draws, SEED).map_or(1.0, |accuracy| accuracy.reaching(floor))
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub(super) struct Answer {
     confidence: Option<f32>,
     /// What `confidence` promises: of `very_high` answers at least 98 % are right, of `high` at least 90 %, of `medium`
     /// at least 70 %; fitted on labelled rows, and held against people's word on live ones (`/v1/accuracy`). Null
-    /// while nothing is fitted for the engine.
+    /// while nothing is fitted for the engine, and where a person's rule decided.
     #[schema(schema_with = confidence_level_or_null, required)]
     confidence_level: Option<ConfidenceLevel>,
     /// The stage's second choice.

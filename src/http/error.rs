@@ -327,6 +327,7 @@ fn adapter_problem(error: &adapters::Error) -> Problem {
         | E::Name { .. }
         | E::Registered { .. }
         | E::Report(_)
+        | E::Fitted { .. }
         | E::NoChampion { .. }
         | E::Stopped => internal(),
     }

@@ -244,7 +244,7 @@ impl Store {
         Ok(files)
     }
 
-    /// Hears when an adapter or an account group changes, on whatever server.
+    /// Hears when an adapter, an account group or what was fitted for an engine changes, on whatever server.
     ///
     /// # Errors
     /// When the database can't be reached.
@@ -255,7 +255,7 @@ impl Store {
     }
 }
 
-/// Changes of adapters, as they happen.
+/// Changes of adapters and of what was fitted, as they happen.
 pub struct AdapterChanges(PgListener);
 
 impl AdapterChanges {

@@ -22,7 +22,7 @@ pub struct EvalTotals {
     /// Mean of `-ln` of the probability that the truth was given, at least the floor.
     pub log_loss: Option<f64>,
     /// Mean squared distance between confidence and whether the row is right.
-    pub brier: Option<f64>,
+    pub answer_brier: Option<f64>,
     /// Milliseconds within which half of the rows were answered.
     pub latency_p50_ms: Option<f64>,
     /// Milliseconds within which 95 % were.
@@ -33,9 +33,11 @@ pub struct EvalTotals {
     pub cost: Option<Decimal>,
 }
 
-/// Rows of one category that got one answer.
+/// Rows of one cluster and category that got one answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EvalCell {
+    /// Which cluster: a merchant, or several where there are many.
+    pub cluster: i64,
     /// Their category.
     pub expected: String,
     /// The answer.
@@ -74,28 +76,6 @@ pub struct EvalSlice {
     pub correct: u32,
 }
 
-/// Rows of one merchant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MerchantTally {
-    /// How many.
-    pub rows: i64,
-    /// How many of them right.
-    pub correct: i64,
-}
-
-/// Rows of one merchant and category that got one answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MerchantCell {
-    /// Which merchant.
-    pub merchant: String,
-    /// Their category.
-    pub expected: String,
-    /// The answer.
-    pub predicted: String,
-    /// How many.
-    pub rows: i64,
-}
-
 impl Store {
     /// Figures over all rows of a run. `floor` is the least probability that a truth counts as given.
     ///
@@ -113,7 +93,7 @@ impl Store {
                 avg(
                     (confidence::double precision - (gold_rank is not distinct from 1)::integer)
                     * (confidence::double precision - (gold_rank is not distinct from 1)::integer)
-                ) as brier,
+                ) as answer_brier,
                 percentile_cont(0.5) within group (order by latency_ms) as latency_p50_ms,
                 percentile_cont(0.95) within group (order by latency_ms) as latency_p95_ms,
                 sum(tokens) as tokens,
@@ -132,7 +112,7 @@ impl Store {
             told: count(row.told, "eval_items")?,
             among_three: count(row.among_three, "eval_items")?,
             log_loss: row.log_loss,
-            brier: row.brier,
+            answer_brier: row.answer_brier,
             latency_p50_ms: row.latency_p50_ms,
             latency_p95_ms: row.latency_p95_ms,
             tokens: row.tokens,
@@ -140,32 +120,56 @@ impl Store {
         })
     }
 
-    /// How many rows of each category got which answer.
+    /// How many rows of each category got which answer, cluster by cluster. A cluster is a merchant; where there are more
+    /// than `clusters`, every so-maniest of them shares one. A row of no known merchant stands for itself.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn eval_cells(&self, run: i64) -> Result<Vec<EvalCell>, Error> {
+    pub async fn eval_cells(&self, run: i64, clusters: u32) -> Result<Vec<EvalCell>, Error> {
         let rows = sqlx::query!(
-            r#"select
+            r#"with cells as (
+                select
+                    coalesce(descriptor_key, item_id) as merchant,
+                    expected,
+                    predicted,
+                    count(*) as rows
+                from eval_items
+                where run_id = $1
+                group by
+                    merchant,
+                    expected,
+                    predicted
+            ), clustered as (
+                select
+                    dense_rank() over (order by merchant) % $2 as cluster,
+                    expected,
+                    predicted,
+                    rows
+                from cells
+            )
+            select
+                cluster as "cluster!",
                 expected,
                 predicted,
-                count(*) as "rows!"
-            from eval_items
-            where run_id = $1
+                sum(rows)::bigint as "rows!"
+            from clustered
             group by
+                cluster,
                 expected,
                 predicted
             order by
+                cluster,
                 expected,
                 predicted"#,
             run,
+            i64::from(clusters),
         )
         .fetch_all(&self.pool)
         .await?;
         rows.into_iter()
             .map(|row| {
                 let rows = count(row.rows, "eval_items")?;
-                Ok(EvalCell { expected: row.expected, predicted: row.predicted, rows })
+                Ok(EvalCell { cluster: row.cluster, expected: row.expected, predicted: row.predicted, rows })
             })
             .collect()
     }
@@ -297,55 +301,5 @@ impl Store {
                 Ok(EvalSlice { slice: row.slice, value: row.value, rows, correct })
             })
             .collect()
-    }
-
-    /// Right rows merchant by merchant; a row of no known merchant stands for itself.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn eval_merchants(&self, run: i64) -> Result<Vec<MerchantTally>, Error> {
-        let tallies = sqlx::query_as!(
-            MerchantTally,
-            r#"select
-                count(*) as "rows!",
-                count(*) filter (where gold_rank = 1) as "correct!"
-            from eval_items
-            where run_id = $1
-            group by coalesce(descriptor_key, item_id)
-            order by coalesce(descriptor_key, item_id)"#,
-            run,
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        Ok(tallies)
-    }
-
-    /// What each merchant's rows were answered.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn eval_merchant_cells(&self, run: i64) -> Result<Vec<MerchantCell>, Error> {
-        let cells = sqlx::query_as!(
-            MerchantCell,
-            r#"select
-                coalesce(descriptor_key, item_id) as "merchant!",
-                expected,
-                predicted,
-                count(*) as "rows!"
-            from eval_items
-            where run_id = $1
-            group by
-                1,
-                expected,
-                predicted
-            order by
-                1,
-                expected,
-                predicted"#,
-            run,
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        Ok(cells)
     }
 }

@@ -2,12 +2,14 @@
 
 use super::{Error, Store, count};
 
-/// One category's rows in two runs.
+/// One cluster's rows of one category in two runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PairedClass {
+pub struct PairedCell {
+    /// Which cluster: a merchant, or several where there are many.
+    pub cluster: i64,
     /// Which category.
     pub category: String,
-    /// Rows of it in both runs.
+    /// Rows in both runs.
     pub rows: u32,
     /// Those that both have right.
     pub both: u32,
@@ -15,15 +17,6 @@ pub struct PairedClass {
     pub only_ours: u32,
     /// Those that the second alone has right.
     pub only_theirs: u32,
-}
-
-/// One merchant's rows in two runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MerchantGain {
-    /// Rows.
-    pub rows: i64,
-    /// Rows that the first alone has right, less those that the second alone has.
-    pub gain: i64,
 }
 
 /// A row that one run has right and the other wrong.
@@ -42,65 +35,70 @@ pub struct EvalPair {
 }
 
 impl Store {
-    /// Category by category, on the rows that both runs have.
+    /// Who was right, by cluster and category, on the rows that both runs have. A cluster is a merchant; where there are
+    /// more than `clusters`, every so-maniest of them shares one. A row of no known merchant stands for itself.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn paired_classes(&self, ours: i64, theirs: i64) -> Result<Vec<PairedClass>, Error> {
+    pub async fn paired_cells(&self, ours: i64, theirs: i64, clusters: u32) -> Result<Vec<PairedCell>, Error> {
         let rows = sqlx::query!(
-            r#"select
-                ours.expected as category,
-                count(*) as "rows!",
-                count(*) filter (where ours.gold_rank = 1 and theirs.gold_rank = 1) as "both!",
-                count(*) filter (where ours.gold_rank = 1 and theirs.gold_rank is distinct from 1) as "only_ours!",
-                count(*) filter (where theirs.gold_rank = 1 and ours.gold_rank is distinct from 1) as "only_theirs!"
-            from eval_items as ours
-            join eval_items as theirs on theirs.item_id = ours.item_id
-            where ours.run_id = $1
-            and theirs.run_id = $2
-            group by ours.expected
-            order by ours.expected"#,
+            r#"with cells as (
+                select
+                    coalesce(ours.descriptor_key, theirs.descriptor_key, ours.item_id) as merchant,
+                    ours.expected as category,
+                    count(*) as rows,
+                    count(*) filter (where ours.gold_rank = 1 and theirs.gold_rank = 1) as both_right,
+                    count(*) filter (where ours.gold_rank = 1 and theirs.gold_rank is distinct from 1) as only_ours,
+                    count(*) filter (where theirs.gold_rank = 1 and ours.gold_rank is distinct from 1) as only_theirs
+                from eval_items as ours
+                join eval_items as theirs on theirs.item_id = ours.item_id
+                where ours.run_id = $1
+                and theirs.run_id = $2
+                group by
+                    merchant,
+                    category
+            ), clustered as (
+                select
+                    dense_rank() over (order by merchant) % $3 as cluster,
+                    category,
+                    rows,
+                    both_right,
+                    only_ours,
+                    only_theirs
+                from cells
+            )
+            select
+                cluster as "cluster!",
+                category as "category!",
+                sum(rows)::bigint as "rows!",
+                sum(both_right)::bigint as "both_right!",
+                sum(only_ours)::bigint as "only_ours!",
+                sum(only_theirs)::bigint as "only_theirs!"
+            from clustered
+            group by
+                cluster,
+                category
+            order by
+                cluster,
+                category"#,
             ours,
             theirs,
+            i64::from(clusters),
         )
         .fetch_all(&self.pool)
         .await?;
         rows.into_iter()
             .map(|row| {
-                Ok(PairedClass {
+                Ok(PairedCell {
+                    cluster: row.cluster,
                     category: row.category,
                     rows: count(row.rows, "eval_items")?,
-                    both: count(row.both, "eval_items")?,
+                    both: count(row.both_right, "eval_items")?,
                     only_ours: count(row.only_ours, "eval_items")?,
                     only_theirs: count(row.only_theirs, "eval_items")?,
                 })
             })
             .collect()
-    }
-
-    /// Merchant by merchant, on the rows that both runs have; a row of no known merchant stands for itself.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn paired_merchants(&self, ours: i64, theirs: i64) -> Result<Vec<MerchantGain>, Error> {
-        let gains = sqlx::query_as!(
-            MerchantGain,
-            r#"select
-                count(*) as "rows!",
-                count(*) filter (where ours.gold_rank = 1 and theirs.gold_rank is distinct from 1)
-                    - count(*) filter (where theirs.gold_rank = 1 and ours.gold_rank is distinct from 1) as "gain!"
-            from eval_items as ours
-            join eval_items as theirs on theirs.item_id = ours.item_id
-            where ours.run_id = $1
-            and theirs.run_id = $2
-            group by coalesce(ours.descriptor_key, theirs.descriptor_key, ours.item_id)
-            order by coalesce(ours.descriptor_key, theirs.descriptor_key, ours.item_id)"#,
-            ours,
-            theirs,
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        Ok(gains)
     }
 
     /// Rows that one run has right and the other wrong, by identifier, at most `limit`.

@@ -34,15 +34,7 @@ impl Store {
             from review_items
             join in_force on in_force.transaction_id = review_items.transaction_id
             join predictions on predictions.id = in_force.prediction_id
-            join lateral (
-                select
-                    corrections.category
-                from corrections
-                where corrections.transaction_id = predictions.transaction_id
-                and corrections.source = 'correction'
-                order by corrections.id desc
-                limit 1
-            ) as said on true
+            join said on said.transaction_id = predictions.transaction_id
             where review_items.reason in ('audit', 'broken_promise')
             and predictions.made_at >= $1
             and predictions.confidence_level is not null

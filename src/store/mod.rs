@@ -4,8 +4,10 @@
 //! spans a model or network call. What is not there is `None`, not an error; a broken rule comes back
 //! as [`Error::Constraint`] with the constraint's name from `migrations/`.
 
+mod account_groups;
 mod adapter_decisions;
 mod adapters;
+mod answer_counts;
 mod calibrations;
 mod content;
 mod corrections;
@@ -25,8 +27,10 @@ mod live;
 mod merchants;
 mod model_calls;
 mod predictions;
+mod retraining;
 mod reviews;
 mod rules;
+mod shadows;
 mod taxonomies;
 mod transactions;
 
@@ -40,12 +44,13 @@ use sqlx::{
 
 pub use adapter_decisions::{AdapterDecision, AdapterGate, AdapterMove, NewAdapterGate};
 pub use adapters::{AdapterChanges, AdapterFile, NewAdapter, StoredAdapter};
+pub use answer_counts::AnswerCount;
 pub use calibrations::Calibration;
 pub use corrections::ImportedLabel;
 pub use datasets::{DatasetItem, NewDataset, NewLabelReport, StoredDataset, StoredLabelReport};
-pub use eval_figures::{EvalBin, EvalCell, EvalSlice, EvalTotals, MerchantCell, MerchantTally};
+pub use eval_figures::{EvalBin, EvalCell, EvalSlice, EvalTotals};
 pub use eval_items::EvalItem;
-pub use eval_pairs::{EvalPair, MerchantGain, PairedClass};
+pub use eval_pairs::{EvalPair, PairedCell};
 pub use eval_runs::{EvalRun, EvalRunFilter, NewEvalRun};
 pub use finetune_claims::{Claim, NewFinetuneJob};
 pub use finetune_jobs::{FinetuneJob, FinetuneNews};
@@ -53,11 +58,13 @@ pub use ingest::Ingested;
 pub use keys::{NewKey, StoredKey};
 pub use labelled::{CorrectedTransaction, LabelledTransaction, Traffic};
 pub use levels::LevelTally;
-pub use live::{AnswerCount, LiveAccuracy, LiveTally, RetrainingPlan, ShadowPrediction, ShadowTally};
+pub use live::{LiveAccuracy, LiveTally};
 pub use model_calls::{DayOfCalls, Exceeded, NewModelCall, ReservedCall, SettledCall};
 pub use predictions::Decision;
+pub use retraining::RetrainingPlan;
 pub use reviews::{ReviewFilter, ReviewItem};
 pub use rules::{AccountRule, RuleKey};
+pub use shadows::{ShadowPrediction, ShadowTally};
 pub use taxonomies::StoredTaxonomy;
 pub use transactions::{Cursor, StoredPrediction, TransactionFilter, TransactionView, ViewedMerchant};
 
@@ -124,11 +131,13 @@ impl Store {
         // Lists take optional filters in one statement: planning with the values at hand finds the
         // index that fits, where a generic plan would read the whole table. Histories walk an index
         // and stop early: priced as on a spinning disk, the planner would rather read whole accounts
-        // and sort them. And no statement here runs long enough to be worth compiling.
+        // and sort them. No statement here runs long enough to be worth compiling. And the tracker's
+        // aggregates over a million rows spill to disk with the server's 4 MB.
         let options = PgConnectOptions::from_str(url)?.application_name("txcat").options([
             ("plan_cache_mode", "force_custom_plan"),
             ("random_page_cost", "1.1"),
             ("jit", "off"),
+            ("work_mem", "32MB"),
         ]);
         let pool = PgPoolOptions::new().max_connections(max_connections).acquire_timeout(Duration::from_secs(30));
         let pool = match pool.clone().connect_with(options.clone()).await {

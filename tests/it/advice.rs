@@ -1,16 +1,21 @@
 //! Advice over HTTP and on the command line: the shipped scenario, this deployment, and what can't be advised on.
 
-use std::process::{Command, Output};
+use std::{
+    process::{Command, Output},
+    sync::Arc,
+};
 
 use serde_json::{Value, json};
 use txcat::{
+    categorize::{Lineup, Stage},
     clock,
+    domain::{Acceptance, Enrichment, Taxonomy},
     store::{NewEvalRun, Store},
 };
 
 use crate::{
-    database::{TestDatabase, fresh_database},
-    harness::{App, row, with},
+    database::{TestDatabase, fresh_database, fresh_store},
+    harness::{App, Scripted, row, with},
 };
 
 const FINTECH: &str = "eval/scenarios/fintech.toml";
@@ -206,6 +211,38 @@ async fn a_deployment_is_advised_by_what_it_measured() {
     assert_eq!(question(&advice, 4), (json!("yes"), json!("stated")));
     assert_eq!(advice["today"]["per_month"], json!({ "low": "4200", "high": "4200" }));
     assert_eq!(advice["asked"], json!([]));
+}
+
+#[tokio::test]
+async fn what_people_said_of_live_answers_stands_beside_what_was_measured() {
+    let (store, database) = fresh_store().await;
+    let taxonomy = Arc::new(Taxonomy::consumer().unwrap());
+    let mut stage = Stage::new("scripted", 0.92, Enrichment::Full, Box::new(Scripted::new(taxonomy.version())));
+    stage.acceptance = Some(Acceptance { known: Some(0.9), unknown: Some(0.9) });
+    // Everything that is accepted is drawn for a person's eye.
+    let app = App::answering(store, database, Arc::clone(&taxonomy), Lineup::alone(stage), 1.0).await;
+    app.store.sync_taxonomy(&taxonomy, clock::now()).await.unwrap();
+    let rows: Vec<Value> = (0..120).map(|n| row(&format!("t{n}"), &format!("COFFEE {n}"))).collect();
+    app.ingest(&rows).await;
+    let say = async |n: usize| {
+        let said = if n % 6 == 0 { "restaurant" } else { "coffee_shop" };
+        let body = json!({ "category": said, "scope": "transaction" });
+        app.post(&format!("/v1/transactions/t{n}/correction"), &body).await.with(200);
+    };
+    for n in 0..99 {
+        say(n).await;
+    }
+    assert_eq!(app.post("/v1/advice", &json!({})).await.with(200)["live"], Value::Null, "99 are too few");
+    for n in 99..120 {
+        say(n).await;
+    }
+    let live = app.post("/v1/advice", &json!({})).await.with(200)["live"].clone();
+    assert_eq!((&live["rows"], &live["right"], &live["below_file"]), (&json!(120), &json!(100), &Value::Null));
+    measured(&app.store, "scripted", "prompt:small:few_shot_v1@1", 1_960).await;
+    let advice = app.post("/v1/advice", &json!({})).await.with(200);
+    assert_eq!((&advice["live"]["below_file"], &advice["today"]["accuracy"]["share"]), (&json!(true), &json!(0.98)));
+    let page = ok(Some(&app.database), &["--today", "scripted"]);
+    assert!(page.contains("no longer stands for the traffic"), "{page}");
 }
 
 #[tokio::test]

@@ -1,13 +1,15 @@
 //! What a confidence promises: said with every answer, held against people's word, and taken back where it breaks.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use txcat::{
+    adapters::roster,
     categorize::{Calibration, Lineup, Stage},
     clock,
     domain::{Acceptance, ConfidenceLevel, Enrichment, Judged, Taxonomy},
     evaluate::promise,
+    store,
 };
 
 use crate::{
@@ -53,6 +55,43 @@ async fn an_answer_says_what_its_confidence_promises_and_so_does_a_later_look() 
 async fn nothing_is_promised_before_anything_is_fitted() {
     let app = App::start().await;
     assert_eq!(app.ingest(&[row("a", "COFFEE")]).await[0]["confidence_level"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_running_server_takes_up_what_was_fitted() {
+    let app = App::start().await;
+    let stage = app.pipeline.lineup().champion().clone();
+    let fitting = store::Calibration {
+        engine: stage.engine().to_owned(),
+        taxonomy: Taxonomy::consumer().unwrap().version().to_owned(),
+        target: 0.92,
+        parameters: serde_json::to_value(fitted()).unwrap(),
+        rows: 300,
+        fitted_on: "made/dev".to_owned(),
+        fitted_at: clock::now(),
+    };
+    let taxonomy = Arc::new(Taxonomy::consumer().unwrap());
+    let follows = tokio::spawn(roster::follow_fitted(app.store.clone(), taxonomy, stage, Arc::clone(&app.pipeline)));
+    assert_eq!(app.ingest(&[row("before", "COFFEE")]).await[0]["confidence_level"], Value::Null);
+    app.store.put_calibration(&fitting).await.unwrap();
+    let taken_up = async {
+        let mut number = 0;
+        while app.ingest(&[row(&format!("t{number}"), "COFFEE")]).await[0]["confidence_level"] != "very_high" {
+            number += 1;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), taken_up).await.expect("it was told, and does not wait a minute");
+    follows.abort();
+}
+
+#[tokio::test]
+async fn a_persons_rule_is_no_promise_of_the_stage() {
+    let app = app().await;
+    app.ingest(&[row("a", "COFFEE")]).await;
+    let correction = json!({"category": "restaurant", "scope": "account_merchant"});
+    app.post("/v1/transactions/a/correction", &correction).await.with(200);
+    let later = &app.ingest(&[row("b", "COFFEE")]).await[0];
+    assert_eq!((&later["category"], &later["confidence_level"]), (&json!("restaurant"), &Value::Null));
 }
 
 #[tokio::test]

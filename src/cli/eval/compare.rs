@@ -1,10 +1,13 @@
 //! `txcat eval compare`: runs on the same rows.
 
-use anyhow::ensure;
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context, ensure};
 use comfy_table::Cell;
 
 use crate::{
     evaluate::{
+        page,
         paired::holm,
         report::{p_value, percent, points, right, table},
         tracker::{self, Compared, TrackedRun},
@@ -26,9 +29,32 @@ pub struct Options {
     #[arg(value_name = "RUN", num_args = 2.., required = true)]
     pub runs: Vec<i64>,
 
-    /// Print one JSON array, an object for each pair, instead of tables.
-    #[arg(long)]
+    /// How the comparison is written.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+
+    /// The same as --format json.
+    #[arg(long, conflicts_with = "format")]
     pub json: bool,
+
+    /// Write it into this file instead of printing it.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+
+    /// A paragraph to put before the figures, in Markdown: what a reader must know of data and engines. May be repeated.
+    #[arg(long = "note", value_name = "TEXT")]
+    pub notes: Vec<String>,
+}
+
+/// How a comparison is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Tables for a terminal.
+    Table,
+    /// One Markdown page, with every figure and slice of each run beside the others'.
+    Md,
+    /// One JSON array, an object for each pair.
+    Json,
 }
 
 /// Runs the command.
@@ -44,10 +70,26 @@ pub(super) async fn run(options: &Options, store: &Store) -> anyhow::Result<()> 
             pairs.push(tokio::task::block_in_place(|| pairing.compare())?);
         }
     }
-    if options.json {
-        println!("{}", serde_json::to_string(&pairs)?);
-        return Ok(());
+    let text = match if options.json { Format::Json } else { options.format } {
+        Format::Table => tables(&pairs),
+        Format::Json => serde_json::to_string(&pairs)? + "\n",
+        Format::Md => {
+            let mut runs = Vec::new();
+            for &run in &options.runs {
+                let measured = tracker::measured(store, run).await?;
+                runs.push(tokio::task::block_in_place(|| measured.report())?);
+            }
+            page::comparison(&runs, &pairs, &options.notes)?
+        }
+    };
+    match &options.out {
+        Some(path) => fs::write(path, text).with_context(|| format!("can't write {}", path.display()))?,
+        None => print!("{text}"),
     }
+    Ok(())
+}
+
+fn tables(pairs: &[Compared]) -> String {
     let corrected = holm(&pairs.iter().map(|pair| pair.all.p).collect::<Vec<_>>());
     let mut all =
         table(&["difference", "rows", "points", "95 % (merchants)", "only ours", "only theirs", "p", "p, Holm"]);
@@ -64,8 +106,8 @@ pub(super) async fn run(options: &Options, store: &Store) -> anyhow::Result<()> 
             right(p_value(p_holm)),
         ]);
     }
-    println!("{all}");
-    for pair in &pairs {
+    let mut text = format!("{all}\n");
+    for pair in pairs {
         let mut classes = table(&["category", "rows", "points", "only ours", "only theirs", "p", "p, Holm"]);
         for class in pair.classes.iter().take(SHOWN) {
             classes.add_row([
@@ -78,9 +120,9 @@ pub(super) async fn run(options: &Options, store: &Store) -> anyhow::Result<()> 
                 right(p_value(class.p_holm)),
             ]);
         }
-        println!("{} − {}\n{classes}", name(&pair.ours), name(&pair.theirs));
+        text += &format!("{} − {}\n{classes}\n", name(&pair.ours), name(&pair.theirs));
     }
-    Ok(())
+    text
 }
 
 fn name(run: &TrackedRun) -> String {

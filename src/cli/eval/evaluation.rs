@@ -16,11 +16,9 @@ use super::{
     stored::{Made, data_set, to_store},
 };
 use crate::{
+    adapters::roster,
     categorize::{self, Engine, LabelledExample, Sources, Stage, StageEntry, StageFile},
-    cli::{
-        Settings, chat, models,
-        service::{DEMO_ADAPTER, calibrations},
-    },
+    cli::{Settings, chat, models, service::DEMO_ADAPTER},
     clock,
     domain::Transaction,
     enrich::{Enricher, Examples, examples::LabelledText},
@@ -116,7 +114,7 @@ impl Evaluation {
         };
         let mut scores = Vec::new();
         // A cascade's steps answer as they serve: with what was fitted for them here, or before.
-        let mut fitted = calibrations(store, taxonomy).await?;
+        let mut fitted = roster::fitted(store, taxonomy).await?;
         let unfitted = HashMap::new();
         for entry in &entries {
             let stage = Stage::build(

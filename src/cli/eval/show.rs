@@ -141,7 +141,7 @@ fn tables(report: &RunReport) -> String {
         ("macro F1 (by merchant)", format!("{:.3} ({macro_f1})", figures.macro_f1)),
         ("weighted F1 (by merchant)", format!("{:.3} ({weighted_f1})", figures.weighted_f1)),
         ("log loss", three(figures.log_loss)),
-        ("Brier score", three(figures.brier)),
+        ("Brier score of the answer", three(figures.answer_brier)),
         ("calibration error", three(figures.ece)),
         ("area under risk-coverage", or_nothing(figures.aurc, |aurc| format!("{aurc:.4}"))),
         ("ms a row, half and 95 %", format!("{}, {}", three(figures.latency_p50_ms), three(figures.latency_p95_ms))),

@@ -11,7 +11,7 @@ mod ranked;
 mod share;
 
 pub use classes::{ClassCount, Confusion, macro_f1};
-pub use probability::{PROBABILITY_FLOOR, brier, log_loss};
+pub use probability::{PROBABILITY_FLOOR, answer_brier, log_loss};
 pub use ranked::{BINS, Bin, Coverage, Ranked, calibration_error, coverage, ranked};
 pub(super) use share::Z;
 pub use share::{Needed, Share, rows_needed, wilson};
@@ -77,7 +77,7 @@ mod tests {
             let unknown = accuracy(&rows, |row| !row.known);
             let all = accuracy(&rows, |_| true).unwrap();
             let before = ranked(&rows).unwrap();
-            for figure in [f1, Confusion::of(&rows).weighted_f1(), before.ece, before.aurc, brier(&rows).unwrap()] {
+            for figure in [f1, Confusion::of(&rows).weighted_f1(), before.ece, before.aurc, answer_brier(&rows).unwrap()] {
                 prop_assert!((0.0..=1.0 + 1e-12).contains(&figure));
             }
             let parts = known.map_or(0.0, |s| s.share * s.n as f64) + unknown.map_or(0.0, |s| s.share * s.n as f64);

@@ -3,11 +3,16 @@
 //! Postgres counts, sums and ranks ([`crate::store`]); what is left here is the arithmetic over a few hundred counts, and
 //! drawing merchants anew for intervals. Reading and computing are two steps, so that a server computes off its threads.
 
+mod figures;
+mod measured;
+mod names;
 mod pair;
 mod run;
 
+pub use figures::{ClassFigures, F1Intervals, Mistake, RunFigures, RunReport, Slice};
+pub use measured::{Measured, measured, merchants};
 pub use pair::{Compared, ComparedClass, Contrast, DifferingRow, Pairing, pairing};
-pub use run::{ClassFigures, Measured, Mistake, RunFigures, RunReport, Slice, TrackedRun, measured};
+pub use run::TrackedRun;
 
 use crate::store;
 

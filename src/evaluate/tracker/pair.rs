@@ -1,5 +1,7 @@
 //! Two stored runs on the same rows: how big is the difference, could it be chance, and where is it.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -7,9 +9,9 @@ use super::{Error, SEED, TrackedRun};
 use crate::{
     evaluate::{
         paired::{holm, mcnemar},
-        resample::{self, Interval, Merchant},
+        resample::{self, CLUSTERS, Interval, Merchant, RESAMPLES},
     },
-    store::{EvalPair, EvalRun, MerchantGain, PairedClass, Store},
+    store::{EvalPair, EvalRun, PairedCell, Store},
 };
 
 /// Differing rows that a comparison lists.
@@ -89,8 +91,7 @@ pub struct Compared {
 pub struct Pairing {
     ours: EvalRun,
     theirs: EvalRun,
-    classes: Vec<PairedClass>,
-    gains: Vec<MerchantGain>,
+    cells: Vec<PairedCell>,
     differing: Vec<EvalPair>,
 }
 
@@ -104,56 +105,63 @@ pub async fn pairing(store: &Store, ours: i64, theirs: i64) -> Result<Pairing, E
     if first.run.file_sha256 != second.run.file_sha256 {
         return Err(Error::Apart { ours, theirs });
     }
-    let (classes, gains, differing) = tokio::try_join!(
-        store.paired_classes(ours, theirs),
-        store.paired_merchants(ours, theirs),
-        store.differing(ours, theirs, MOST_ROWS),
-    )?;
-    if classes.is_empty() {
+    let (cells, differing) =
+        tokio::try_join!(store.paired_cells(ours, theirs, CLUSTERS), store.differing(ours, theirs, MOST_ROWS))?;
+    if cells.is_empty() {
         return Err(Error::Apart { ours, theirs });
     }
-    Ok(Pairing { ours: first, theirs: second, classes, gains, differing })
+    Ok(Pairing { ours: first, theirs: second, cells, differing })
 }
 
 impl Pairing {
-    /// What we gained and lost merchant by merchant.
+    /// What is drawn: what we gained, cluster by cluster.
     #[must_use]
     pub fn merchants(&self) -> Vec<Merchant> {
-        self.gains.iter().map(|of| Merchant { sum: of.gain, rows: of.rows }).collect()
+        let gain = |cell: &PairedCell| i64::from(cell.only_ours) - i64::from(cell.only_theirs);
+        let clusters = self.cells.chunk_by(|a, b| a.cluster == b.cluster);
+        clusters
+            .map(|of_one| Merchant {
+                sum: of_one.iter().map(gain).sum(),
+                rows: of_one.iter().map(|cell| i64::from(cell.rows)).sum(),
+            })
+            .collect()
     }
 
-    /// Computes the comparison; its interval takes seconds where there are many merchants.
+    /// Computes the comparison.
     ///
     /// # Errors
     /// When the runs share no rows.
     pub fn compare(self) -> Result<Compared, Error> {
         let (ours, theirs) = (self.ours.id, self.theirs.id);
-        let sum = |part: fn(&PairedClass) -> u32| self.classes.iter().map(|class| part(class) as usize).sum::<usize>();
+        let sum = |part: fn(&PairedCell) -> u32| self.cells.iter().map(|cell| part(cell) as usize).sum::<usize>();
         let (rows, only_ours, only_theirs) = (sum(|of| of.rows), sum(|of| of.only_ours), sum(|of| of.only_theirs));
-        let merchants = self.merchants();
-        let drawn = resample::drawn_means(&merchants, resample::resamples(merchants.len()), SEED);
+        let drawn = resample::drawn_mean(&self.merchants(), RESAMPLES, SEED).ok_or(Error::Apart { ours, theirs })?;
         let all = Contrast {
             rows,
             both: sum(|of| of.both),
             only_ours,
             only_theirs,
             difference: (only_ours as f64 - only_theirs as f64) / rows as f64,
-            by_merchant: resample::interval(&drawn).ok_or(Error::Apart { ours, theirs })?,
+            by_merchant: drawn.interval(),
             p: mcnemar(only_ours, only_theirs),
         };
+        // Of each category: rows, those that we alone have right, those that they alone have.
+        let mut counts: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
+        for cell in &self.cells {
+            let count = counts.entry(&cell.category).or_default();
+            for (sum, of_one) in count.iter_mut().zip([cell.rows, cell.only_ours, cell.only_theirs]) {
+                *sum += of_one as usize;
+            }
+        }
         let ps: Vec<f64> =
-            self.classes.iter().map(|of| mcnemar(of.only_ours as usize, of.only_theirs as usize)).collect();
-        let class = |((of, p), p_holm): ((PairedClass, f64), f64)| ComparedClass {
-            difference: (f64::from(of.only_ours) - f64::from(of.only_theirs)) / f64::from(of.rows),
-            category: of.category,
-            rows: of.rows as usize,
-            only_ours: of.only_ours as usize,
-            only_theirs: of.only_theirs as usize,
-            p,
-            p_holm,
+            counts.values().map(|&[_, only_ours, only_theirs]| mcnemar(only_ours, only_theirs)).collect();
+        let class = |((of, p), p_holm): ((_, f64), f64)| {
+            let (category, [rows, only_ours, only_theirs]): (&str, [usize; 3]) = of;
+            let difference = (only_ours as f64 - only_theirs as f64) / rows as f64;
+            ComparedClass { category: category.to_owned(), rows, only_ours, only_theirs, difference, p, p_holm }
         };
         let corrected = holm(&ps);
-        let mut classes: Vec<ComparedClass> = self.classes.into_iter().zip(ps).zip(corrected).map(class).collect();
+        let mut classes: Vec<ComparedClass> = counts.into_iter().zip(ps).zip(corrected).map(class).collect();
         classes.sort_by(|a, b| a.p.total_cmp(&b.p));
         let row = |EvalPair { item_id, descriptor_key, expected, ours, theirs }: EvalPair| DifferingRow {
             id: item_id,

@@ -142,6 +142,15 @@ async fn a_run_is_listed_shown_in_every_form_and_compared() {
     assert!(compared.contains("< 0.0001") && compared.contains("p, Holm"), "{compared}");
     let compared: Value = serde_json::from_str(&ok(&database, &["compare", &theirs, &ours, "--json"])).unwrap();
     assert!(compared[0]["all"]["difference"].as_f64().unwrap() > 0.1);
+    let page = ["compare", &theirs, &ours, "--format", "md", "--note", "Made rows.", "--out", &path("page.md")];
+    assert!(ok(&database, &page).is_empty());
+    let page = fs::read_to_string(path("page.md")).unwrap();
+    assert!(page.starts_with("# few_shot, adapter on made/test_recent\n\nMade rows.\n"), "{page}");
+    for part in ["## Differences", "| adapter − few_shot | +", "| key | known | ", "| macro F1, by merchant | 0."] {
+        assert!(page.contains(part), "no {part} in {page}");
+    }
+    let slices = page.split("## Slices\n\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    assert!(slices.lines().all(|line| line.matches(" | ").count() == 4 || line.starts_with("|---")), "{slices}");
     assert!(refused(&database, &["compare", &ours, &ours]).contains("named twice"));
     assert!(refused(&database, &["show", "77"]).contains("there is no eval run 77"));
 

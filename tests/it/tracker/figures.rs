@@ -55,7 +55,7 @@ async fn postgres_computes_what_the_arithmetic_does() {
         near(figures.weighted_f1, confusion.weighted_f1());
         let truths: Vec<f32> = items.iter().filter_map(|item| item.gold_probability).collect();
         near(figures.log_loss.unwrap(), metrics::log_loss(&truths).unwrap());
-        near(figures.brier.unwrap(), metrics::brier(&scored).unwrap());
+        near(figures.answer_brier.unwrap(), metrics::answer_brier(&scored).unwrap());
         near(figures.ece.unwrap(), ranked.ece);
         near(figures.aurc.unwrap(), ranked.aurc);
         assert_eq!(report.bins.len(), ranked.bins.len());
@@ -126,7 +126,7 @@ async fn a_run_from_before_and_a_peers_run_have_the_figures_that_their_rows_tell
     (peer.target, peer.ece, peer.coverage_at_target, peer.rows_per_s) = (None, None, None, None);
     let peer = store.insert_run(&peer, &items).await.unwrap();
     let peer = tracker::measured(&store, peer).await.unwrap().report().unwrap();
-    assert!(peer.bins.is_empty() && peer.figures.ece.is_none() && peer.figures.brier.is_none());
+    assert!(peer.bins.is_empty() && peer.figures.ece.is_none() && peer.figures.answer_brier.is_none());
     assert_eq!(peer.figures.macro_f1, old.figures.macro_f1);
     let shown = store.latest_runs().await.unwrap();
     assert_eq!(shown.len(), 1, "a peer is no stage");
@@ -218,5 +218,5 @@ async fn a_million_rows_are_figures_within_ten_seconds() {
         (all - shown).as_secs_f64()
     );
     assert_eq!((report.figures.accuracy.n, compared.all.rows), (1_000_000, 1_000_000));
-    assert!(queried.as_secs_f64() < 10.0, "{queried:?}");
+    assert!(shown.as_secs_f64() < 10.0 && (all - shown).as_secs_f64() < 10.0, "{shown:?} {all:?}");
 }
