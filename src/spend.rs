@@ -6,17 +6,21 @@ mod batches;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::{FutureExt, future::BoxFuture};
 use rust_decimal::Decimal;
+use sha2::{Digest, Sha256};
 
 use batches::Batched;
 
 use crate::{
     clock,
-    llm::{self, Ask, ChatModel, ModelEntry, Price, Reply, Usage, pricing::Budget},
-    store::{Exceeded, NewModelCall, ReservedCall, SettledCall, Store},
+    llm::{self, Answer, Ask, ChatModel, ModelEntry, Price, Reply, Usage, pricing::Budget},
+    store::{Exceeded, KeptReply, NewModelCall, ReservedCall, SettledCall, Store},
 };
+
+/// How long an evaluation needn't ask again what was answered.
+const KEPT: TimeDelta = TimeDelta::days(1);
 
 /// What a model's calls took and cost so far, in this process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -37,8 +41,8 @@ pub struct Metered {
 
 /// How a model is asked.
 enum Way {
-    /// At once.
-    Calls(Arc<dyn ChatModel>),
+    /// At once. For an evaluation, what was answered within a day is not asked again: by this entry's requests.
+    Calls(Arc<dyn ChatModel>, Option<Box<ModelEntry>>),
     /// Within a day.
     Batches(Box<Batched>),
 }
@@ -57,7 +61,8 @@ struct Books {
 struct Settled {
     usage: Usage,
     doubtful: u32,
-    cost: Decimal,
+    /// `None` where no price is known.
+    cost: Option<Decimal>,
     outcome: &'static str,
     /// Transactions; `None` where none was asked about.
     answered: Option<usize>,
@@ -75,7 +80,16 @@ impl Metered {
         store: Store,
     ) -> Result<Self, llm::Error> {
         let books = Books::new(inner.name().to_owned(), entry, budget, store)?;
-        Ok(Self { way: Way::Calls(inner), books })
+        Ok(Self { way: Way::Calls(inner, None), books })
+    }
+
+    /// The same for an evaluation: a request that was answered within a day is not made, nor paid, again.
+    #[must_use]
+    pub fn remembering(self, entry: &ModelEntry) -> Self {
+        match self.way {
+            Way::Calls(inner, _) => Self { way: Way::Calls(inner, Some(Box::new(entry.clone()))), books: self.books },
+            Way::Batches(_) => self,
+        }
     }
 
     /// Asks the model that `entry` describes through its provider's batch API, and books the batches.
@@ -94,25 +108,45 @@ impl Metered {
         *self.books.spent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the model has a price, so that its cost is known.
+    #[must_use]
+    pub fn is_priced(&self) -> bool {
+        !self.books.prices.is_empty()
+    }
+
     /// What prices and costs are in.
     #[must_use]
     pub fn currency(&self) -> &str {
         &self.books.budget.currency
     }
 
+    async fn remembered(&self, inner: &dyn ChatModel, entry: &ModelEntry, ask: &Ask) -> Result<Reply, llm::Error> {
+        let sent = llm::as_sent(entry, ask).to_string();
+        let request = hex::encode(Sha256::digest(sent));
+        if let Some(reply) = self.books.kept(&request, ask).await? {
+            return Ok(reply);
+        }
+        let reply = self.asked(inner, ask).await?;
+        if reply.answers.iter().all(Result::is_ok) {
+            self.books.keep(&request, &reply).await?;
+        }
+        Ok(reply)
+    }
+
     async fn asked(&self, inner: &dyn ChatModel, ask: &Ask) -> Result<Reply, llm::Error> {
         let price = Price::on(&self.books.prices, clock::now().date_naive()).cloned();
         let most = Usage { prompt: ask.prompt_tokens(), completion: inner.most_answer_tokens(ask), ..Usage::default() };
-        let once = price.as_ref().map_or(Decimal::ZERO, |price| price.of(most));
+        let once = price.as_ref().map(|price| price.of(most));
         let rows = i32::try_from(ask.ids.len()).unwrap_or(i32::MAX);
-        let call = self.books.reserve(rows, once * Decimal::from(inner.most_attempts()), None).await?;
+        let call =
+            self.books.reserve(rows, once.unwrap_or_default() * Decimal::from(inner.most_attempts()), None).await?;
         let mut open = Open { books: self.books.clone(), call: Some(call), once };
         let reply = inner.ask(ask).await;
         let (usage, doubtful) = match &reply {
             Ok(reply) => (reply.usage, reply.doubtful),
             Err(error) => (Usage::default(), error.doubtful()),
         };
-        let cost = price.map_or(Decimal::ZERO, |price| price.of(usage)) + once * Decimal::from(doubtful);
+        let cost = price.map(|price| price.of(usage) + once.unwrap_or_default() * Decimal::from(doubtful));
         let outcome = if reply.is_ok() { "answered" } else { "failed" };
         let answered = reply.as_ref().map_or(0, |reply| reply.answers.iter().filter(|answer| answer.is_ok()).count());
         open.call = None;
@@ -125,49 +159,50 @@ impl Metered {
 impl ChatModel for Metered {
     fn name(&self) -> &str {
         match &self.way {
-            Way::Calls(inner) => inner.name(),
+            Way::Calls(inner, _) => inner.name(),
             Way::Batches(batched) => &batched.name,
         }
     }
 
     fn rows_per_request(&self) -> usize {
         match &self.way {
-            Way::Calls(inner) => inner.rows_per_request(),
+            Way::Calls(inner, _) => inner.rows_per_request(),
             Way::Batches(batched) => batched.rows_per_request,
         }
     }
 
     fn most_attempts(&self) -> u32 {
         match &self.way {
-            Way::Calls(inner) => inner.most_attempts(),
+            Way::Calls(inner, _) => inner.most_attempts(),
             Way::Batches(_) => 1,
         }
     }
 
     fn most_answer_tokens(&self, ask: &Ask) -> u32 {
         match &self.way {
-            Way::Calls(inner) => inner.most_answer_tokens(ask),
+            Way::Calls(inner, _) => inner.most_answer_tokens(ask),
             Way::Batches(batched) => batched.most_answer_tokens(ask),
         }
     }
 
     fn ask<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Reply, llm::Error>> {
         match &self.way {
-            Way::Calls(inner) => self.asked(inner.as_ref(), ask).boxed(),
+            Way::Calls(inner, None) => self.asked(inner.as_ref(), ask).boxed(),
+            Way::Calls(inner, Some(entry)) => self.remembered(inner.as_ref(), entry, ask).boxed(),
             Way::Batches(batched) => batched.ask(&self.books, ask).boxed(),
         }
     }
 
     fn ask_all<'a>(&'a self, asks: &'a [Ask]) -> BoxFuture<'a, Vec<Result<Reply, llm::Error>>> {
         match &self.way {
-            Way::Calls(_) => llm::each(self, asks),
+            Way::Calls(..) => llm::each(self, asks),
             Way::Batches(batched) => batched.ask_all(&self.books, asks).boxed(),
         }
     }
 
     fn rows_at_once(&self) -> usize {
         match &self.way {
-            Way::Calls(inner) => inner.rows_at_once(),
+            Way::Calls(inner, _) => inner.rows_at_once(),
             Way::Batches(_) => usize::MAX,
         }
     }
@@ -228,11 +263,39 @@ impl Books {
     }
 
     /// Adds to what this process tells of its own calls.
-    fn count(&self, usage: Usage, cost: Decimal) {
+    fn count(&self, usage: Usage, cost: Option<Decimal>) {
         let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
         spent.calls += 1;
         spent.usage += usage;
-        spent.cost += cost;
+        spent.cost += cost.unwrap_or_default();
+    }
+
+    /// A reply of the last day to a request, as if it had been given now; it is not booked again.
+    async fn kept(&self, request: &str, ask: &Ask) -> Result<Option<Reply>, llm::Error> {
+        let since = clock::now() - KEPT;
+        let Some(kept) = self.store.kept_reply(&self.model, request, since).await.map_err(books)? else {
+            return Ok(None);
+        };
+        let read =
+            serde_json::from_value::<Vec<Answer>>(kept.answers).ok().zip(serde_json::from_value(kept.usage).ok());
+        let Some((answers, usage)) = read.filter(|(answers, _)| answers.len() == ask.ids.len()) else {
+            return Ok(None);
+        };
+        self.count(usage, kept.cost);
+        Ok(Some(Reply { answers: answers.into_iter().map(Ok).collect(), usage, doubtful: 0 }))
+    }
+
+    async fn keep(&self, request: &str, reply: &Reply) -> Result<(), llm::Error> {
+        let now = clock::now();
+        let answers: Vec<&Answer> = reply.answers.iter().flatten().collect();
+        let json =
+            |value: serde_json::Result<serde_json::Value>| value.map_err(|error| llm::Error::Books(Box::new(error)));
+        let kept = KeptReply {
+            answers: json(serde_json::to_value(answers))?,
+            usage: json(serde_json::to_value(reply.usage))?,
+            cost: Price::on(&self.prices, now.date_naive()).map(|price| price.of(reply.usage)),
+        };
+        self.store.keep_reply(&self.model, request, &kept, now, now - KEPT).await.map_err(books)
     }
 
     async fn take_back(&self, call: ReservedCall) -> Result<(), llm::Error> {
@@ -285,7 +348,7 @@ impl Training<'_> {
         status: &str,
     ) -> Result<(), llm::Error> {
         let price = Price::on(&self.entry.prices, begun.date_naive());
-        let cost = price.and_then(|price| price.of_training(tokens)).unwrap_or_default();
+        let cost = price.and_then(|price| price.of_training(tokens));
         let usage = Usage { prompt: u32::try_from(tokens).unwrap_or(u32::MAX), ..Usage::default() };
         let outcome = if status == "succeeded" { "answered" } else { "failed" };
         self.books().settle(call, Settled { usage, doubtful: 0, cost, outcome, answered: None }).await
@@ -296,8 +359,13 @@ impl Training<'_> {
     /// # Errors
     /// When the database fails.
     pub async fn settle_unbilled(&self, call: ReservedCall) -> Result<(), llm::Error> {
-        let nothing =
-            Settled { usage: Usage::default(), doubtful: 0, cost: Decimal::ZERO, outcome: "failed", answered: None };
+        let nothing = Settled {
+            usage: Usage::default(),
+            doubtful: 0,
+            cost: Some(Decimal::ZERO),
+            outcome: "failed",
+            answered: None,
+        };
         self.books().settle(call, nothing).await
     }
 
@@ -320,7 +388,7 @@ fn books(source: crate::store::Error) -> llm::Error {
 struct Open {
     books: Books,
     call: Option<ReservedCall>,
-    once: Decimal,
+    once: Option<Decimal>,
 }
 
 impl Drop for Open {

@@ -345,6 +345,7 @@ mod tests {
             currency: currency.to_owned(),
             failed: 0,
             answered_rows: Some(rows),
+            unpriced: 0,
         };
         let calls = [day(100, dec!(0.20), "USD"), day(300, dec!(0.40), "USD"), day(9, dec!(5), "EUR")];
         let runs = [run(1, "dev", "few_shot", "prompt:m:p@1", 800)];

@@ -14,6 +14,8 @@ use crate::{
 pub enum Way {
     /// Each request at once.
     Calls,
+    /// Each request at once, but for those that were answered within a day: an evaluation that was interrupted goes on.
+    Remembered,
     /// Through the provider's batch API, within a day.
     Batches,
 }
@@ -27,6 +29,7 @@ pub fn model(settings: &Settings, store: &Store, way: Way) -> anyhow::Result<Opt
     let Some((file, entry)) = entry(settings)? else { return Ok(None) };
     let metered = match way {
         Way::Calls => Metered::new(llm::open(&entry)?, &entry, file.budget, store.clone())?,
+        Way::Remembered => Metered::new(llm::open(&entry)?, &entry, file.budget, store.clone())?.remembering(&entry),
         Way::Batches => Metered::in_batches(&entry, file.budget, store.clone())?,
     };
     Ok(Some(Arc::new(metered)))

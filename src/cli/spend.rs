@@ -90,7 +90,10 @@ fn table(days: &[DayOfCalls]) -> Table {
     ]);
     for day in days {
         let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
-        let money = |amount: Decimal| format!("{} {}", short(amount), day.currency);
+        let money = |amount: Decimal| match day.unpriced {
+            0 => format!("{} {}", short(amount), day.currency),
+            _ => "no price".to_owned(),
+        };
         let answered = day.answered_rows.unwrap_or(0);
         let each = (answered > 0).then(|| day.cost * Decimal::from(1_000) / Decimal::from(answered));
         table.add_row([

@@ -82,7 +82,8 @@ pub fn frontier(steps: &[StepAnswers], places: &[usize]) -> Vec<(Plan, Outcome)>
         .map(|step| {
             let judged: Vec<Judged> = places.iter().filter_map(|&place| step.judged[place]).collect();
             // A step that takes nothing is no step: the cheapest plan of all may be the last one alone.
-            let mut ways = vec![Acceptance::default()];
+            // One that takes everything makes the steps behind it idle.
+            let mut ways = vec![Acceptance::default(), Acceptance { known: Some(0.0), unknown: Some(0.0) }];
             for kept in KEPT {
                 let way = Acceptance::fit(&judged, kept);
                 if !ways.contains(&way) {

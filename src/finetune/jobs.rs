@@ -82,6 +82,9 @@ impl<'a> Jobs<'a> {
         if report.foreign > 0 {
             return Err(Error::Foreign { foreign: report.foreign, lines });
         }
+        if report.is_short() {
+            return Err(Error::Short { lines });
+        }
         let wanted = if order.method == Method::Dpo { lines } else { 0 };
         if preferences != wanted {
             return Err(Error::Method { preferences, lines });
@@ -106,13 +109,13 @@ impl<'a> Jobs<'a> {
             Claim::Theirs(id) => return Ok(Created::There(self.stored(id).await?)),
         };
         let job = NewJob {
-            model: new.model,
+            model: new.model.clone(),
             training_file: String::new(),
             method: order.method,
             epochs: Some(epochs),
             suffix: order.suffix.clone(),
             seed: order.seed,
-            mark: new.file_sha256,
+            mark: mark(&new),
             attempt: id,
         };
         let tokens = report.booked_tokens(epochs);
@@ -174,7 +177,22 @@ impl<'a> Jobs<'a> {
     /// When it is being created, or may be at the provider and nobody knows, or the provider can't be asked or refuses.
     pub async fn cancel(&self, job: &FinetuneJob, now: DateTime<Utc>) -> Result<FinetuneJob, Error> {
         if let Some(name) = job.job.as_deref() {
-            return self.keep(job, &self.tuning.cancel(name).await?, now).await;
+            return match self.tuning.cancel(name).await {
+                Ok(told) => self.keep(job, &told, now).await,
+                // The provider knows no such job, and so nothing more will be heard of it.
+                Err(error) if error.is_not_found() => {
+                    let lost = FinetuneNews {
+                        status: "cancelled".to_owned(),
+                        is_final: true,
+                        fine_tuned_model: None,
+                        trained_tokens: None,
+                        error_code: Some("not_found".to_owned()),
+                    };
+                    self.store.note_finetune_job(job.id, name, &lost, now).await?;
+                    self.stored(job.id).await
+                }
+                Err(error) => Err(error.into()),
+            };
         }
         if job.reserved_call.is_some() {
             return Err(Error::MayBeThere);
@@ -224,6 +242,16 @@ impl<'a> Jobs<'a> {
     async fn stored(&self, id: i64) -> Result<FinetuneJob, Error> {
         self.store.finetune_job(id).await?.ok_or(Error::NotCreated)
     }
+}
+
+/// What a job goes by at its provider: the file, and how it is learned from.
+fn mark(job: &NewFinetuneJob) -> String {
+    let mut hash = Sha256::new();
+    for part in [&job.file_sha256, &job.method, &job.settings.to_string()] {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hex::encode(hash.finalize())
 }
 
 fn news(job: &Job) -> FinetuneNews {

@@ -45,6 +45,12 @@ pub enum Error {
         /// Lines in all.
         lines: usize,
     },
+    /// Too few lines.
+    #[error("the file has {lines} lines, and providers train on {} or more", validate::LEAST_LINES)]
+    Short {
+        /// Lines.
+        lines: usize,
+    },
     /// The file's lines are of another kind than the method learns from.
     #[error("{preferences} of {lines} lines are preferences: supervised training takes none, dpo nothing else")]
     Method {

@@ -15,6 +15,9 @@ use serde_json::{Map, Value, json};
 /// Tokens of a line beyond which the cookbook says that it is cut off.
 pub const MOST_TOKENS: u64 = 16_385;
 
+/// Fewer lines than this no provider of OpenAI's format trains on.
+pub const LEAST_LINES: usize = 10;
+
 /// What keeps a line from being trained on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -113,6 +116,8 @@ impl Report {
     pub fn of(text: &str) -> Self {
         let mut report = Self::default();
         let mut counts = Counts::default();
+        // Some editors begin a file with a mark of its byte order.
+        let text = text.trim_start_matches('\u{feff}');
         for (line, json) in (1..).zip(text.lines()).filter(|(_, json)| !json.trim().is_empty()) {
             report.lines += 1;
             report.line(line, json, &mut counts);
@@ -126,6 +131,12 @@ impl Report {
         let mut lines: Vec<usize> = self.faults.iter().map(|at| at.line).collect();
         lines.dedup();
         lines.len()
+    }
+
+    /// Whether it has too few lines for a provider of OpenAI's format.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.foreign == 0 && self.lines < LEAST_LINES
     }
 
     /// How many lines have each finding.

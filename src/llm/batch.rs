@@ -6,7 +6,7 @@
 //! batch is booked and waited for: [`spend`](crate::spend) does both.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     ops::Range,
 };
 
@@ -215,11 +215,12 @@ impl Batches {
         Ok(files.into_iter().map(named).collect())
     }
 
-    /// Makes a batch of a file. The same file again is the same batch, unless nothing came of it.
+    /// Makes a batch of a file. The same file again is the same batch, unless nothing came of it, or it is one of those
+    /// that are `spent`.
     ///
     /// # Errors
     /// When the server can't be asked or refuses.
-    pub async fn submit(&self, requests: &BatchFile) -> Result<Batch, Error> {
+    pub async fn submit(&self, requests: &BatchFile, spent: &HashSet<String>) -> Result<Batch, Error> {
         let mark = &requests.sha256;
         let file = files::upload(&self.wire, "batch", &requests.lines).await?;
         let body = json!({
@@ -231,12 +232,12 @@ impl Batches {
         let same = |batch: &Batch| batch.metadata.as_ref().and_then(|metadata| metadata.get(MARK)) == Some(mark);
         // The newest comes first: where it came to nothing, the next is another.
         let before = match files::find(&self.wire, BATCHES, None, same).await? {
-            Some(batch) if batch.came_to_nothing() => batch.id,
+            Some(batch) if batch.came_to_nothing() || spent.contains(&batch.id) => batch.id,
             Some(batch) => return Ok(batch),
             None => String::new(),
         };
         let key = format!("{MARK}-batch-{mark}-{before}");
-        let alive = |batch: &Batch| same(batch) && !batch.came_to_nothing();
+        let alive = |batch: &Batch| same(batch) && !batch.came_to_nothing() && !spent.contains(&batch.id);
         let find = || -> BoxFuture<'_, Result<Option<Batch>, super::Error>> {
             Box::pin(files::find(&self.wire, BATCHES, None, alive))
         };

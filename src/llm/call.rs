@@ -62,6 +62,10 @@ impl<'a> Call<'a> {
         Self::of(Method::POST, "/files", Content::File { purpose, name, lines }, Some(key))
     }
 
+    pub(super) fn method(&self) -> &Method {
+        &self.method
+    }
+
     pub(super) fn path(&self) -> &str {
         self.path
     }

@@ -1,7 +1,7 @@
 //! `models/chat.toml`: which chat models there are, how each is reached and limited, and what it costs.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fs,
     path::{Path, PathBuf},
     time::Duration,
@@ -177,6 +177,10 @@ impl ModelFile {
             .map_err(|source| Error::ModelToml { path: path.to_owned(), source: Box::new(source) })?;
         file.budget.check()?;
         file.models.iter().try_for_each(ModelEntry::check)?;
+        let mut names = HashSet::new();
+        if let Some(twice) = file.models.iter().find(|model| !names.insert(&model.name)) {
+            return Err(Error::Setting { model: twice.name.clone(), says: "is there twice" });
+        }
         Ok(file)
     }
 
@@ -203,6 +207,11 @@ impl ModelEntry {
         match () {
             () if is_file && self.file.is_none() => wrong("a gguf model needs a `file`"),
             () if !is_file && self.base_url.is_empty() => wrong("needs a `base_url`"),
+            () if !is_file
+                && !reqwest::Url::parse(&self.base_url).is_ok_and(|url| url.scheme().starts_with("http")) =>
+            {
+                wrong("base_url must be an address such as https://api.openai.com/v1")
+            }
             () if !is_file && (self.file.is_some() || self.tokenizer.is_some()) => {
                 wrong("`file` and `tokenizer` are of gguf models alone")
             }

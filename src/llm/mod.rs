@@ -114,7 +114,7 @@ pub struct Reply {
 }
 
 /// An answer for one id.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
     /// One of the closed set.
     pub category: Slug,
@@ -367,9 +367,16 @@ impl Error {
                 _ => true,
             },
             Self::BatchFault(fault) => fault.may_pass(),
-            Self::Resting { .. } | Self::Spent { .. } => true,
+            // An empty account, a revoked key, a model that is gone: nothing that the caller can mend.
+            Self::Resting { .. } | Self::Spent { .. } | Self::Rejected { .. } => true,
             _ => self.may_pass(),
         }
+    }
+
+    /// Whether the server knows nothing of what was asked for.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(self.last(), Self::Rejected { status: 404, .. })
     }
 
     /// How long the server asks to wait.

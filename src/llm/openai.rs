@@ -186,7 +186,9 @@ struct Details {
 pub(super) fn read(answered: Answered, ask: &Ask) -> Result<Reply, Error> {
     let Answered { body, doubtful } = answered;
     let completion: Completion = serde_json::from_value(body).map_err(Error::Protocol)?;
-    let usage = completion.usage.map_or_else(Usage::default, |tokens| Usage {
+    // A server that doesn't count: too many rather than too few, so that a budget holds.
+    let uncounted = || Usage { prompt: ask.prompt_tokens(), completion: ask.most_answer_tokens(), ..Usage::default() };
+    let usage = completion.usage.map_or_else(uncounted, |tokens| Usage {
         prompt: tokens.prompt_tokens,
         cached: tokens.prompt_tokens_details.and_then(|details| details.cached_tokens).unwrap_or(0),
         cache_written: 0,

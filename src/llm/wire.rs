@@ -140,7 +140,7 @@ impl Wire {
         let _place = self.places.acquire().await.ok();
         let mut waits = self.waits.build();
         let mut doubtful = 0;
-        let address = || format!("{}{}", self.address, call.path());
+        let address = || format!("{} {}{}", call.method(), self.address, call.path());
         let given_up = |doubtful: u32, source: Arc<Error>| Error::GivenUp { address: address(), doubtful, source };
         loop {
             self.breaker.admit(Instant::now()).map_err(|error| given_up(doubtful, Arc::new(error)))?;
@@ -270,7 +270,12 @@ fn code(body: &[u8]) -> String {
     let plain = |word: &&str| {
         (1..=64).contains(&word.len()) && word.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
     };
-    [word("code"), word("param"), word("type")].into_iter().flatten().find(plain).unwrap_or("no code").to_owned()
+    let code = [word("code"), word("type")].into_iter().flatten().find(plain);
+    match (code, word("param").filter(plain)) {
+        (Some(code), Some(param)) => format!("{code}: {param}"),
+        (Some(one), None) | (None, Some(one)) => one.to_owned(),
+        (None, None) => "no code".to_owned(),
+    }
 }
 
 #[cfg(test)]

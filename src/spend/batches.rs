@@ -3,7 +3,7 @@
 //! Requests become files and batches, each booked once at the batch prices. The same requests again are the same
 //! batches: a process that died while it waited goes on where it stood, and pays nothing twice.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use super::{Books, Settled};
 use crate::{
@@ -26,6 +26,15 @@ pub(super) struct Batched {
     /// Batches that a request goes into at most, one after the other.
     rounds: u32,
     poll: Duration,
+}
+
+/// What came of a file in one batch.
+struct Round {
+    /// The provider's name of it.
+    batch: String,
+    /// Whether it was made now.
+    is_new: bool,
+    replies: Vec<Result<Reply, BatchFault>>,
 }
 
 impl Batched {
@@ -96,15 +105,32 @@ impl Batched {
         replies
     }
 
-    /// One file all the way: booked, submitted, waited for, read, settled.
+    /// One file all the way. A batch that was there before and holds no answer at all is spent: another takes its place.
     async fn file(
         &self,
         books: &Books,
         file: &BatchFile,
         asks: &[Ask],
     ) -> Result<Vec<Result<Reply, BatchFault>>, Error> {
+        let mut spent = HashSet::new();
+        loop {
+            let Round { batch, is_new, replies } = self.batch(books, file, asks, &spent).await?;
+            if is_new || replies.iter().any(Result::is_ok) || !spent.insert(batch) {
+                return Ok(replies);
+            }
+        }
+    }
+
+    /// One batch: booked, submitted, waited for, read, settled.
+    async fn batch(
+        &self,
+        books: &Books,
+        file: &BatchFile,
+        asks: &[Ask],
+        spent: &HashSet<String>,
+    ) -> Result<Round, Error> {
         let price = Price::on(&books.prices, clock::now().date_naive()).map(Price::in_batches);
-        let cost = |usage: Usage| price.as_ref().map(|price| price.of(usage)).unwrap_or_default();
+        let cost = |usage: Usage| price.as_ref().map(|price| price.of(usage));
         let most = |ask: &Ask| Usage {
             prompt: ask.prompt_tokens(),
             completion: self.most_answer_tokens(ask),
@@ -112,9 +138,9 @@ impl Batched {
         };
         let rows = asks.iter().map(|ask| ask.ids.len()).sum::<usize>();
         let rows = i32::try_from(rows).unwrap_or(i32::MAX);
-        let reserved = asks.iter().map(|ask| cost(most(ask))).sum();
+        let reserved = asks.iter().filter_map(|ask| cost(most(ask))).sum();
         let call = books.reserve(rows, reserved, Some(file.sha256.clone())).await?;
-        let batch = match self.batches.submit(file).await {
+        let batch = match self.batches.submit(file, spent).await {
             Ok(batch) => batch,
             Err(error) => {
                 // What may have been created stays booked: run again, the command finds it.
@@ -145,7 +171,7 @@ impl Batched {
             let answered = Some(answers.filter(|answer| answer.is_ok()).count());
             books.settle(call, Settled { usage, doubtful: 0, cost: cost(usage), outcome, answered }).await?;
         }
-        Ok(replies)
+        Ok(Round { batch: batch.id, is_new, replies })
     }
 
     async fn done(&self, mut batch: Batch) -> Result<Batch, Error> {

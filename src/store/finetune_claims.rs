@@ -85,12 +85,16 @@ impl Store {
             where base_url = $1
             and model = $2
             and file_sha256 = $3
+            and method = $5
+            and settings = $6
             and status not in ('failed', 'cancelled')
             for update"#,
             job.base_url,
             job.model,
             job.file_sha256,
             now,
+            job.method,
+            job.settings,
         )
         .fetch_one(&mut *work)
         .await?;

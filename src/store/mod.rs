@@ -9,6 +9,7 @@ mod adapter_decisions;
 mod adapters;
 mod answer_counts;
 mod calibrations;
+mod chat_replies;
 mod content;
 mod corrections;
 mod datasets;
@@ -46,6 +47,7 @@ pub use adapter_decisions::{AdapterDecision, AdapterGate, AdapterMove, NewAdapte
 pub use adapters::{AdapterChanges, AdapterFile, NewAdapter, StoredAdapter};
 pub use answer_counts::AnswerCount;
 pub use calibrations::Calibration;
+pub use chat_replies::KeptReply;
 pub use corrections::ImportedLabel;
 pub use datasets::{DatasetItem, NewDataset, NewLabelReport, StoredDataset, StoredLabelReport};
 pub use eval_figures::{EvalBin, EvalCell, EvalSlice, EvalTotals};

@@ -53,8 +53,8 @@ pub struct SettledCall {
     pub cache_written_tokens: i32,
     /// Tokens of the answer.
     pub completion_tokens: i32,
-    /// What it cost, doubtful attempts included.
-    pub cost: Decimal,
+    /// What it cost, doubtful attempts included; `None` where no price is known.
+    pub cost: Option<Decimal>,
     /// Attempts that may have been billed though no answer came.
     pub doubtful_attempts: i32,
     /// `answered`, `failed` or `given_up`.
@@ -84,6 +84,8 @@ pub struct DayOfCalls {
     pub completion_tokens: i64,
     /// What they cost, with what is reserved for those under way.
     pub cost: Decimal,
+    /// Calls whose price nobody knows: they are in `cost` with nothing.
+    pub unpriced: i64,
     /// In which currency.
     pub currency: String,
     /// Calls without an answer.
@@ -237,7 +239,7 @@ impl Store {
             )
             update model_spend
             set
-                spent = model_spend.spent + $6 - settled.reserved
+                spent = model_spend.spent + coalesce($6, 0) - settled.reserved
             from settled
             where model_spend.day = $10
             and model_spend.currency = settled.currency",
@@ -352,6 +354,7 @@ impl Store {
                 sum(cached_tokens) as "cached_tokens!",
                 sum(completion_tokens) as "completion_tokens!",
                 sum(coalesce(cost, reserved)) as "cost!",
+                count(*) filter (where outcome <> 'under_way' and cost is null) as "unpriced!",
                 currency,
                 count(*) filter (where outcome in ('failed', 'given_up')) as "failed!"
             from model_calls

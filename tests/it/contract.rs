@@ -1,7 +1,7 @@
 //! Every request to a provider of OpenAI's format against OpenAI's OpenAPI document, which lies beside the
 //! checkout. What the scripted provider answers is held to it too.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::HashSet, path::Path, sync::Arc};
 
 use serde_json::{Value, json};
 use txcat::llm::{
@@ -188,7 +188,7 @@ async fn batches_and_files_are_those_of_the_document() {
     for structured in ["json_schema", "json_object", "text"] {
         let entry = provider.entry(&format!("structured = \"{structured}\"\nlogprobs = true"));
         let batches = Batches::new(&entry).unwrap();
-        batches.submit(&batches.files(&[ask(), ask()]).unwrap()[0]).await.unwrap();
+        batches.submit(&batches.files(&[ask(), ask()]).unwrap()[0], &HashSet::new()).await.unwrap();
     }
     let uploads = provider.script.requests("POST", "/files");
     assert_eq!(uploads.len(), 3);
@@ -263,6 +263,6 @@ async fn prism_has_nothing_to_object() {
     tuning.models().await.unwrap();
     tuning.delete_file("file-abc123").await.unwrap();
     let batches = Batches::new(&entry("")).unwrap();
-    batches.submit(&batches.files(&[ask()]).unwrap()[0]).await.unwrap();
+    batches.submit(&batches.files(&[ask()]).unwrap()[0], &HashSet::new()).await.unwrap();
     batches.poll("batch_abc123").await.unwrap();
 }

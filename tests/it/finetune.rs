@@ -1,6 +1,6 @@
 //! Training files, their check, and jobs and batches at a scripted provider.
 
-use std::{fs, path::Path, process::Command};
+use std::{collections::HashSet, fs, path::Path, process::Command};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chrono::{TimeDelta, Utc};
@@ -124,7 +124,8 @@ fn every_form_says_the_same_row_and_nothing_personal() {
     for format in ["openai", "vertex", "bedrock"] {
         let file = dir.path().join(format!("{format}.jsonl"));
         let (done, told, _) = txcat(&["finetune", "validate", &file.display().to_string()]);
-        assert!(done && told.contains("2 lines, 0 with errors"), "{format}: {told}");
+        assert!(told.contains("2 lines, 0 with errors"), "{format}: {told}");
+        assert_eq!(done, format != "openai", "of OpenAI's format ten lines are the least");
         let report = Report::of(&fs::read_to_string(&file).unwrap());
         assert_eq!(report.foreign, if format == "openai" { 0 } else { 2 });
         assert!(report.warnings.is_empty() && report.tokens > 0, "{format}: {report:?}");
@@ -435,6 +436,10 @@ async fn the_commands_lead_from_corrections_to_a_tuned_model_that_a_stage_can_as
     assert_eq!((&created["new"], &created["job"]["job"]), (&json!(true), &json!("ftjob-1")));
     let id = created["job"]["id"].to_string();
     assert!(run(&["create", &pairs, "--method", "dpo"]).contains("nothing uploaded"));
+    let short = at("short.jsonl");
+    fs::write(&short, order().text.lines().take(9).collect::<Vec<_>>().join("\n")).unwrap();
+    let (taken, _, says) = txcat(&[&["finetune", "create", &short], &common[..]].concat());
+    assert!(!taken && says.contains("9 lines"), "{says}");
     assert_eq!(provider.script.with(|inner| inner.jobs.len()), 1);
     let asked = provider.script.requests("POST", "/fine_tuning/jobs")[0].json();
     assert_eq!(asked["method"]["type"], "dpo", "{asked}");
@@ -471,6 +476,17 @@ async fn the_commands_lead_from_corrections_to_a_tuned_model_that_a_stage_can_as
     let left = json(&["status"])[0]["id"].to_string();
     assert!(run(&["cancel", &left]).contains("cancelled"));
     assert_eq!(json(&["create", &third])["new"], json!(true));
+    assert_eq!(json(&["create", &third, "--epochs", "7"])["new"], json!(true), "another way to learn is another job");
+    // A job that the provider has forgotten hides no other, and can be ended.
+    let lost = json(&["create", &third, "--epochs", "8"])["job"]["id"].to_string();
+    let gone = provider.script.with(|inner| inner.jobs.len() - 1);
+    stands(&provider.script, gone, json!({"id": "ftjob-forgotten"}));
+    let (all, told, says) = txcat(&[&["finetune", "status"], &common[..]].concat());
+    assert!(
+        !all && told.contains("ft:gpt-4o-mini:org::1") && says.contains(&format!("job {lost} is shown as it stood")),
+        "{told}{says}"
+    );
+    assert!(run(&["cancel", &lost]).contains("finetune settle"));
     let foreign = at("vertex.jsonl");
     fs::write(
         &foreign,
@@ -498,8 +514,8 @@ async fn a_batch_is_joined_by_id_and_every_request_without_a_reply_says_why() {
     let asks = vec![ask(); 6];
     let [file] = &batches.files(&asks).unwrap()[..] else { panic!("one file") };
     provider.script.with(|inner| inner.doubtful.extend(["/files", "/batches"]));
-    let batch = batches.submit(file).await.unwrap();
-    assert_eq!(batches.submit(file).await.unwrap().id, batch.id, "a process that died submits again");
+    let batch = batches.submit(file, &HashSet::new()).await.unwrap();
+    assert_eq!(batches.submit(file, &HashSet::new()).await.unwrap().id, batch.id, "a process that died submits again");
     provider.script.with(|inner| assert_eq!((inner.files.len(), inner.batches.len()), (1, 1)));
     assert!(!batches.poll(&batch.id).await.unwrap().is_final());
     assert!(matches!(

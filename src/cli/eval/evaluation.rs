@@ -59,7 +59,9 @@ impl Evaluation {
         let choice = options.choice.choice(SEED)?;
         let encoder = Encoder::load(models::pull(settings, None).await?)?;
         let adapter = adapter_for(options, dataset, &encoder)?;
-        let file = StageFile::load(&options.stage_file)?;
+        let mut file = StageFile::load(&options.stage_file)?;
+        // What is measured is the stage: where its model can't be had, nobody answers in its name.
+        file.stages.iter_mut().for_each(|entry| entry.otherwise = None);
         let entries = entries(options, &file, adapter.is_some())?;
         let taxonomy = dataset.taxonomy();
         store.sync_taxonomy(taxonomy, started_at).await?;
@@ -99,7 +101,7 @@ impl Evaluation {
         let wants_dev = files.iter().any(|file| file.name == "dev");
 
         let asks = entries.iter().any(|entry| entry.needs(Engine::Prompt, &file));
-        let way = if options.batches { chat::Way::Batches } else { chat::Way::Calls };
+        let way = if options.batches { chat::Way::Batches } else { chat::Way::Remembered };
         let chat = if asks { chat::model(settings, store, way)? } else { None };
         ensure!(chat.is_some() || !options.batches, "--batches asks a chat model: name one, and a stage that asks it");
         let examples = match &chat {
@@ -134,7 +136,7 @@ impl Evaluation {
             .await?;
             let rows = dev.rows.len() + tests.iter().map(|test| test.rows.len()).sum::<usize>();
             let bar = rows_bar(Some(rows), &stage.name);
-            let meter = chat.as_deref().filter(|_| entry.needs(Engine::Prompt, &file));
+            let meter = chat.as_deref().filter(|of| entry.needs(Engine::Prompt, &file) && of.is_priced());
             let spent = || meter.map(Metered::spent).unwrap_or_default();
             let before = spent();
             let mut dev_answers = run::answer(&stage, &dev, &corpus, taxonomy, |rows| bar.inc(rows as u64)).await?;

@@ -115,6 +115,15 @@ pub(super) async fn run(options: Options, settings: &Settings) -> anyhow::Result
             100.0 * target,
             100.0 * best
         );
+        let measured = course.frontier[course.chosen].measured.accuracy;
+        ensure!(
+            measured.is_none_or(|of| of.high >= target),
+            "{} was not written: the cascade that was chosen for {:.1} % is right on {:.1} % of the rows that it was not chosen on, \
+             which is surely less",
+            path.display(),
+            100.0 * target,
+            100.0 * measured.map_or(0.0, |of| of.share)
+        );
         let before = fs::read_to_string(&eval.stage_file)?;
         let text = format!("{}\n{}", before.trim_end(), stage(course, &eval.stages, target));
         fs::write(&path, text).with_context(|| format!("can't write {}", path.display()))?;

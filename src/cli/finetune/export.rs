@@ -20,13 +20,13 @@ use crate::{
     domain::Taxonomy,
     enrich::{Enricher, Examples, examples::LabelledText},
     evaluate::dataset,
-    finetune::export::{Exporter, Format, Labelled},
+    finetune::{
+        export::{Exporter, Format, Labelled},
+        validate::LEAST_LINES,
+    },
     model::Encoder,
     store::{LabelledTransaction, Store},
 };
-
-/// Fewer preferences than this no provider trains on.
-const LEAST_PREFERENCES: usize = 10;
 
 /// Writes one training line for each labelled row: the words that a stage asks about that row with, and the right answer.
 ///
@@ -174,8 +174,8 @@ impl Export {
         let mut corrected = store.corrected(u32::try_from(self.label_budget).unwrap_or(u32::MAX)).await?;
         corrected.retain(|row| taxonomy.contains(&row.predicted) && taxonomy.contains(&row.category));
         ensure!(
-            corrected.len() >= LEAST_PREFERENCES,
-            "people have corrected {} predictions; providers take {LEAST_PREFERENCES} preferences or more",
+            corrected.len() >= LEAST_LINES,
+            "people have corrected {} predictions; providers take {LEAST_LINES} preferences or more",
             corrected.len()
         );
         let checked = match &self.without_check {

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use chrono::DateTime;
 use comfy_table::{Table, presets};
 
@@ -67,7 +67,7 @@ impl Create {
         } else if new {
             println!("job {} begun: {}", job.id, told(&job));
         } else {
-            println!("nothing uploaded: this file and model have job {} already: {}", job.id, told(&job));
+            println!("nothing uploaded: this file, model and settings have job {} already: {}", job.id, told(&job));
         }
         Ok(())
     }
@@ -94,18 +94,30 @@ impl Status {
         let mut wait = WAITS[0];
         loop {
             let mut jobs = store.finetune_jobs(self.job).await?;
-            let mut heard = false;
+            ensure!(
+                self.job.is_none() || !jobs.is_empty(),
+                "there is no fine-tuning job {}",
+                self.job.unwrap_or_default()
+            );
+            let (mut heard, mut unheard) = (false, 0);
             for job in jobs.iter_mut().filter(|job| goes_on(job) || job.stale && job.job.is_some()) {
-                let (file, entry) = of_entry(settings, &job.entry)?;
-                let before = job.status.clone();
-                *job = Jobs::new(store, &entry, &file.budget)?.refresh(job, clock::now()).await?;
-                heard |= job.status != before;
+                match asked(settings, store, job).await {
+                    Ok(told) => {
+                        heard |= job.status != told.status;
+                        *job = told;
+                    }
+                    Err(error) => {
+                        unheard += 1;
+                        eprintln!("job {} is shown as it stood: {error:#}", job.id);
+                    }
+                }
             }
             let done = !jobs.iter().any(goes_on);
             if done || !self.watch || heard {
                 self.print(&jobs)?;
             }
             if done || !self.watch {
+                ensure!(unheard == 0, "{unheard} of {} jobs could not be asked about", jobs.len());
                 return Ok(());
             }
             tokio::time::sleep(wait).await;
@@ -287,6 +299,12 @@ fn of_entry(settings: &Settings, name: &str) -> anyhow::Result<(ModelFile, Model
 
 async fn find(store: &Store, id: i64) -> anyhow::Result<FinetuneJob> {
     store.finetune_job(id).await?.with_context(|| format!("there is no fine-tuning job {id}"))
+}
+
+/// A job as its provider tells of it now.
+async fn asked(settings: &Settings, store: &Store, job: &FinetuneJob) -> anyhow::Result<FinetuneJob> {
+    let (file, entry) = of_entry(settings, &job.entry)?;
+    Ok(Jobs::new(store, &entry, &file.budget)?.refresh(job, clock::now()).await?)
 }
 
 /// Whether more is to come of a job that the provider knows.

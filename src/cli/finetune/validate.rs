@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use crate::{
     cli::{Settings, chat},
     clock,
-    finetune::validate::{At, Report},
+    finetune::validate::{At, LEAST_LINES, Report},
     llm::Price,
 };
 
@@ -22,7 +22,7 @@ pub struct Validate {
     pub file: PathBuf,
 
     /// Passes over the file. [default: 3, more for small files and fewer for large ones]
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=50))]
     pub epochs: Option<u32>,
 
     /// Print one JSON object instead of lines.
@@ -68,15 +68,20 @@ impl Validate {
             );
             match cost {
                 _ if report.lines == 0 => {}
+                // Whoever trains on these lines has prices of its own.
+                _ if report.foreign > 0 => {}
                 Some((cost, currency)) => println!(
                     "about {} {currency} at the entry's price of training; `finetune create` books {} until the bill is known",
                     cost.0, cost.1
                 ),
-                None => println!("no price of training is known: name a model that has one with --chat-model"),
+                None => println!(
+                    "no price of training is known: name a model with --chat-model whose [[model.price]] has `training`"
+                ),
             }
         }
         ensure!(report.lines > 0, "{} has no lines", self.file.display());
         ensure!(report.faults.is_empty(), "{} of {} lines have errors", report.bad_lines(), report.lines);
+        ensure!(!report.is_short(), "{} lines are too few: providers train on {LEAST_LINES} or more", report.lines);
         Ok(())
     }
 }

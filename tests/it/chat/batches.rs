@@ -142,3 +142,20 @@ async fn a_batch_beyond_the_budget_is_not_sent() {
     assert!(error.is_outage() && txcat::causes::with_causes(&error).contains("daily budget"));
     provider.script.with(|inner| assert!(inner.seen.is_empty()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_without_a_single_answer_is_not_gone_on_with_forever() {
+    let (store, _database) = fresh_store().await;
+    let provider = Provider::start().await;
+    provider.script.with(|inner| inner.completes = Some(Box::new(|_| None)));
+    let entry = entry(&provider);
+    let Err(Error::Partly { answers, .. }) = asking(model(&entry, Budget::default(), &store)).categorize(&five()).await
+    else {
+        panic!("nothing was answered")
+    };
+    assert!(answers.iter().all(Option::is_none));
+    let made = provider.script.with(|inner| inner.batches.len());
+    provider.script.with(|inner| inner.completes = Some(Box::new(|body| Some(coffee_or_fuel(body)))));
+    assert_eq!(said(model(&entry, Budget::default(), &store)).await, RIGHT);
+    provider.script.with(|inner| assert_eq!(inner.batches.len(), made + 1));
+}

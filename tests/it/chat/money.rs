@@ -130,3 +130,55 @@ async fn where_one_of_two_stages_is_down_the_others_answers_stay_with_their_rows
     assert_eq!(said, [None, Some("coffee_shop"), None, Some("supermarket")]);
     assert!(source.is_outage());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_nobody_counted_is_booked_at_the_most_it_can_be() {
+    let (store, _database) = fresh_store().await;
+    let provider = Provider::start(|_, body| {
+        let said = answers(&rows(body), |_| "coffee_shop".to_owned());
+        Reaction::Completion(json!({"choices": [{"message": {"content": said}, "finish_reason": "stop"}]}))
+    })
+    .await;
+    let entry = entry(&provider);
+    let open = || Arc::new(Metered::new(llm::open(&entry).unwrap(), &entry, Budget::default(), store.clone()).unwrap());
+    asking(open()).categorize(&[row("a", "CORNER COFFEE")]).await.unwrap();
+    let days = store.days_of_calls(chrono::DateTime::UNIX_EPOCH).await.unwrap();
+    assert!(days[0].cost > Decimal::ZERO && days[0].prompt_tokens > 1_000, "{days:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_evaluation_that_goes_on_pays_for_no_request_twice() {
+    let (store, _database) = fresh_store().await;
+    let provider = Provider::start(|number, body| match number {
+        1 => Reaction::Status(401, vec![], json!({"error": {"code": "invalid_api_key"}})),
+        _ => Reaction::Says(answers(&rows(body), |_| "coffee_shop".to_owned())),
+    })
+    .await;
+    let mut entry = entry(&provider);
+    (entry.rows_per_request, entry.concurrency) = (1, 1);
+    let open = || {
+        let metered = Metered::new(llm::open(&entry).unwrap(), &entry, Budget::default(), store.clone()).unwrap();
+        Arc::new(metered.remembering(&entry))
+    };
+    let batch = [row("a", "CORNER COFFEE"), row("b", "SHELL 12"), row("c", "TEA")];
+    assert!(asking(open()).categorize(&batch).await.is_err());
+    assert_eq!(provider.billed(), 2);
+    let again = open();
+    asking(again.clone()).categorize(&batch).await.unwrap();
+    assert_eq!((provider.requests().len(), provider.billed()), (4, 3), "only what had failed is asked again");
+    assert_eq!(again.spent().cost, dec!(3) * dec!(0.00012), "what the answers cost is told all the same");
+    let days = store.days_of_calls(chrono::DateTime::UNIX_EPOCH).await.unwrap();
+    assert_eq!(days[0].cost, dec!(3) * dec!(0.00012), "and booked once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_key_lets_another_engine_answer() {
+    let provider = Provider::start(|_, _| Reaction::Status(401, vec![], json!({"error": {"code": "revoked"}}))).await;
+    let words = prompt("few_shot_v1");
+    let wording = Wording::new(words, &taxonomy(), &[], Enrichment::None, None).unwrap();
+    let other = Box::new(Scripted::new(taxonomy().version()));
+    let model = llm::open(&entry(&provider)).unwrap();
+    let stage = PromptCategorizer::new("few_shot", &taxonomy(), wording, model, Some(other));
+    let said = stage.categorize(&[row("a", "CORNER COFFEE")]).await.unwrap();
+    assert!(said[0].provenance.engine.starts_with("scripted"), "{}", said[0].provenance.engine);
+}
