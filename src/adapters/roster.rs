@@ -156,7 +156,7 @@ pub async fn follow_fitted(store: Store, taxonomy: Arc<Taxonomy>, stage: Stage, 
         match fitted(&store, &taxonomy).await {
             Ok(fitted) => pipeline.swap(Lineup::alone(stage.clone().with_fitted(&fitted))),
             Err(error) => {
-                tracing::error!(error = %with_causes(&error), "the stage keeps what was fitted for it before")
+                tracing::error!(error = %with_causes(&error), "the stage keeps what was fitted for it before");
             }
         }
         changes.next().await;

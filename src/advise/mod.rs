@@ -13,6 +13,7 @@ pub mod economics;
 pub mod evidence;
 pub mod findings;
 pub mod live;
+mod measured;
 mod options;
 pub mod prompt_length;
 pub mod questions;

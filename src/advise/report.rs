@@ -108,15 +108,14 @@ impl Grid {
 }
 
 fn blocks(advice: &Advice) -> Vec<Block> {
-    let known = |known: Option<String>| known.unwrap_or_else(|| "not known".to_owned());
+    let volume = advice.transactions_per_month.map_or_else(|| "an unknown number of".to_owned(), count);
+    let target = advice.target.map_or_else(
+        || "no accuracy is named as wanted".to_owned(),
+        |target| format!("wanted are {}", percent(target)),
+    );
     let case = format!(
-        "{}: {} transactions a month, wanted are {}, an outlay must come back within {} months; amounts in {}, costs as of {}.",
-        advice.scenario,
-        known(advice.transactions_per_month.map(count)),
-        known(advice.target.map(percent)),
-        advice.horizon_months,
-        advice.currency,
-        advice.as_of,
+        "{}: {volume} transactions a month, {target}, an outlay must come back within {} months; amounts in {}, costs as of {}.",
+        advice.scenario, advice.horizon_months, advice.currency, advice.as_of,
     );
     let steps = advice.verdict.steps.iter().map(|step| match &step.option {
         Some(option) => format!("`{option}`: {}", step.says),

@@ -65,7 +65,7 @@ pub enum Error {
         file: String,
     },
     /// Nothing was measured yet.
-    #[error("stage `{stage}` was never scored on {data_set}/{file}: run `txcat eval` first")]
+    #[error("stage `{stage}` was never scored on {data_set}/{file}: run `txcat eval --files {file}` on it first")]
     NotMeasured {
         /// The data set.
         data_set: String,

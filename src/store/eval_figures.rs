@@ -269,8 +269,8 @@ impl Store {
                         (array['under 30 days', '30 to 90 days', '90 days to a year', 'a year and more'])[age + 1]
                     ) as value,
                     coalesce(amount, age, 0) as place,
-                    count(*) as rows,
-                    count(*) filter (where gold_rank = 1) as correct
+                    sum(rows)::bigint as rows,
+                    sum(correct)::bigint as correct
                 from (
                     select
                         known_key as known,
@@ -280,9 +280,18 @@ impl Store {
                         country,
                         date_trunc('month', posted_at at time zone 'UTC') as month,
                         width_bucket(account_age_days, array[30, 90, 365]) as age,
-                        gold_rank
+                        count(*) as rows,
+                        count(*) filter (where gold_rank = 1) as correct
                     from eval_items
                     where run_id = $1
+                    group by
+                        1,
+                        2,
+                        3,
+                        4,
+                        5,
+                        6,
+                        7
                 ) as items
                 group by grouping sets ((known), (head), (direction), (amount), (country), (month), (age))
             ) as sliced

@@ -15,11 +15,11 @@ use txcat::{
         roster::Roster,
         watch,
     },
-    categorize::{Engine, Lineup, Stage, StageEntry},
+    categorize::{Calibration, Engine, Lineup, Stage, StageEntry},
     clock,
-    domain::{Acceptance, AdapterState, Enrichment, Taxonomy, adapter::EVERYONE, draw::drawn},
+    domain::{Acceptance, AdapterState, Enrichment, Judged, Taxonomy, adapter::EVERYONE, draw::drawn},
     model::{AdapterBank, BaseEncoder, Naming, train::TrainRows},
-    store::{NewAdapterGate, StoredAdapter},
+    store::{self, NewAdapterGate, StoredAdapter},
 };
 
 use crate::{
@@ -155,6 +155,33 @@ fn row(lot: &str, account: usize) -> Value {
 
 fn engines(results: &[Value]) -> Vec<&str> {
     results.iter().map(|result| result["engine"].as_str().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_fitted_for_the_champion_is_taken_up_while_it_answers() {
+    let stand = Stand::start().await;
+    let before = &stand.send("before-", 1).await[0];
+    assert_eq!(before["confidence_level"], Value::Null);
+    let right = |known| (0..400).map(move |_| Judged { confidence: 0.3, right: true, known });
+    let judged: Vec<Judged> = right(true).chain(right(false)).collect();
+    let fitted = Calibration::of_calibrated(&judged, Acceptance { known: Some(0.5), unknown: Some(0.5) });
+    let fitting = store::Calibration {
+        engine: before["engine"].as_str().unwrap().to_owned(),
+        taxonomy: stand.taxonomy.version().to_owned(),
+        target: 0.92,
+        parameters: serde_json::to_value(fitted).unwrap(),
+        rows: 800,
+        fitted_on: "made/dev".to_owned(),
+        fitted_at: clock::now(),
+    };
+    stand.app.store.put_calibration(&fitting).await.unwrap();
+    let taken_up = async {
+        let mut lot = 0;
+        while stand.send(&format!("after-{lot}-"), 1).await[0]["confidence_level"].is_null() {
+            lot += 1;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), taken_up).await.expect("the server does not follow");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -225,7 +225,7 @@ async fn what_people_said_of_live_answers_stands_beside_what_was_measured() {
     let rows: Vec<Value> = (0..120).map(|n| row(&format!("t{n}"), &format!("COFFEE {n}"))).collect();
     app.ingest(&rows).await;
     let say = async |n: usize| {
-        let said = if n % 6 == 0 { "restaurant" } else { "coffee_shop" };
+        let said = if n.is_multiple_of(6) { "restaurant" } else { "coffee_shop" };
         let body = json!({ "category": said, "scope": "transaction" });
         app.post(&format!("/v1/transactions/t{n}/correction"), &body).await.with(200);
     };

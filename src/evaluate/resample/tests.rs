@@ -21,8 +21,8 @@ fn intervals<const N: usize>(counts: &Counts, draws: &[Vec<u32>], figures: fn(&[
         counts.add_up(times, &mut totals);
         figures(&totals)
     };
-    let drawn = draws.iter().map(of).collect();
-    counts.judged(drawn, figures).unwrap().map(|of| of.interval())
+    let drawn: Vec<_> = draws.iter().map(of).collect();
+    counts.judged(&drawn, figures).unwrap().map(|of| of.interval())
 }
 
 /// The share of trials in which each of the intervals holds its truth.
