@@ -14,7 +14,7 @@ use super::{
     questions::{self, Answered, Ask, Question, Said},
     setup::{Lever, Setup},
     verdict::{Code, Step, Verdict},
-    words::{amounts, months, percent, short, weeks},
+    words::{amounts, comes_back, percent, short, weeks},
 };
 
 /// A verdict with what it rests on.
@@ -168,11 +168,18 @@ impl Judge<'_> {
                 (Some(setup), _) => self.undecided(None, &format!("what `{}` costs is not known", setup.name)),
                 (None, Some(choice)) => {
                     let span = scale.payback(today, choice.sums);
+                    let (bills, errors) = match &self.case.scenario.errors {
+                        Some(_) => ("", ""),
+                        None => (
+                            " on bills alone",
+                            "; nobody has said what a wrong answer costs (--contact-share, --review-share)",
+                        ),
+                    };
                     let says = format!(
-                        "all six questions lead to fine-tuning, and it does not pay: the outlay for `{}` comes back in \
-                         {} months, and {horizon} are given",
+                        "all six questions lead to fine-tuning, and it does not pay: the outlay for `{}` {}{bills}, and \
+                         {horizon} months are given{errors}",
                         choice.setup.name,
-                        months(&span),
+                        comes_back(&span),
                     );
                     told(Code::StayWithPrompts, &says, staying(), None)
                 }
@@ -189,8 +196,8 @@ impl Judge<'_> {
         let Some(prompt) = leads(best) else {
             let says = format!(
                 "no prompt reaches what is wanted, none is worth a step of its own, and `{name}` is more accurate {reach}; \
-                 its outlay comes back in {} months on bills alone",
-                months(&span),
+                 its outlay {} on bills alone",
+                comes_back(&span),
             );
             return told(Code::FineTune, &says, vec![fine], None);
         };
@@ -200,7 +207,7 @@ impl Judge<'_> {
             prompt.setup.name,
             short(100.0 * (prompt.sums.share.get() - today.share.get())),
             short(100.0 * (best.sums.share.get() - prompt.sums.share.get())),
-            months(&span),
+            comes_back(&span),
         );
         told(Code::PromptThenFineTune, &says, vec![self.step(prompt), fine], None)
     }

@@ -10,7 +10,7 @@ use super::{
     range::Range,
     setup::Lever,
     verdict::Verdict,
-    words::{amounts, months, percent, points},
+    words::{amounts, comes_back, percent, points},
 };
 use crate::domain::Currency;
 
@@ -89,7 +89,7 @@ fn cost_problem(option: &Weighed, other: &Weighed, all: &[Weighed], currency: Cu
 fn not_now(option: &Weighed) -> String {
     match (option.lever, &option.payback) {
         (Lever::FineTune, Some(span)) => {
-            format!("not what comes next; its outlay comes back in {} months on bills alone", months(span))
+            format!("not what comes next; its outlay {} on bills alone", comes_back(span))
         }
         _ => "nothing against it, and not what comes next".to_owned(),
     }

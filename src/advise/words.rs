@@ -70,6 +70,15 @@ pub(super) fn months(span: &Span) -> String {
     ends(&end(span.best), &end(span.worst))
 }
 
+/// `comes back in 1.5 – 3.1 months`, or `never comes back`.
+#[must_use]
+pub(super) fn comes_back(span: &Span) -> String {
+    match span {
+        Span { best: None, worst: None, .. } => "never comes back".to_owned(),
+        _ => format!("comes back in {} months", months(span)),
+    }
+}
+
 /// `2 – 4`, or one number.
 #[must_use]
 pub(super) fn plain(range: Range) -> String {
@@ -108,5 +117,7 @@ mod tests {
         assert_eq!((percent(0.87), percent(0.875), points(-1.0)), ("87 %".into(), "87.5 %".into(), "−1".into()));
         let span = Span { best: Some(1.5), likely: Some(2.0), worst: None };
         assert_eq!(months(&span), "1.5 – never");
+        assert_eq!(comes_back(&span), "comes back in 1.5 – never months");
+        assert_eq!(comes_back(&Span { best: None, likely: None, worst: None }), "never comes back");
     }
 }
