@@ -66,18 +66,13 @@ pub struct LaneCount {
 }
 
 impl Store {
-    /// Counts the groups whose items changed since they were last counted. While somebody else does, nothing
-    /// happens: what changed is then seen by the next who asks.
+    /// Counts the groups whose items changed since they were last counted; one does at a time, others wait.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn count_groups(&self, now: DateTime<Utc>) -> Result<(), Error> {
         let mut tx = self.pool.begin().await?;
-        let ours =
-            sqlx::query_scalar!(r#"select pg_try_advisory_xact_lock(8021) as "ours!""#).fetch_one(&mut *tx).await?;
-        if !ours {
-            return Ok(());
-        }
+        sqlx::query_scalar!(r#"select true as "locked!" from pg_advisory_xact_lock(8021)"#).fetch_one(&mut *tx).await?;
         let mut stale =
             sqlx::query_scalar!("delete from review_groups_stale returning group_key").fetch_all(&mut *tx).await?;
         if stale.is_empty() {
@@ -401,8 +396,9 @@ impl Store {
             .collect()
     }
 
-    /// Puts accepted or decided transactions before people's eyes; one that waits already keeps its reason. What is
-    /// in force stays so until somebody decides. Returns how many wait now that did not.
+    /// Puts accepted transactions before people's eyes, and at a complaint also those that a person decided; one that
+    /// waits already keeps its reason. What is in force stays so until somebody decides. Returns how many wait now that
+    /// did not.
     ///
     /// # Errors
     /// When the database fails.
@@ -422,12 +418,13 @@ impl Store {
                     transaction_id
                 from in_force
                 where transaction_id = any($1)
-                and review_status <> 'pending'
+                and (review_status = 'accepted' or (review_status = 'reviewed' and $2 = 'complaint'))
                 order by transaction_id
                 for no key update
             )
             returning transaction_id",
             &texts as &[&str],
+            reason.as_str(),
         )
         .fetch_all(&mut *tx)
         .await?;

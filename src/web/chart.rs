@@ -1,4 +1,4 @@
-//! Charts as SVG, drawn here: shares on both axes or along one, with words for who can't see them.
+//! Charts as SVG, drawn here: shares on both axes or along one (as points, because the axis need not begin at 0), with words for who can't see them.
 //!
 //! Colours come from the stylesheet, so a chart is as light or dark as its page. The numbers stand in a table beside it.
 
@@ -9,7 +9,7 @@ use super::Error;
 const WIDTH: f64 = 520.0;
 const HEIGHT: f64 = 320.0;
 const LEFT: f64 = 52.0;
-const RIGHT: f64 = 16.0;
+const RIGHT: f64 = 26.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 44.0;
 /// Height of one bar with its gap.
@@ -84,15 +84,13 @@ fn draw_bars(says: &str, bars: &[Bar]) -> Result<String, fmt::Error> {
     }
     for (place, bar) in bars.iter().enumerate() {
         let middle = TOP + BAR * (place as f64 + 0.5);
-        let (top, under) = (middle - 9.0, middle + 4.0);
+        let under = middle + 4.0;
         write!(
             svg,
             r#"<text class="name" x="{:.1}" y="{under:.1}" text-anchor="end">{}</text>"#,
             left - 10.0,
             escaped(&bar.name)
         )?;
-        let width = x(bar.share) - left;
-        write!(svg, r#"<rect class="bar" x="{left}" y="{top:.1}" width="{width:.1}" height="18" rx="2"/>"#)?;
         let (low, high) = (x(bar.interval.0), x(bar.interval.1));
         write!(
             svg,
@@ -100,6 +98,7 @@ fn draw_bars(says: &str, bars: &[Bar]) -> Result<String, fmt::Error> {
             middle - 5.0,
             middle - 5.0
         )?;
+        write!(svg, r#"<circle class="point" cx="{:.1}" cy="{middle:.1}" r="6"/>"#, x(bar.share))?;
         if let Some(target) = bar.target {
             let at = x(target);
             write!(
@@ -182,7 +181,8 @@ fn open(svg: &mut String, says: &str, height: f64) -> fmt::Result {
     write!(svg, r#"<svg class="chart" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{says}">"#)
 }
 
-fn escaped(text: &str) -> String {
+/// A text without markup.
+pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
@@ -195,7 +195,7 @@ mod tests {
         let bar = Bar { name: "a <b>".to_owned(), share: 0.85, interval: (0.8, 0.9), target: Some(0.87) };
         let svg = bars("how \"right\"", &[bar]).unwrap();
         assert!(svg.contains("a &lt;b&gt;") && svg.contains("how &quot;right&quot;"));
-        for class in ["bar", "whisker", "target"] {
+        for class in ["point", "whisker", "target"] {
             assert_eq!(svg.matches(&format!("class=\"{class}\"")).count(), 1, "{svg}");
         }
     }

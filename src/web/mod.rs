@@ -64,6 +64,7 @@ static PAGES: LazyLock<Result<Environment<'static>, minijinja::Error>> = LazyLoc
     pages.add_filter("percent", percent);
     pages.add_filter("words", |slug: String| slug.replace('_', " "));
     pages.add_filter("whole", whole);
+    pages.add_filter("marked", |text: String| Value::from_safe_string(marked(&text)));
     pages.add_filter("fixed", |number: f64, digits: usize| format!("{number:.digits$}"));
     pages.add_filter("day", |time: String| instant(&time, "%Y-%m-%d"));
     pages.add_filter("minute", |time: String| instant(&time, "%Y-%m-%d %H:%M"));
@@ -86,6 +87,15 @@ pub fn render(name: &'static str, with: impl Serialize) -> Result<String, Error>
 /// A share as a percentage with one decimal; a dash where there is none.
 fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| "–".to_owned(), |share| format!("{:.1} %", 100.0 * share))
+}
+
+/// A text in which what stands between backquotes is code.
+fn marked(text: &str) -> String {
+    let parts = text.split('`').enumerate().map(|(place, part)| {
+        let part = chart::escaped(part);
+        if place % 2 == 1 { format!("<code>{part}</code>") } else { part }
+    });
+    parts.collect()
 }
 
 /// A count with thin spaces between thousands.
@@ -118,6 +128,11 @@ mod tests {
         assert_eq!(whole(1_234_567), "1\u{202f}234\u{202f}567");
         assert_eq!((whole(0), whole(-1_000)), ("0".to_owned(), "−1\u{202f}000".to_owned()));
         assert_eq!((percent(Some(0.8764)), percent(None)), ("87.6 %".to_owned(), "–".to_owned()));
+    }
+
+    #[test]
+    fn code_in_a_text_is_marked_and_nothing_else_becomes_markup() {
+        assert_eq!(marked("ask `txcat <x>` & see"), "ask <code>txcat &lt;x&gt;</code> &amp; see");
     }
 
     #[test]

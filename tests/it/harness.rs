@@ -97,7 +97,8 @@ impl App {
         Self::answering(store, database, taxonomy, lineup, 0.0).await
     }
 
-    fn scripted(taxonomy: &Taxonomy) -> Lineup {
+    /// A line-up of the scripted engine alone.
+    pub(crate) fn scripted(taxonomy: &Taxonomy) -> Lineup {
         let mut stage = Stage::new("scripted", 0.92, Enrichment::Full, Box::new(Scripted::new(taxonomy.version())));
         stage.acceptance = Some(Acceptance { known: Some(0.9), unknown: Some(0.9) });
         Lineup::alone(stage)

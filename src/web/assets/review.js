@@ -186,26 +186,30 @@ async function undo() {
   }
 }
 
+/** The item as it stands in the list already, brought up to date, so that the focus stays on it. */
+function reuse(known, item) {
+  if (!known || known.dataset.group !== item.dataset.group) return item;
+  known.querySelector("a").replaceChildren(...item.querySelector("a").childNodes);
+  return known;
+}
+
 /** Brings list and counts up to date with the service; what is selected stays so. */
 async function refresh() {
   try {
     const fresh = await part(`/review/list?${queue.dataset.query}`);
     const working = new Set([...queue.querySelectorAll("li.done")].map((item) => item.dataset.transaction));
-    const keep = selected?.dataset.transaction;
-    for (const item of fresh.querySelectorAll("#fresh-queue > li")) {
-      if (working.has(item.dataset.transaction)) item.remove();
+    const known = new Map(items().map((item) => [item.dataset.transaction, item]));
+    const listed = [...fresh.querySelectorAll("#fresh-queue > li")]
+      .filter((item) => !working.has(item.dataset.transaction))
+      .map((item) => reuse(known.get(item.dataset.transaction), item));
+    items().filter((item) => !listed.includes(item)).forEach((item) => item.remove());
+    let place = items()[0] ?? null;
+    for (const item of listed) {
+      if (item === place) place = place.nextElementSibling;
+      else queue.insertBefore(item, place);
     }
-    const listed = [...fresh.querySelectorAll("#fresh-queue > li")];
-    queue.replaceChildren(...queue.querySelectorAll("li.done"), ...listed);
     document.getElementById("lanes").replaceChildren(...fresh.querySelectorAll("#fresh-lanes > li"));
-    const still = listed.find((item) => item.dataset.transaction === keep);
-    if (still) {
-      selected = still;
-      still.querySelector("a").setAttribute("aria-current", "true");
-      if (document.activeElement === document.body) still.querySelector("a").focus({ preventScroll: true });
-    } else {
-      await select(items()[0], document.activeElement === document.body);
-    }
+    if (!listed.includes(selected)) await select(items()[0], document.activeElement === document.body);
     document.getElementById("empty").hidden = items().length > 0;
   } catch (error) {
     complain(error);

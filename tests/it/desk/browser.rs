@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use fantoccini::{Client, ClientBuilder, Locator};
+use fantoccini::{
+    Client, ClientBuilder, Locator,
+    actions::{InputSource as _, KeyAction, KeyActions},
+};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use txcat::access::Role;
@@ -83,9 +86,12 @@ impl Browser {
         self.client.goto(&format!("http://{}{path}", app.address)).await.unwrap();
     }
 
-    /// Presses keys where the focus is.
+    /// Presses keys, one after the other, wherever the focus is.
     async fn press(&self, keys: &str) {
-        self.client.active_element().await.unwrap().send_keys(keys).await.unwrap();
+        let typed = keys.chars().fold(KeyActions::new("keyboard".to_owned()), |typed, key| {
+            typed.then(KeyAction::Down { value: key }).then(KeyAction::Up { value: key })
+        });
+        self.client.perform_actions(typed).await.unwrap();
     }
 
     async fn evaluate(&self, script: &str) -> Value {
@@ -97,16 +103,16 @@ impl Browser {
     fn until<'a>(&'a self, holds: &'a str) -> impl Future<Output = ()> + 'a {
         let caller = std::panic::Location::caller();
         async move {
-            let script = format!("try {{ return Boolean({holds}) }} catch {{ return false }}");
+            // The page itself looks at each of its frames; where it is left for another, that one does.
+            let script = format!(
+                "const done = arguments[arguments.length - 1]; \
+                 const holds = () => {{ try {{ return Boolean({holds}) }} catch {{ return false }} }}; \
+                 (function look() {{ if (holds()) done(true); else requestAnimationFrame(look); }})();"
+            );
             let waited = tokio::time::timeout(PATIENCE, async {
-                self.client
-                    .wait_for(|client| {
-                        let script = script.clone();
-                        async move { Ok(client.clone().execute(&script, Vec::new()).await? == json!(true)) }
-                    })
-                    .await
+                while !matches!(self.client.execute_async(&script, Vec::new()).await, Ok(Value::Bool(true))) {}
             });
-            if !matches!(waited.await, Ok(Ok(()))) {
+            if waited.await.is_err() {
                 let page = self.client.source().await.unwrap_or_default();
                 panic!("{caller}: never came true: {holds}\n{page}");
             }
@@ -155,21 +161,21 @@ const TREES: [&str; 30] = [
     "ROWAN", "SPRUCE", "SYCAMORE", "WALNUT", "WILLOW",
 ];
 
-/// Merchants with one doubtful row each, the first with most at risk, and one with four rows on three accounts.
+/// Merchants with one doubtful row each, the first with most at risk.
 async fn inns(count: usize) -> App {
     let app = App::start().await;
-    let mut rows: Vec<Value> = TREES[..count]
-        .iter()
-        .enumerate()
-        .map(|(at, tree)| {
-            place(&format!("inn-{at}"), "acc-1", &format!("{tree} INN"), &format!("{}.00", 400 - 10 * at))
-        })
-        .collect();
-    for (at, account) in ["acc-1", "acc-1", "acc-2", "acc-3"].into_iter().enumerate() {
-        rows.push(place(&format!("corner-{at}"), account, "CORNER PLACE", "1.00"));
-    }
+    let inn = |at: usize, tree: &str| {
+        place(&format!("inn-{at}"), "acc-1", &format!("{tree} INN"), &format!("{}.00", 400 - 10 * at))
+    };
+    let rows: Vec<Value> = TREES[..count].iter().enumerate().map(|(at, tree)| inn(at, tree)).collect();
     app.ingest(&rows).await;
     app
+}
+
+/// One merchant with four doubtful rows on three accounts.
+fn corner() -> Vec<Value> {
+    let accounts = ["acc-1", "acc-1", "acc-2", "acc-3"].into_iter().enumerate();
+    accounts.map(|(at, account)| place(&format!("corner-{at}"), account, "CORNER PLACE", "1.00")).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -177,6 +183,7 @@ async fn an_analyst_works_the_queue_by_keyboard_alone() {
     let mut app = inns(12).await;
     let Some(browser) = browser(Screen::Desktop, false).await else { return };
     let anna = person(&app, "anna", Role::Analyst).await;
+    let program = app.make_key("program", &[txcat::access::Scope::Ingest], None).await;
     browser.sign_in(&app, &anna).await;
 
     // Ten items: every second one gets the second suggestion.
@@ -199,7 +206,7 @@ async fn an_analyst_works_the_queue_by_keyboard_alone() {
         let category = if turn % 2 == 1 { "fast_food" } else { "restaurant" };
         assert_eq!(stands(&app, &format!("inn-{turn}")).await, format!("{category} by correction, reviewed"));
     }
-    browser.until("document.querySelector('.count[data-lane=doubtful]').textContent === '6'").await;
+    browser.until("document.querySelector('.count[data-lane=doubtful]').textContent === '2'").await;
 
     // j, k, help and a typed category.
     let first = browser.selected().await;
@@ -216,6 +223,10 @@ async fn an_analyst_works_the_queue_by_keyboard_alone() {
     browser.press(&format!("bar_and_nightlife{ENTER}")).await;
     browser.until("document.querySelector('#detail article').dataset.picked === 'bar_and_nightlife'").await;
 
+    app.use_key(&program);
+    app.ingest(&corner()).await;
+    app.use_key(&anna);
+
     // Search, apply to the whole group with its preview, undo.
     browser.press("/").await;
     browser.until("document.activeElement.id === 'text'").await;
@@ -230,10 +241,10 @@ async fn an_analyst_works_the_queue_by_keyboard_alone() {
     browser.press(ENTER).await;
     browser.said("4 rows decided").await;
     browser.until("!document.getElementById('empty').hidden").await;
-    assert_eq!(
-        stands(&app, "corner-3").await.replace("correction", "merchant_rule"),
-        "fast_food by merchant_rule, reviewed"
-    );
+    for at in 0..4 {
+        let stands = stands(&app, &format!("corner-{at}")).await;
+        assert!(stands.starts_with("fast_food") && stands.ends_with("reviewed"), "{stands}");
+    }
     browser.press("u").await;
     browser.said("4 rows are as before").await;
     browser.ready().await;
@@ -246,7 +257,6 @@ async fn an_analyst_works_the_queue_by_keyboard_alone() {
     browser.until("document.querySelectorAll('#preview[open] tbody tr').length === 4").await;
     browser.press(ENTER).await;
     browser.said("4 rows decided").await;
-    let program = app.make_key("program", &[txcat::access::Scope::Ingest], None).await;
     app.use_key(&program);
     let next = app.ingest(&[place("next", "acc-9", "CORNER PLACE", "5.00")]).await.remove(0);
     assert_eq!((&next["category"], &next["decided_by"]), (&json!("fast_food"), &json!("merchant_rule")));
@@ -265,7 +275,7 @@ async fn two_analysts_at_once_never_have_the_same_item() {
     let listed = "[...document.querySelectorAll('#queue li')].map((item) => item.dataset.transaction)";
     let (hers, his) = tokio::join!(first.evaluate(listed), second.evaluate(listed));
     let (hers, his) = (hers.as_array().unwrap(), his.as_array().unwrap());
-    assert_eq!(hers.len() + his.len(), 31, "everything is on one desk or the other");
+    assert_eq!(hers.len() + his.len(), 30, "everything is on one desk or the other");
     assert!(hers.iter().all(|id| !his.contains(id)), "an item is on both desks: {hers:?} {his:?}");
     let work = async |browser: &Browser| {
         for _ in 0..5 {
@@ -296,6 +306,7 @@ async fn two_analysts_at_once_never_have_the_same_item() {
 /// A service with something on every page.
 async fn furnished() -> (App, Vec<(&'static str, String)>) {
     let app = inns(14).await;
+    app.ingest(&corner()).await;
     let now = txcat::clock::now();
     let recent = |id: &str, text: &str| with(place(id, "acc-2", text, "42.10"), json!({ "posted_at": now }));
     app.ingest(&[

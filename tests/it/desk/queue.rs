@@ -1,10 +1,12 @@
 //! What waits, in which order, and for whom.
 
+use std::sync::Arc;
+
 use serde_json::json;
-use txcat::access::Role;
+use txcat::{access::Role, clock, domain::Taxonomy};
 
 use super::{claimed, decision, person, place, stands};
-use crate::harness::App;
+use crate::{database::fresh_store, harness::App};
 
 #[tokio::test]
 async fn rows_of_one_merchant_wait_as_one_group_and_most_at_risk_goes_first() {
@@ -84,4 +86,22 @@ async fn a_complaint_puts_a_transaction_before_people_and_changes_nothing_until_
     assert_eq!(stands(&app, "a1").await, "coffee_shop by stage, pending");
     assert_eq!(claimed(&app, json!({})).await.len(), 1);
     app.post("/v1/transactions/nobody/complaint", &json!({})).await.with(404);
+}
+
+#[tokio::test]
+async fn answers_drawn_for_an_audit_are_judged_one_by_one_whatever_is_decided_beside_them() {
+    let (store, database) = fresh_store().await;
+    let taxonomy = Arc::new(Taxonomy::consumer().unwrap());
+    store.sync_taxonomy(&taxonomy, clock::now()).await.unwrap();
+    let lineup = App::scripted(&taxonomy);
+    let app = App::answering(store, database, taxonomy, lineup, 1.0).await;
+    app.ingest(&[place("a1", "acc-1", "SURE COFFEE", "5.00"), place("a2", "acc-2", "SURE COFFEE", "50.00")]).await;
+    assert!(claimed(&app, json!({ "count": 5 })).await.is_empty(), "an audit stands among the doubtful");
+    let audits = claimed(&app, json!({ "lane": "audit", "count": 5 })).await;
+    assert_eq!(audits.len(), 2);
+    let said = decision("a1", "bar_and_nightlife", "merchant");
+    assert_eq!(app.post("/v1/reviews/decisions", &said).await.with(201)["rows"], 1);
+    assert_eq!(stands(&app, "a2").await, "coffee_shop by stage, pending");
+    let live = app.get("/v1/accuracy").await.with(200);
+    assert_eq!((&live["live"][0]["drawn"], &live["live"][0]["waiting"]), (&json!(2), &json!(1)));
 }
