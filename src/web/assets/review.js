@@ -180,7 +180,7 @@ async function undo() {
     say(`Undone: ${undone.restored} ${undone.restored === 1 ? "row is" : "rows are"} as before${kept}.`);
     details.clear();
     await refresh();
-    if (items().length) select(items()[0]);
+    if (items().length && selected !== items()[0]) await select(items()[0]);
   } catch (error) {
     complain(error);
   }

@@ -45,11 +45,28 @@ impl Drop for Browser {
     }
 }
 
+/// A driver, and the port it listens on. Of several that start at once, one may find its port taken: it tries again.
+fn driver() -> std::io::Result<(Child, u16)> {
+    for _ in 0..5 {
+        let mut command = Command::new("chromedriver");
+        let mut driver = command.arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+        let port = lines.map_while(Result::ok).find_map(|line| {
+            let (_, port) = line.split_once("successfully on port ")?;
+            port.trim_end_matches('.').parse().ok()
+        });
+        match port {
+            Some(port) => return Ok((driver, port)),
+            None => driver.wait()?,
+        };
+    }
+    Err(std::io::Error::other("it never said where it listens"))
+}
+
 /// A browser; none where there is no driver, which is said.
 async fn browser(screen: Screen, dark: bool) -> Option<Browser> {
-    let started = Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
-    let mut driver = match started {
-        Ok(driver) => driver,
+    let (driver, port) = match driver() {
+        Ok(started) => started,
         Err(error) => {
             let required = std::env::var("TXCAT_BROWSER").is_ok_and(|value| value == "required");
             assert!(!required, "chromedriver can't be started: {error}");
@@ -57,12 +74,6 @@ async fn browser(screen: Screen, dark: bool) -> Option<Browser> {
             return None;
         }
     };
-    let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-    let port = lines.map_while(Result::ok).find_map(|line| {
-        let (_, port) = line.split_once("successfully on port ")?;
-        port.trim_end_matches('.').parse::<u16>().ok()
-    });
-    let port = port.expect("chromedriver did not say where it listens");
     let scheme = format!("--blink-settings=preferredColorScheme={}", u8::from(!dark));
     let mut options = json!({ "args": [
         "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1280,900",
