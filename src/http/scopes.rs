@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use axum::{
     Router,
     extract::{MatchedPath, Request, State},
-    http::{HeaderMap, Method, header},
+    http::{HeaderMap, HeaderValue, Method, header},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse as _, Redirect, Response},
     routing::MethodRouter,
@@ -150,7 +150,7 @@ impl Gate {
         if let Some(token) = pages::session_token(headers) {
             match self.access.session(token, clock::now()).await {
                 Ok(caller) => {
-                    let sent = headers.get(pages::CSRF).map(|value| value.as_bytes());
+                    let sent = headers.get(pages::CSRF).map(HeaderValue::as_bytes);
                     let ours = caller.csrf().map(str::as_bytes);
                     return if method.is_safe() || sent == ours { Ok(caller) } else { Err(Error::Forged) };
                 }

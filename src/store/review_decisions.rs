@@ -436,7 +436,6 @@ async fn settle(
 }
 
 /// Writes down what the rows were before, and what they are now.
-#[expect(clippy::too_many_arguments, reason = "each is another part of one row in the trail")]
 async fn note_changes(
     tx: &mut PgConnection,
     action: i64,

@@ -1,4 +1,4 @@
-//! The desk in a real browser: Debian's chromium, driven over WebDriver.
+//! The desk in a real browser: Debian's chromium, driven over `WebDriver`.
 //!
 //! Without `chromedriver` these tests say so and pass, unless `TXCAT_BROWSER=required`, which CI sets. `TXCAT_AXE` names
 //! axe-core's `axe.min.js`, without which accessibility is not checked; `TXCAT_SCREENSHOTS` a folder that gets a picture of
@@ -15,6 +15,10 @@ use fantoccini::{
     actions::{InputSource as _, KeyAction, KeyActions},
 };
 use hyper_util::client::legacy::connect::HttpConnector;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::{Value, json};
 use txcat::access::Role;
 
@@ -39,8 +43,9 @@ struct Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The driver takes its browser along.
-        let _ = self.driver.kill();
+        // Asked to end, the driver takes its browser along.
+        let driver = Pid::from_raw(self.driver.id().cast_signed());
+        let _ = kill(driver, Signal::SIGTERM);
         let _ = self.driver.wait();
     }
 }
@@ -258,7 +263,7 @@ async fn an_analyst_works_the_queue_by_keyboard_alone() {
     }
     browser.press("u").await;
     browser.said("4 rows are as before").await;
-    browser.ready().await;
+    browser.until("document.querySelector('#detail article').dataset.transaction === 'corner-0'").await;
     for at in 0..4 {
         assert_eq!(stands(&app, &format!("corner-{at}")).await, "restaurant by stage, pending");
     }
