@@ -19,11 +19,13 @@
 //! | [`pipeline`] | the way of a transaction: ingest, enrich, categorize, route, record |
 //! | [`evaluate`] | data sets, metrics, eval runs and what they show |
 //! | [`curate`] | the label gate: what is wrong with a labelled set; what to label next |
+//! | [`review`] | the analyst's desk: leases, decisions with what they change, undo |
 //! | [`adapters`] | the registry, promotion on evidence, rollback |
 //! | [`finetune`] | managed fine-tuning: training files for providers, and the jobs that train on them |
 //! | [`experiments`] | what labels are worth: how many, which, how clean, how few a quarter |
 //! | [`advise`] | which lever to pull next, with what it costs and what it rests on |
-//! | [`http`] | the JSON API |
+//! | [`web`] | what pages look like: templates, charts, scripts |
+//! | [`http`] | the JSON API, and the routes of the pages |
 //! | [`cli`] | one file per subcommand |
 
 pub mod access;
@@ -47,5 +49,7 @@ pub mod model;
 pub mod outbound;
 pub mod pipeline;
 pub mod prompt;
+pub mod review;
 pub mod spend;
 pub mod store;
+pub mod web;

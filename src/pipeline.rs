@@ -21,8 +21,8 @@ pub use gathered::Gathered;
 use crate::{
     categorize::{self, Lineup, Seat, Stage},
     domain::{
-        AccountId, ConfidenceLevel, EnrichedTransaction, Prediction, ReviewReason, Transaction, TransactionId,
-        draw::drawn,
+        Acceptance, AccountId, ConfidenceLevel, EnrichedTransaction, Prediction, ReviewReason, Slug, Transaction,
+        TransactionId, draw::drawn,
     },
     enrich::{self, Enricher},
     store::{self, Decision, Ingested, ShadowPrediction, Store, TransactionView},
@@ -212,7 +212,12 @@ impl Pipeline {
         if let Some(failure) = failure {
             return Err(failure.into());
         }
-        self.show_shadows(enriched, &groups, who.lineup, now);
+        let said = decisions
+            .into_iter()
+            .filter(|decision| decision.rule.is_none())
+            .map(|decision| (decision.transaction_id, decision.prediction.category))
+            .collect();
+        self.show_shadows(enriched, said, &groups, who.lineup, now);
         Ok(())
     }
 
@@ -253,10 +258,12 @@ impl Pipeline {
         Ok(self.store.account_groups(&Vec::from_iter(accounts)).await?)
     }
 
-    /// Asks the shadows without making anybody wait for them.
+    /// Asks the shadows without making anybody wait for them. Where one is sure of something else than what a stage
+    /// `said`, people are asked.
     fn show_shadows(
         &self,
         rows: Vec<EnrichedTransaction>,
+        said: HashMap<TransactionId, Slug>,
         groups: &HashMap<AccountId, String>,
         lineup: &Lineup,
         now: DateTime<Utc>,
@@ -279,7 +286,7 @@ impl Pipeline {
         self.shadows.spawn(async move {
             for (shadow, places) in seen.into_values() {
                 let batch: Vec<EnrichedTransaction> = places.into_iter().map(|place| rows[place].clone()).collect();
-                if let Err(error) = shadow_batch(&store, &shadow, &batch, now).await {
+                if let Err(error) = shadow_batch(&store, &shadow, &batch, &said, now).await {
                     tracing::warn!(adapter.id = shadow.adapter, error = %error, "a shadow could not look at a batch");
                 }
             }
@@ -333,19 +340,34 @@ async fn shadow_batch(
     store: &Store,
     shadow: &Seat,
     batch: &[EnrichedTransaction],
+    said: &HashMap<TransactionId, Slug>,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
-    let said = shadow.stage.categorize(batch).await?;
-    let said: Vec<ShadowPrediction> = batch
+    let answers = shadow.stage.categorize(batch).await?;
+    let disagreeing: Vec<TransactionId> = batch
         .iter()
-        .zip(said)
+        .zip(&answers)
+        .filter(|(row, answer)| {
+            let other = said.get(&row.transaction.id).is_some_and(|category| *category != answer.category);
+            let accepts = |acceptance: Acceptance| acceptance.accepts(answer.confidence, answer.knows_key());
+            other && shadow.stage.acceptance.is_some_and(accepts)
+        })
+        .map(|(row, _)| row.transaction.id.clone())
+        .collect();
+    let seen: Vec<ShadowPrediction> = batch
+        .iter()
+        .zip(answers)
         .map(|(row, prediction)| ShadowPrediction {
             transaction_id: row.transaction.id.clone(),
             category: prediction.category.to_string(),
             confidence: prediction.confidence,
         })
         .collect();
-    Ok(store.record_shadow(shadow.adapter, &said, now).await?)
+    store.record_shadow(shadow.adapter, &seen, now).await?;
+    if !disagreeing.is_empty() {
+        store.ask_people(&disagreeing, ReviewReason::Disagreement, now).await?;
+    }
+    Ok(())
 }
 
 fn rule_key(row: &EnrichedTransaction) -> store::RuleKey {

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use rand::RngCore;
 use sha2::{Digest, Sha256};
 
-use super::{Error, Scope};
+use super::{Error, Role, Scope};
 use crate::store::{NewKey, Store};
 
 /// A key to make.
@@ -37,6 +37,31 @@ impl FreshKey {
         random: &mut impl RngCore,
         now: DateTime<Utc>,
     ) -> Result<Self, Error> {
+        Self::store(store, request, None, random, now).await
+    }
+
+    /// Makes a person's key: it signs in, and may do what comes with the role. `random` must not be predictable.
+    ///
+    /// # Errors
+    /// When the name is taken or the database fails.
+    pub async fn for_person(
+        store: &Store,
+        name: String,
+        role: Role,
+        random: &mut impl RngCore,
+        now: DateTime<Utc>,
+    ) -> Result<Self, Error> {
+        let request = KeyRequest { name, scopes: role.scopes().to_vec(), expires_at: None };
+        Self::store(store, request, Some(role), random, now).await
+    }
+
+    async fn store(
+        store: &Store,
+        request: KeyRequest,
+        role: Option<Role>,
+        random: &mut impl RngCore,
+        now: DateTime<Utc>,
+    ) -> Result<Self, Error> {
         let mut prefix = [0; 6];
         let mut secret = [0; 32];
         random.fill_bytes(&mut prefix);
@@ -49,6 +74,7 @@ impl FreshKey {
             scopes: request.scopes.iter().map(|scope| scope.as_str().to_owned()).collect(),
             created_at: now,
             expires_at: request.expires_at,
+            role: role.map(|role| role.as_str().to_owned()),
         };
         store.create_key(&row).await?;
         Ok(key)
@@ -79,6 +105,11 @@ pub(super) fn from_header(header: &str) -> Option<(&str, &str)> {
     if !scheme.eq_ignore_ascii_case("bearer") {
         return None;
     }
+    split(key)
+}
+
+/// Prefix and secret of a key.
+pub(super) fn split(key: &str) -> Option<(&str, &str)> {
     key.trim().strip_prefix("txcat_")?.split_once('_')
 }
 

@@ -1,26 +1,33 @@
-//! Who is asking, and what they may do: API keys and their scopes.
+//! Who is asking, and what they may do: API keys, people and their scopes.
+//!
+//! A person is a key with a role: it opens the pages, where it becomes a session for as long as a working day.
 //!
 //! A key is `txcat_<prefix>_<secret>`: the prefix finds its row, and the row holds only the SHA-256
 //! of the secret, which with 256 random bits needs no slower hash. Bound to loopback and as long as
 //! no key exists, whoever reaches the port is the local admin.
 
 mod key;
+mod role;
 mod scope;
+mod session;
 
 use std::net::SocketAddr;
 
 use chrono::{DateTime, Utc};
 
 pub use key::{FreshKey, KeyRequest};
+pub use role::{Role, UnknownRole};
 pub use scope::{Scope, UnknownScope};
+pub use session::{FreshSession, SESSION};
 
-use crate::store::{self, Store};
+use crate::store::{self, Store, StoredKey};
 
 /// Who is asking.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     name: String,
     scopes: Vec<Scope>,
+    csrf: Option<String>,
 }
 
 /// The name of whoever acts on this machine without a key.
@@ -39,8 +46,14 @@ impl Caller {
         self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin)
     }
 
+    /// What a page must send along with every change, where the caller came with a cookie.
+    #[must_use]
+    pub fn csrf(&self) -> Option<&str> {
+        self.csrf.as_deref()
+    }
+
     fn local() -> Self {
-        Self { name: LOCAL.to_owned(), scopes: vec![Scope::Admin] }
+        Self { name: LOCAL.to_owned(), scopes: vec![Scope::Admin], csrf: None }
     }
 }
 
@@ -65,6 +78,9 @@ pub enum Error {
     /// A key of that name exists.
     #[error("an API key of this name exists already")]
     NameTaken,
+    /// No secret can be made.
+    #[error("the operating system gave no random bytes")]
+    NoRandom,
     /// The database.
     #[error("the database could not be used")]
     Store(#[source] store::Error),
@@ -115,13 +131,18 @@ impl Access {
             let open = self.open && !self.store.any_keys().await?;
             return if open { Ok(Caller::local()) } else { Err(Error::NoKey) };
         };
-        let (prefix, secret) = key::from_header(header).ok_or(Error::InvalidKey)?;
+        let stored = self.valid_key(key::from_header(header).ok_or(Error::InvalidKey)?, now).await?;
+        let scopes = stored.scopes.iter().filter_map(|scope| scope.parse().ok()).collect();
+        Ok(Caller { name: stored.name, scopes, csrf: None })
+    }
+
+    /// The key of this prefix and secret, if it opens anything.
+    async fn valid_key(&self, (prefix, secret): (&str, &str), now: DateTime<Utc>) -> Result<StoredKey, Error> {
         let stored = self.store.find_key(prefix).await?.ok_or(Error::InvalidKey)?;
         let expired = stored.expires_at.is_some_and(|end| end <= now);
         if expired || stored.revoked_at.is_some() || !key::is_hash_of(&stored.secret_hash, secret) {
             return Err(Error::InvalidKey);
         }
-        let scopes = stored.scopes.iter().filter_map(|scope| scope.parse().ok()).collect();
-        Ok(Caller { name: stored.name, scopes })
+        Ok(stored)
     }
 }

@@ -80,7 +80,8 @@ impl Expiry {
     }
 }
 
-fn name(text: &str) -> Result<String, &'static str> {
+/// The name of a key, or of the person who has it.
+pub(super) fn name(text: &str) -> Result<String, &'static str> {
     let shown = !text.trim().is_empty() && text.chars().count() <= 64 && !text.chars().any(char::is_control);
     if shown { Ok(text.to_owned()) } else { Err("must have 1 to 64 characters, none of them a control character") }
 }

@@ -20,6 +20,7 @@ pub mod keys;
 pub mod labels;
 pub mod merchants;
 pub mod models;
+pub mod people;
 pub mod prompts;
 pub mod serve;
 pub mod service;
@@ -72,9 +73,11 @@ pub enum Command {
     Merchants(merchants::Options),
     /// List, fetch, check or find the base encoders.
     Models(models::Options),
+    /// Let people in to the pages, list them, and take them out again.
+    People(people::Options),
     /// Show, check and compare prompt folders.
     Prompts(Box<prompts::Options>),
-    /// Serve the JSON API.
+    /// Serve the JSON API and the pages.
     Serve(serve::Options),
     /// Show what chat models took and cost.
     Spend(spend::Options),
@@ -110,6 +113,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Keys(options) => keys::run(options, &cli.settings).await,
         Command::Merchants(options) => merchants::run(options, &cli.settings).await,
         Command::Models(options) => models::run(options, &cli.settings).await,
+        Command::People(options) => people::run(options, &cli.settings).await,
         Command::Prompts(options) => prompts::run(*options, &cli.settings).await,
         Command::Serve(options) => serve::run(options, &cli.settings).await,
         Command::Spend(options) => spend::run(options, &cli.settings).await,

@@ -28,6 +28,6 @@ pub use merchant::{Merchant, MerchantMatch};
 pub use money::{Currency, Money};
 pub use own_words::OwnWords;
 pub use prediction::{Prediction, Provenance, TextHash};
-pub use review::{Correction, CorrectionScope, DecidedBy, InForce, ReviewReason, ReviewStatus};
+pub use review::{ActionKind, Correction, CorrectionScope, DecidedBy, InForce, Lane, ReviewReason, ReviewStatus};
 pub use taxonomy::{Category, Slug, Taxonomy};
 pub use transaction::{AccountId, Direction, Transaction, TransactionId};

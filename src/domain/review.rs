@@ -18,6 +18,8 @@ pub enum CorrectionScope {
     Transaction,
     /// This one, and every later one of the same account and descriptor key.
     AccountMerchant,
+    /// This one, and every later one with the descriptor key, whatever the account.
+    Merchant,
 }
 
 /// A human's word on one transaction. It never overwrites the prediction.
@@ -65,6 +67,12 @@ pub enum ReviewReason {
     BrokenPromise,
     /// Drawn at random from the accepted: what people say of these rows is how accurate live answers are.
     Audit,
+    /// A customer said that it is wrong.
+    Complaint,
+    /// Another engine, as sure as it may be, said something else.
+    Disagreement,
+    /// A rule had decided it, and was taken back.
+    RuleWithdrawn,
 }
 
 /// Whose word the category in force is, strongest first.
@@ -77,6 +85,8 @@ pub enum DecidedBy {
     Import,
     /// A human corrected an earlier transaction of this account and descriptor key.
     AccountRule,
+    /// A human said what this descriptor key is, whatever the account.
+    MerchantRule,
     /// The stage's prediction.
     Stage,
 }
@@ -98,18 +108,61 @@ code_enum!(
         Suspicious = "suspicious",
         BrokenPromise = "broken_promise",
         Audit = "audit",
+        Complaint = "complaint",
+        Disagreement = "disagreement",
+        RuleWithdrawn = "rule_withdrawn",
     },
-    "low_confidence, not_calibrated, unanswered, suspicious, broken_promise or audit"
+    "low_confidence, not_calibrated, unanswered, suspicious, broken_promise, audit, complaint, disagreement or \
+     rule_withdrawn"
 );
 code_enum!(
-    DecidedBy { Correction = "correction", Import = "import", AccountRule = "account_rule", Stage = "stage" },
-    "correction, import, account_rule or stage"
+    DecidedBy {
+        Correction = "correction",
+        Import = "import",
+        AccountRule = "account_rule",
+        MerchantRule = "merchant_rule",
+        Stage = "stage",
+    },
+    "correction, import, account_rule, merchant_rule or stage"
 );
 code_enum!(
     ReviewStatus { Accepted = "accepted", Pending = "pending", Reviewed = "reviewed" },
     "accepted, pending or reviewed"
 );
 code_enum!(
-    CorrectionScope { Transaction = "transaction", AccountMerchant = "account_merchant" },
-    "transaction or account_merchant"
+    CorrectionScope { Transaction = "transaction", AccountMerchant = "account_merchant", Merchant = "merchant" },
+    "transaction, account_merchant or merchant"
+);
+
+/// Which queue of the desk an item stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lane {
+    /// Answers in doubt, those first where most is at risk.
+    #[default]
+    Doubtful,
+    /// Answers drawn at random, oldest first.
+    Audit,
+    /// What somebody could not decide.
+    Escalated,
+}
+
+/// What somebody did at the desk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActionKind {
+    /// Said what something is.
+    Decide,
+    /// Took a decision back.
+    Undo,
+    /// Passed a group over.
+    Skip,
+    /// Left a group to somebody who knows more.
+    Escalate,
+}
+
+code_enum!(Lane { Doubtful = "doubtful", Audit = "audit", Escalated = "escalated" }, "doubtful, audit or escalated");
+code_enum!(
+    ActionKind { Decide = "decide", Undo = "undo", Skip = "skip", Escalate = "escalate" },
+    "decide, undo, skip or escalate"
 );

@@ -190,6 +190,9 @@ pub enum Status {
 macro_rules! code_enum {
     ($name:ident { $($variant:ident = $code:literal),+ $(,)? }, $form:literal) => {
         impl $name {
+            /// All of them.
+            pub const ALL: [Self; [$($code),+].len()] = [$(Self::$variant),+];
+
             /// The code used in JSON, SQL and files.
             #[must_use]
             pub fn as_str(self) -> &'static str {

@@ -166,12 +166,25 @@ impl From<NewEvalRun> for Run {
 /// The latest run of every stage on every file, and how accurate live answers are.
 #[utoipa::path(get, path = "/v1/accuracy", tag = "accuracy", responses((status = 200, body = Accuracy)))]
 pub(super) async fn show(State(state): State<AppState>) -> Result<Json<Accuracy>, Error> {
+    Ok(Json(measured(&state).await?))
+}
+
+/// The latest run of every stage on every file, and how accurate live answers are.
+pub(super) async fn measured(state: &AppState) -> Result<Accuracy, Error> {
     let runs = state.store.latest_runs().await?;
     let live = state.store.live_accuracy().await?;
     let promises = promise::live(&state.store, clock::now()).await?;
-    Ok(Json(Accuracy {
+    Ok(Accuracy {
         runs: runs.into_iter().map(|stored| stored.run.into()).collect(),
         live: live.into_iter().map(Live::from).collect(),
         confidence_levels: promises.into_iter().map(Level::from).collect(),
-    }))
+    })
+}
+
+impl Accuracy {
+    /// The stages on a file: name, accuracy, both ends of its interval, target.
+    pub(super) fn on(&self, file: &str) -> impl Iterator<Item = (&str, f64, f64, f64, f64)> {
+        let of_file = self.runs.iter().filter(move |run| run.file == file);
+        of_file.map(|run| (run.stage.as_str(), run.accuracy, run.low, run.high, run.target))
+    }
 }

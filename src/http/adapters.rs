@@ -220,11 +220,16 @@ fn reference(path: Result<Path<String>, PathRejection>) -> Result<String, Error>
 /// Every adapter of the registry, with what became of its answers.
 #[utoipa::path(get, path = "/v1/adapters", tag = "adapters", responses((status = 200, body = Adapters)))]
 pub(super) async fn list(State(state): State<AppState>) -> Result<Json<Adapters>, Error> {
+    Ok(Json(registered(&state).await?))
+}
+
+/// Every adapter of the registry, with what became of its answers.
+pub(super) async fn registered(state: &AppState) -> Result<Adapters, Error> {
     let mut adapters = Vec::new();
     for adapter in state.store.adapters(None).await? {
         adapters.push(shown(&state.store, adapter).await?);
     }
-    Ok(Json(Adapters { adapters }))
+    Ok(Adapters { adapters })
 }
 
 /// One adapter with its evidence and everything that was decided about it.

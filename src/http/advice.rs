@@ -32,7 +32,11 @@ use crate::{
     )
 )]
 pub(super) async fn give(State(state): State<AppState>, body: JsonText) -> Result<Json<Advice>, Error> {
-    let scenario: Scenario = body.parse()?;
+    Ok(Json(advised(&state, body.parse()?).await?))
+}
+
+/// Advice on a scenario, with what this deployment knows.
+pub(super) async fn advised(state: &AppState, scenario: Scenario) -> Result<Advice, Error> {
     let (costs, now) = (Costs::compiled_in()?, clock::now());
     let known = if scenario.today.is_some() {
         Known::default()
@@ -42,5 +46,5 @@ pub(super) async fn give(State(state): State<AppState>, body: JsonText) -> Resul
         Known::read(&state.store, Looking { serving: &serving, currency, price: None }, now).await?
     };
     let advice = tokio::task::spawn_blocking(move || advise::advise(scenario, &known, &costs, now.date_naive()));
-    Ok(Json(advice.await.map_err(|_| Error::Panicked)??))
+    Ok(advice.await.map_err(|_| Error::Panicked)??)
 }

@@ -280,7 +280,7 @@ impl From<TransactionView> for TransactionOut {
 }
 
 /// With at least the decimals that the currency is written with: `6.50`, not `6.5`.
-fn printed(money: Money) -> Decimal {
+pub(super) fn printed(money: Money) -> Decimal {
     let mut amount = money.amount();
     let digits = money.currency().exponent().map_or(0, u32::from);
     if amount.scale() < digits {

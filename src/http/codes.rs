@@ -7,12 +7,23 @@ const DIRECTIONS: &[&str] = &["debit", "credit"];
 const STATUSES: &[&str] = &["pending", "posted"];
 const CHANNELS: &[&str] =
     &["card_present", "card_not_present", "transfer", "direct_debit", "standing_order", "cash", "cheque", "bank"];
-const DECIDED_BY: &[&str] = &["correction", "import", "account_rule", "stage"];
+const DECIDED_BY: &[&str] = &["correction", "import", "account_rule", "merchant_rule", "stage"];
 const REVIEW_STATUSES: &[&str] = &["accepted", "pending", "reviewed"];
-const REVIEW_REASONS: &[&str] =
-    &["low_confidence", "not_calibrated", "unanswered", "suspicious", "broken_promise", "audit"];
+const REVIEW_REASONS: &[&str] = &[
+    "low_confidence",
+    "not_calibrated",
+    "unanswered",
+    "suspicious",
+    "broken_promise",
+    "audit",
+    "complaint",
+    "disagreement",
+    "rule_withdrawn",
+];
 const CONFIDENCE_LEVELS: &[&str] = &["low", "medium", "high", "very_high"];
-const SCOPES: &[&str] = &["transaction", "account_merchant"];
+const SCOPES: &[&str] = &["transaction", "account_merchant", "merchant"];
+const LANES: &[&str] = &["doubtful", "audit", "escalated"];
+const ACTIONS: &[&str] = &["decide", "undo", "skip", "escalate"];
 const READINESS: &[&str] = &["ok", "failing"];
 const ADAPTER_STATES: &[&str] = &["candidate", "shadow", "canary", "champion", "retired"];
 const CHECK_LEVELS: &[&str] = &["pass", "info", "warn", "block"];
@@ -53,6 +64,14 @@ pub(super) fn correction_scope() -> Schema {
     one_of(SCOPES)
 }
 
+pub(super) fn lane() -> Schema {
+    one_of(LANES)
+}
+
+pub(super) fn action_kind() -> Schema {
+    one_of(ACTIONS)
+}
+
 pub(super) fn readiness() -> Schema {
     one_of(READINESS)
 }
@@ -71,7 +90,7 @@ mod tests {
 
     use super::*;
     use crate::domain::{
-        ConfidenceLevel, CorrectionScope, DecidedBy, Direction, ReviewReason, ReviewStatus,
+        ActionKind, ConfidenceLevel, CorrectionScope, DecidedBy, Direction, Lane, ReviewReason, ReviewStatus,
         transaction::{Channel, InvalidText, Status},
     };
 
@@ -95,5 +114,7 @@ mod tests {
         agree::<ReviewReason>(REVIEW_REASONS);
         agree::<ConfidenceLevel>(CONFIDENCE_LEVELS);
         agree::<CorrectionScope>(SCOPES);
+        agree::<Lane>(LANES);
+        agree::<ActionKind>(ACTIONS);
     }
 }

@@ -292,7 +292,12 @@ pub(super) async fn show(
     id: Result<Path<i64>, PathRejection>,
 ) -> Result<Json<CheckedDataset>, Error> {
     let Path(id) = id.map_err(|_| Error::UnknownDataset)?;
+    Ok(Json(checked(&state, id).await?))
+}
+
+/// One labelled set with its latest report.
+pub(super) async fn checked(state: &AppState, id: i64) -> Result<CheckedDataset, Error> {
     let stored = state.store.dataset(id).await?.ok_or(Error::UnknownDataset)?;
     let report: LabelReport = serde_json::from_value(stored.report).map_err(Error::Report)?;
-    Ok(Json(CheckedDataset { dataset: stored.dataset.into(), report: report.into() }))
+    Ok(CheckedDataset { dataset: stored.dataset.into(), report: report.into() })
 }

@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use super::rows::RefusedRow;
 use crate::{
     access, access::Scope, adapters, advise, causes::with_causes, domain::Slug, enrich, evaluate::tracker, pipeline,
-    store,
+    review, store, web,
 };
 
 /// Why a request got no answer.
@@ -129,6 +129,15 @@ pub enum Error {
     /// No advice can be given.
     #[error(transparent)]
     Advise(#[from] advise::Error),
+    /// It can't be done at the desk.
+    #[error(transparent)]
+    Review(#[from] review::Error),
+    /// A change that came with a cookie, from a page that is not ours.
+    #[error("this change did not come from a page of this service: load the page again")]
+    Forged,
+    /// A page could not be made.
+    #[error("the page could not be made")]
+    Page(#[from] web::Error),
 }
 
 /// RFC 9457 problem details.
@@ -265,10 +274,13 @@ impl Error {
                     Problem::new(S::UNAUTHORIZED, "unauthenticated", "Who is asking?", detail)
                 }
                 access::Error::Store(error) => store_problem(error),
-                access::Error::Exposed { .. } | access::Error::NameTaken => internal(),
+                access::Error::Exposed { .. } | access::Error::NameTaken | access::Error::NoRandom => internal(),
             },
             Self::Unsigned => Problem::new(S::UNAUTHORIZED, "unsigned", "Not signed", detail),
             Self::MissingScope { .. } => Problem::new(S::FORBIDDEN, "missing-scope", "Missing scope", detail),
+            Self::Forged => Problem::new(S::FORBIDDEN, "forged", "Not from here", detail),
+            Self::Review(error) => review_problem(error),
+            Self::Page(_) => internal(),
             Self::Undeclared => Problem::new(S::FORBIDDEN, "undeclared-scope", "Closed route", detail),
             Self::ForeignHost => Problem::new(S::MISDIRECTED_REQUEST, "foreign-host", "Wrong host", detail),
             Self::Timeout { .. } => Problem::new(S::SERVICE_UNAVAILABLE, "timeout", "Took too long", detail),
@@ -330,6 +342,27 @@ fn adapter_problem(error: &adapters::Error) -> Problem {
         | E::Fitted { .. }
         | E::NoChampion { .. }
         | E::Stopped => internal(),
+    }
+}
+
+fn review_problem(error: &review::Error) -> Problem {
+    use review::Error as E;
+    let detail = error.to_string();
+    let conflict = |kind, title, detail| Problem::new(StatusCode::CONFLICT, kind, title, detail);
+    match error {
+        E::UnknownTransaction => Problem::new(StatusCode::NOT_FOUND, "unknown-id", "No such transaction", detail),
+        E::UnknownAction => Problem::new(StatusCode::NOT_FOUND, "unknown-decision", "No such decision", detail),
+        E::AlreadyDecided => conflict("already-decided", "Somebody was faster", detail),
+        E::NotClaimed { .. } => conflict("not-claimed", "Not yours", detail),
+        E::Outdated { .. } => conflict("preview-outdated", "The rows have changed", detail),
+        E::AlreadyUndone => conflict("already-undone", "Taken back already", detail),
+        E::NotAsked => conflict("not-asked", "Not yours", detail),
+        E::OffTaxonomy { .. } => {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "off-taxonomy", "Not a category of this deployment", detail)
+                .at(Some("/category".to_owned()))
+        }
+        E::Store(error) => store_problem(error),
+        E::Csv(_) | E::Json(_) => internal(),
     }
 }
 

@@ -15,6 +15,7 @@ use super::{error::Error, rows};
 use crate::{
     access::Caller,
     domain::{TransactionId, transaction::InvalidText},
+    review,
     store::Cursor,
 };
 
@@ -111,6 +112,19 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     }
 }
 
+/// The `{id}` of a decision. Text that is no number names none.
+pub(super) struct Number(pub(super) i64);
+
+impl<S: Send + Sync> FromRequestParts<S> for Number {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        let unknown = || Error::Review(review::Error::UnknownAction);
+        let Path(text) = Path::<String>::from_request_parts(parts, state).await.map_err(|_| unknown())?;
+        text.parse().map(Self).map_err(|_| unknown())
+    }
+}
+
 /// Who is asking; there is one on every route that declares a scope.
 pub(super) struct Who(pub(super) Caller);
 
@@ -128,6 +142,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Who {
 pub(super) struct Limit(u32);
 
 impl Limit {
+    pub(super) const ONE: Self = Self(1);
+
     pub(super) fn get(self) -> u32 {
         self.0
     }

@@ -1,4 +1,4 @@
-//! The JSON API: one file per resource, each handler parses, calls and renders.
+//! The JSON API, and the pages over it: one file per resource, each handler parses, calls and renders.
 //!
 //! It decides nothing about transactions: [`crate::pipeline`] does. Every route is added with the
 //! scope it needs ([`Need`]), and every failure leaves through [`Error`] as `application/problem+json`.
@@ -17,6 +17,7 @@ mod finetune;
 mod frame;
 mod health;
 mod openapi;
+mod pages;
 mod reviews;
 mod rows;
 mod scopes;
@@ -39,12 +40,26 @@ use crate::{access::Scope, clock};
 /// Every route with what it needs.
 fn api() -> scopes::Routes {
     let scope = Need::Scope;
-    scopes::Routes::new()
+    let routes = scopes::Routes::new()
         .add(scope(Scope::Ingest), routes!(transactions::send))
         .add(scope(Scope::Read), routes!(transactions::list))
         .add(scope(Scope::Read), routes!(transactions::show))
         .add(scope(Scope::Review), routes!(transactions::correct))
         .add(scope(Scope::Review), routes!(reviews::list))
+        .add(scope(Scope::Review), routes!(reviews::desk::list))
+        .add(scope(Scope::Review), routes!(reviews::desk::claim))
+        .add(scope(Scope::Review), routes!(reviews::desk::release))
+        .add(scope(Scope::Review), routes!(reviews::desk::skip))
+        .add(scope(Scope::Review), routes!(reviews::desk::escalate))
+        .add(scope(Scope::Ingest), routes!(reviews::desk::complain))
+        .add(scope(Scope::Review), routes!(reviews::decisions::preview))
+        .add(scope(Scope::Review), routes!(reviews::decisions::decide, reviews::trail::list))
+        .add(scope(Scope::Review), routes!(reviews::decisions::undo))
+        .add(scope(Scope::Review), routes!(reviews::decisions::claim_second))
+        .add(scope(Scope::Review), routes!(reviews::decisions::second_label))
+        .add(scope(Scope::Review), routes!(reviews::trail::numbers))
+        .add(scope(Scope::Review), routes!(reviews::trail::export))
+        .add(scope(Scope::Review), routes!(reviews::trail::import))
         .add(scope(Scope::Read), routes!(categories::list))
         .add(scope(Scope::Read), routes!(accuracy::show))
         .add(scope(Scope::Read), routes!(advice::give))
@@ -62,7 +77,8 @@ fn api() -> scopes::Routes {
         .add(Need::Signed, routes!(finetune::webhook))
         .add(Need::Open, routes!(health::alive))
         .add(Need::Open, routes!(health::ready))
-        .add_pages(&openapi::PAGES, openapi::pages)
+        .add_pages(&openapi::PAGES, openapi::pages);
+    pages::add(routes)
 }
 
 /// The whole API.

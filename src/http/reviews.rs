@@ -1,6 +1,10 @@
-//! The review queue: transactions that wait for a person's eye.
+//! The review queue: transactions that wait for a person's eye, and the desk where people decide them.
 
 #![expect(unused_qualifications, reason = "utoipa writes paths out in full")]
+
+pub(super) mod decisions;
+pub(super) mod desk;
+pub(super) mod trail;
 
 use axum::{Json, extract::State};
 use chrono::{DateTime, Utc};
@@ -30,7 +34,8 @@ pub(super) struct ReviewQuery {
     /// With this category in force.
     #[param(value_type = Option<String>)]
     category: Option<Slug>,
-    /// Waiting for this reason: `low_confidence`, `not_calibrated`, `unanswered`, `suspicious` or `audit`.
+    /// Waiting for this reason: `low_confidence`, `not_calibrated`, `unanswered`, `suspicious`, `broken_promise`,
+    /// `audit`, `complaint`, `disagreement` or `rule_withdrawn`.
     #[param(value_type = Option<String>)]
     reason: Option<ReviewReason>,
     /// How many, 1 to 500.

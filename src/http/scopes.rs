@@ -8,16 +8,17 @@ use std::{collections::BTreeMap, sync::Arc};
 use axum::{
     Router,
     extract::{MatchedPath, Request, State},
-    http::{HeaderMap, Method, header},
+    http::{HeaderMap, HeaderValue, Method, header},
     middleware::{Next, from_fn_with_state},
-    response::Response,
+    response::{IntoResponse as _, Redirect, Response},
+    routing::MethodRouter,
 };
 use utoipa::openapi::{OpenApi, SecurityRequirement};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
-use super::{error::Error, openapi, state::AppState};
+use super::{error::Error, openapi, pages, state::AppState};
 use crate::{
-    access::{Access, Scope},
+    access::{self, Access, Caller, Scope},
     clock,
 };
 
@@ -28,9 +29,14 @@ pub enum Need {
     Open,
     /// A signature that the handler checks, of a sender that has no key.
     Signed,
-    /// A key with this scope.
+    /// A key or a session with this scope.
     Scope(Scope),
+    /// The same, of a person: who is not signed in is led there.
+    Page(Scope),
 }
+
+/// Where people sign in.
+pub(super) const SIGN_IN: &str = "/sign-in";
 
 /// Routes, each added together with its need.
 pub(super) struct Routes {
@@ -80,6 +86,12 @@ impl Routes {
         Self { router: self.router.merge(OpenApiRouter::from(pages(document))), ..self }
     }
 
+    /// Adds a page of the desk, or what a page needs; the document does not describe them.
+    pub(super) fn add_page(mut self, need: Need, method: Method, path: &str, page: MethodRouter<AppState>) -> Self {
+        self.declared.add(path, method, need);
+        Self { router: self.router.route(path, page), ..self }
+    }
+
     /// What was declared.
     pub(super) fn declared(&self) -> &Declared {
         &self.declared
@@ -105,26 +117,67 @@ async fn guard(State(gate): State<Gate>, mut request: Request, next: Next) -> Re
     let asked = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
     match methods.iter().find(|(method, _)| method == asked) {
         // No handler has this method: the router says so.
-        None | Some((_, Need::Open | Need::Signed)) => {}
+        None | Some((_, Need::Signed)) => {}
+        Some((_, Need::Open)) => refuse_forged(request.method(), request.headers())?,
         Some((_, Need::Scope(scope))) => {
-            let header = request.headers().get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
-            if header.is_none() && gate.access.is_open() && !from_this_machine(request.headers()) {
-                return Err(Error::ForeignHost);
-            }
-            let caller = gate.access.authenticate(header, clock::now()).await?;
+            let caller = gate.caller(request.method(), request.headers()).await?;
             if !caller.may(*scope) {
                 return Err(Error::MissingScope { scope: *scope });
             }
             request.extensions_mut().insert(caller);
         }
+        Some((_, Need::Page(scope))) => match gate.caller(request.method(), request.headers()).await {
+            Ok(caller) if caller.may(*scope) => {
+                request.extensions_mut().insert(caller);
+            }
+            Ok(caller) => return pages::refused(&caller, *scope),
+            Err(Error::Access(access::Error::NoKey | access::Error::InvalidKey)) => {
+                return Ok(Redirect::to(SIGN_IN).into_response());
+            }
+            Err(error) => return Err(error),
+        },
     }
     Ok(next.run(request).await)
+}
+
+impl Gate {
+    /// Who is asking: by a key, by a session, or as the local admin.
+    async fn caller(&self, method: &Method, headers: &HeaderMap) -> Result<Caller, Error> {
+        if let Some(key) = headers.get(header::AUTHORIZATION) {
+            return Ok(self.access.authenticate(Some(key.to_str().unwrap_or_default()), clock::now()).await?);
+        }
+        refuse_forged(method, headers)?;
+        if let Some(token) = pages::session_token(headers) {
+            match self.access.session(token, clock::now()).await {
+                Ok(caller) => {
+                    let sent = headers.get(pages::CSRF).map(HeaderValue::as_bytes);
+                    let ours = caller.csrf().map(str::as_bytes);
+                    return if method.is_safe() || sent == ours { Ok(caller) } else { Err(Error::Forged) };
+                }
+                // It has ended: as without one.
+                Err(access::Error::InvalidKey) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if self.access.is_open() && !from_this_machine(headers) {
+            return Err(Error::ForeignHost);
+        }
+        Ok(self.access.authenticate(None, clock::now()).await?)
+    }
+}
+
+/// Refuses a change that a page elsewhere makes a browser send. Requests without an origin come from no browser.
+fn refuse_forged(method: &Method, headers: &HeaderMap) -> Result<(), Error> {
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let Some(origin) = text(header::ORIGIN) else { return Ok(()) };
+    let same = origin.split_once("://").is_some_and(|(_, place)| Some(place) == text(header::HOST));
+    if method.is_safe() || same { Ok(()) } else { Err(Error::Forged) }
 }
 
 /// Whether the request names this machine by a loopback name. A page elsewhere can make a browser
 /// send requests here under the page's own name (DNS rebinding), and where no key is needed that
 /// would be all it takes. Requests without a host come from no browser.
-fn from_this_machine(headers: &HeaderMap) -> bool {
+pub(super) fn from_this_machine(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(header::HOST) else { return true };
     let Ok(host) = host.to_str() else { return false };
     let name = match host.strip_prefix('[') {

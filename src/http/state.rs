@@ -8,6 +8,7 @@ use crate::{
     config::Secret,
     domain::Taxonomy,
     pipeline::{Gathered, Pipeline},
+    review::Desk,
     store::Store,
 };
 
@@ -19,6 +20,7 @@ pub struct AppState {
     pub(super) entrance: Gathered,
     pub(super) taxonomy: Arc<Taxonomy>,
     pub(super) access: Arc<Access>,
+    pub(super) desk: Desk,
     pub(super) last_finding: LastFinding,
     pub(super) webhook_secret: Option<Secret>,
 }
@@ -28,12 +30,29 @@ impl AppState {
     #[must_use]
     pub fn new(store: Store, pipeline: Arc<Pipeline>, taxonomy: Arc<Taxonomy>, access: Arc<Access>) -> Self {
         let entrance = Gathered::before(Arc::clone(&pipeline));
-        Self { store, pipeline, entrance, taxonomy, access, last_finding: LastFinding::default(), webhook_secret: None }
+        let desk = Desk::new(store.clone(), Arc::clone(&taxonomy));
+        Self {
+            store,
+            pipeline,
+            entrance,
+            taxonomy,
+            access,
+            desk,
+            last_finding: LastFinding::default(),
+            webhook_secret: None,
+        }
     }
 
     /// With what providers sign their messages with; without it none is taken.
     #[must_use]
     pub fn with_webhook_secret(self, webhook_secret: Option<Secret>) -> Self {
         Self { webhook_secret, ..self }
+    }
+
+    /// With another share of decisions that a second person is asked about.
+    #[must_use]
+    pub fn with_second_share(self, share: f32) -> Self {
+        let desk = self.desk.clone().with_second_share(share);
+        Self { desk, ..self }
     }
 }

@@ -1,10 +1,9 @@
-//! What people said: corrections made here, and labels that came with imported data.
+//! Labels that came with imported data; what people say here is in [`super::review_decisions`].
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
 
-use super::{Error, Store, TransactionView, read};
-use crate::domain::{Correction, CorrectionScope, Slug, TransactionId};
+use super::{Error, Store};
+use crate::domain::{Slug, TransactionId};
 
 /// A label that came with the data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,116 +16,7 @@ pub struct ImportedLabel {
     pub known_at: DateTime<Utc>,
 }
 
-/// The row a correction is about, locked.
-struct Target {
-    id: String,
-    posted_at: DateTime<Utc>,
-    account_id: String,
-    descriptor_key: String,
-    direction: String,
-}
-
 impl Store {
-    /// Stores a correction, brings it into force at once, closes the review item, and with the scope
-    /// `AccountMerchant` leaves a rule for the rows to come. A correction of a row that another has
-    /// replaced goes to that one. `None` when the id is unknown.
-    ///
-    /// A row whose text gave no key leaves no rule: it would catch every such row.
-    ///
-    /// # Errors
-    /// When the database fails; then nothing was stored.
-    pub async fn correct(&self, correction: &Correction) -> Result<Option<TransactionView>, Error> {
-        let mut tx = self.pool.begin().await?;
-        let Some(target) = lock_latest(&mut tx, &correction.transaction_id).await? else {
-            return Ok(None);
-        };
-        let scope = match correction.scope {
-            CorrectionScope::AccountMerchant if target.descriptor_key.is_empty() => CorrectionScope::Transaction,
-            scope => scope,
-        };
-        let category = correction.category.as_str();
-        sqlx::query!(
-            "insert into corrections (
-                transaction_id,
-                category,
-                source,
-                scope,
-                note,
-                made_by,
-                made_at
-            )
-            values ($1, $2, 'correction', $3, $4, $5, $6)",
-            target.id,
-            category,
-            scope.as_str(),
-            correction.note,
-            correction.made_by,
-            correction.made_at,
-        )
-        .execute(&mut *tx)
-        .await?;
-        if scope == CorrectionScope::AccountMerchant {
-            sqlx::query!(
-                "insert into account_rules (
-                    account_id,
-                    descriptor_key,
-                    direction,
-                    category,
-                    made_by,
-                    made_at
-                )
-                values ($1, $2, $3, $4, $5, $6)
-                on conflict (account_id, descriptor_key, direction) do update set
-                    category = excluded.category,
-                    made_by = excluded.made_by,
-                    made_at = excluded.made_at",
-                target.account_id,
-                target.descriptor_key,
-                target.direction,
-                category,
-                correction.made_by,
-                correction.made_at,
-            )
-            .execute(&mut *tx)
-            .await?;
-        }
-        sqlx::query!(
-            "insert into in_force (
-                transaction_id,
-                posted_at,
-                category,
-                decided_by,
-                review_status
-            )
-            values ($1, $2, $3, 'correction', 'reviewed')
-            on conflict (transaction_id) do update set
-                category = excluded.category,
-                decided_by = excluded.decided_by,
-                review_status = excluded.review_status",
-            target.id,
-            target.posted_at,
-            category,
-        )
-        .execute(&mut *tx)
-        .await?;
-        sqlx::query!(
-            "update review_items
-            set
-                resolved_at = $2,
-                resolved_by = $3
-            where transaction_id = $1
-            and resolved_at is null",
-            target.id,
-            correction.made_at,
-            correction.made_by,
-        )
-        .execute(&mut *tx)
-        .await?;
-        tx.commit().await?;
-        let views = self.views(&[read(&target.id, "transactions.id")?]).await?;
-        Ok(views.into_iter().next().flatten())
-    }
-
     /// Stores labels that came with the data, and brings them into force where no correction is. A
     /// label that is stored already is left alone, and one of an unknown transaction is passed over:
     /// returns how many are new.
@@ -158,7 +48,7 @@ impl Store {
         .fetch_all(&mut *tx)
         .await?;
         let new = sqlx::query_scalar!(
-            "insert into corrections (
+            r#"insert into corrections (
                 transaction_id,
                 category,
                 source,
@@ -182,7 +72,7 @@ impl Store {
                 and before.source = 'import'
                 and before.category = told.category
             )
-            returning transaction_id",
+            returning transaction_id as "transaction_id!""#,
             &ids as &[&str],
             &categories as &[&str],
             &known_at,
@@ -234,40 +124,5 @@ impl Store {
         .await?;
         tx.commit().await?;
         Ok(new.len() as u64)
-    }
-}
-
-/// Locks the row, or the last of the rows that replaced it.
-async fn lock_latest(tx: &mut PgConnection, id: &TransactionId) -> Result<Option<Target>, Error> {
-    let mut id = id.as_str().to_owned();
-    loop {
-        let row = sqlx::query!(
-            "select
-                id,
-                posted_at,
-                account_id,
-                descriptor_key,
-                direction,
-                replaced_by
-            from transactions
-            where id = $1
-            for no key update",
-            id,
-        )
-        .fetch_optional(&mut *tx)
-        .await?;
-        let Some(row) = row else { return Ok(None) };
-        match row.replaced_by {
-            Some(successor) => id = successor,
-            None => {
-                return Ok(Some(Target {
-                    id: row.id,
-                    posted_at: row.posted_at,
-                    account_id: row.account_id,
-                    descriptor_key: row.descriptor_key,
-                    direction: row.direction,
-                }));
-            }
-        }
     }
 }

@@ -19,6 +19,8 @@ pub struct NewKey {
     pub created_at: DateTime<Utc>,
     /// Until when; without end if absent.
     pub expires_at: Option<DateTime<Utc>>,
+    /// What kind of person has it; a program's has none.
+    pub role: Option<String>,
 }
 
 /// A key as stored.
@@ -38,6 +40,8 @@ pub struct StoredKey {
     pub expires_at: Option<DateTime<Utc>>,
     /// Since when it opens nothing any more.
     pub revoked_at: Option<DateTime<Utc>>,
+    /// What kind of person has it; a program's has none.
+    pub role: Option<String>,
 }
 
 impl Store {
@@ -53,15 +57,17 @@ impl Store {
                 secret_hash,
                 scopes,
                 created_at,
-                expires_at
+                expires_at,
+                role
             )
-            values ($1, $2, $3, $4, $5, $6)",
+            values ($1, $2, $3, $4, $5, $6, $7)",
             key.prefix,
             key.name,
             key.secret_hash.as_slice(),
             &key.scopes,
             key.created_at,
             key.expires_at,
+            key.role,
         )
         .execute(&self.pool)
         .await?;
@@ -82,7 +88,8 @@ impl Store {
                 scopes,
                 created_at,
                 expires_at,
-                revoked_at
+                revoked_at,
+                role
             from api_keys
             where prefix = $1",
             prefix,
@@ -135,7 +142,8 @@ impl Store {
                 scopes,
                 created_at,
                 expires_at,
-                revoked_at
+                revoked_at,
+                role
             from api_keys
             order by
                 created_at,

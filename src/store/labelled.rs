@@ -59,7 +59,7 @@ impl Store {
                 transactions.status,
                 transactions.replaces,
                 in_force.category,
-                said.made_by
+                said.made_by as "made_by!"
             from in_force
             join transactions on transactions.id = in_force.transaction_id
             join lateral (
@@ -150,17 +150,17 @@ impl Store {
     /// When the database fails or holds what can't be read.
     pub async fn labels_after(&self, place: i64, limit: u32) -> Result<Vec<(i64, String, Direction, Slug)>, Error> {
         let rows = sqlx::query!(
-            "select
-                corrections.id,
+            r#"select
+                corrections.id as "id!",
                 transactions.descriptor,
                 transactions.direction,
-                corrections.category
+                corrections.category as "category!"
             from corrections
             join transactions on transactions.id = corrections.transaction_id
             where corrections.id > $1
             and transactions.replaced_by is null
             order by corrections.id desc
-            limit $2",
+            limit $2"#,
             place,
             i64::from(limit),
         )

@@ -195,7 +195,11 @@ async fn bring_into_force(
             transactions.id,
             transactions.posted_at,
             coalesce(account_rules.category, predictions.category),
-            case when account_rules.id is null then 'stage' else 'account_rule' end,
+            case
+                when account_rules.id is null then 'stage'
+                when account_rules.account_id is null then 'merchant_rule'
+                else 'account_rule'
+            end,
             predictions.id,
             predictions.confidence,
             case when said.reason is null then 'accepted' else 'pending' end
@@ -211,15 +215,18 @@ async fn bring_into_force(
             prediction_id = excluded.prediction_id,
             confidence = excluded.confidence,
             category = case
-                when in_force.decided_by in ('correction', 'import') then in_force.category
+                when in_force.decided_by in ('correction', 'import')
+                    or in_force.review_status = 'reviewed' then in_force.category
                 else excluded.category
             end,
             decided_by = case
-                when in_force.decided_by in ('correction', 'import') then in_force.decided_by
+                when in_force.decided_by in ('correction', 'import')
+                    or in_force.review_status = 'reviewed' then in_force.decided_by
                 else excluded.decided_by
             end,
             review_status = case
-                when in_force.decided_by in ('correction', 'import') then in_force.review_status
+                when in_force.decided_by in ('correction', 'import')
+                    or in_force.review_status = 'reviewed' then in_force.review_status
                 else excluded.review_status
             end",
         prediction_ids,
@@ -231,18 +238,32 @@ async fn bring_into_force(
         "insert into review_items (
             transaction_id,
             reason,
+            group_key,
+            doubt,
+            amount,
+            currency,
             opened_at
         )
         select
             in_force.transaction_id,
             said.reason,
+            review_group_key(said.reason, transactions.direction, transactions.descriptor_key, transactions.id),
+            case said.reason when 'unanswered' then 1 else 1 - in_force.confidence end,
+            transactions.amount,
+            transactions.currency,
             $3
         from unnest($1::bigint[], $2::text[]) as said(prediction_id, reason)
         join in_force on in_force.prediction_id = said.prediction_id
+        join transactions on transactions.id = in_force.transaction_id
         where in_force.review_status = 'pending'
+        and said.reason is not null
         order by in_force.transaction_id
         on conflict (transaction_id) do update set
             reason = excluded.reason,
+            group_key = excluded.group_key,
+            doubt = excluded.doubt,
+            amount = excluded.amount,
+            currency = excluded.currency,
             opened_at = case
                 when review_items.resolved_at is null then review_items.opened_at
                 else excluded.opened_at

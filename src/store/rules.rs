@@ -1,4 +1,4 @@
-//! Account rules: the memory that a correction of an account and merchant leaves.
+//! Rules: the memory that a correction of a merchant leaves, for one account or for all.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use crate::domain::{AccountId, DescriptorKey, Direction, Slug};
 /// Which rows a rule is about.
 pub type RuleKey = (AccountId, DescriptorKey, Direction);
 
-/// "This account's rows with this key are that."
+/// "This account's rows with this key are that", or every account's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountRule {
     /// Its number, which [`Decision::rule`](super::Decision::rule) names.
@@ -18,7 +18,7 @@ pub struct AccountRule {
 }
 
 impl Store {
-    /// The rules that stand for these accounts, keys and directions.
+    /// The rules that stand for these accounts, keys and directions; an account's own goes before one for all.
     ///
     /// # Errors
     /// When the database fails or holds what can't be read.
@@ -27,14 +27,23 @@ impl Store {
         let descriptors: Vec<&str> = keys.iter().map(|(_, key, _)| key.as_str()).collect();
         let directions: Vec<&str> = keys.iter().map(|(_, _, direction)| direction.as_str()).collect();
         let rows = sqlx::query!(
-            "select distinct
-                account_rules.id,
-                account_rules.account_id,
-                account_rules.descriptor_key,
-                account_rules.direction,
-                account_rules.category
+            r#"select distinct on (asked.account_id, asked.descriptor_key, asked.direction)
+                account_rules.id as "id!",
+                asked.account_id as "account_id!",
+                asked.descriptor_key as "descriptor_key!",
+                asked.direction as "direction!",
+                account_rules.category as "category!"
             from unnest($1::text[], $2::text[], $3::text[]) as asked(account_id, descriptor_key, direction)
-            join account_rules using (account_id, descriptor_key, direction)",
+            join account_rules
+                on account_rules.descriptor_key = asked.descriptor_key
+                and account_rules.direction = asked.direction
+                and (account_rules.account_id = asked.account_id or account_rules.account_id is null)
+            where account_rules.retired_at is null
+            order by
+                asked.account_id,
+                asked.descriptor_key,
+                asked.direction,
+                account_rules.account_id nulls last"#,
             &accounts as &[&str],
             &descriptors as &[&str],
             &directions as &[&str],

@@ -25,9 +25,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("curate", &["evaluate", "causes"]),
     ("adapters", &["curate"]),
     ("finetune", &["curate", "llm", "prompt", "spend"]),
+    ("review", &["curate"]),
     ("experiments", &["curate"]),
     ("advise", &["curate"]),
-    ("http", &["adapters", "finetune", "advise", "access", "clock", "embedded"]),
+    ("web", &[]),
+    ("http", &["adapters", "finetune", "advise", "review", "web", "access", "clock", "embedded"]),
     ("cli", &["http", "experiments", "spend"]),
 ];
 

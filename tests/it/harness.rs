@@ -75,10 +75,33 @@ impl App {
         app
     }
 
+    /// [`App::start`], where this share of decisions is drawn for a second person's word.
+    pub(crate) async fn start_with_second_share(share: f32) -> Self {
+        let (store, database) = fresh_store().await;
+        let taxonomy = Arc::new(Taxonomy::consumer().unwrap());
+        store.sync_taxonomy(&taxonomy, clock::now()).await.unwrap();
+        let lineup = Self::scripted(&taxonomy);
+        Self::tuned(store, database, taxonomy, lineup, 0.0, |state| state.with_second_share(share)).await
+    }
+
+    /// [`App::start`], with a client that shows where it is sent instead of going there.
+    pub(crate) async fn start_without_redirects() -> Self {
+        let mut app = Self::start().await;
+        let stay = reqwest::redirect::Policy::none();
+        app.client = txcat::outbound::client().no_proxy().redirect(stay).build().unwrap();
+        app
+    }
+
     async fn serve(store: Store, database: TestDatabase, taxonomy: Arc<Taxonomy>) -> Self {
+        let lineup = Self::scripted(&taxonomy);
+        Self::answering(store, database, taxonomy, lineup, 0.0).await
+    }
+
+    /// A line-up of the scripted engine alone.
+    pub(crate) fn scripted(taxonomy: &Taxonomy) -> Lineup {
         let mut stage = Stage::new("scripted", 0.92, Enrichment::Full, Box::new(Scripted::new(taxonomy.version())));
         stage.acceptance = Some(Acceptance { known: Some(0.9), unknown: Some(0.9) });
-        Self::answering(store, database, taxonomy, Lineup::alone(stage), 0.0).await
+        Lineup::alone(stage)
     }
 
     /// With a line-up of its own.
@@ -89,6 +112,17 @@ impl App {
         lineup: Lineup,
         audit_share: f32,
     ) -> Self {
+        Self::tuned(store, database, taxonomy, lineup, audit_share, |state| state).await
+    }
+
+    async fn tuned(
+        store: Store,
+        database: TestDatabase,
+        taxonomy: Arc<Taxonomy>,
+        lineup: Lineup,
+        audit_share: f32,
+        tune: impl FnOnce(AppState) -> AppState,
+    ) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let enricher = Enricher::new(store.clone());
@@ -96,12 +130,18 @@ impl App {
         let access = Arc::new(Access::new(store.clone(), address, clock::now()).await.unwrap());
         let state = AppState::new(store.clone(), Arc::clone(&pipeline), taxonomy, access)
             .with_webhook_secret(Some(WEBHOOK_SECRET.to_owned().into()));
+        let state = tune(state);
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(http::serve(listener, state, async {
             let _ = stopped.await;
         }));
         let client = txcat::outbound::client().no_proxy().build().unwrap();
         Self { address, database, store, pipeline, client, key: None, _stop: stop }
+    }
+
+    /// From now on requests carry this key.
+    pub(crate) fn use_key(&mut self, key: &str) {
+        self.key = Some(key.to_owned());
     }
 
     pub(crate) async fn make_key(

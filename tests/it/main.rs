@@ -13,6 +13,7 @@ mod curate;
 mod database;
 mod datasets;
 mod descriptors;
+mod desk;
 mod directions;
 mod embedded;
 mod encoders;

@@ -1,0 +1,216 @@
+//! Pages that list what the API lists: transactions, merchants, adapters, data sets, jobs; and the advice.
+
+use axum::{extract::State, response::Response};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    super::{
+        adapters::{self, Adapters},
+        advice as advising,
+        datasets::{self, CheckedDataset, Dataset},
+        error::Error,
+        extract::{After, Limit, Params, Who, page as cut},
+        state::AppState,
+    },
+    page,
+    review::money,
+};
+use crate::{
+    advise::{Advice, Scenario},
+    clock,
+    domain::DescriptorKey,
+    store::{FinetuneJob, MerchantVolume, TransactionFilter, TransactionView},
+};
+
+/// Days whose traffic the merchants' page counts.
+const DAYS: i64 = 90;
+/// Merchants on a page.
+const MOST_MERCHANTS: u32 = 200;
+/// Data sets on a page.
+const MOST_SETS: u32 = 100;
+
+/// What the list is narrowed to. A form sends fields that nobody filled in as empty text.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TransactionsQuery {
+    #[serde(default)]
+    account: String,
+    #[serde(default)]
+    category: String,
+    #[serde(default)]
+    key: String,
+    #[serde(default)]
+    status: String,
+    after: Option<After>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    id: String,
+    posted_at: DateTime<Utc>,
+    account: String,
+    descriptor: String,
+    key: String,
+    amount: String,
+    direction: &'static str,
+    category: Option<String>,
+    decided_by: Option<&'static str>,
+    confidence: Option<f64>,
+    status: &'static str,
+}
+
+impl From<TransactionView> for Row {
+    fn from(view: TransactionView) -> Self {
+        let row = view.transaction;
+        Self {
+            id: row.id.into(),
+            posted_at: row.posted_at,
+            account: row.account_id.into(),
+            descriptor: row.descriptor.raw().to_owned(),
+            key: row.descriptor.key().as_str().to_owned(),
+            amount: money(row.amount),
+            direction: row.direction.as_str(),
+            category: view.in_force.as_ref().map(|held| held.category.to_string()),
+            decided_by: view.in_force.map(|held| held.decided_by.as_str()),
+            confidence: view.prediction.map(|stored| f64::from(stored.prediction.confidence)),
+            status: view.review_status.as_str(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Transactions {
+    here: &'static str,
+    rows: Vec<Row>,
+    next: Option<String>,
+    account: String,
+    category: String,
+    key: String,
+    status: String,
+}
+
+pub(super) async fn transactions(
+    State(state): State<AppState>,
+    Who(caller): Who,
+    Params(query): Params<TransactionsQuery>,
+) -> Result<Response, Error> {
+    let TransactionsQuery { account, category, key, status, after } = query;
+    let filter = TransactionFilter {
+        account_id: account.parse().ok(),
+        category: category.parse().ok(),
+        review_status: status.parse().ok(),
+        descriptor_key: (!key.is_empty()).then(|| DescriptorKey::from_stored(&key)),
+        ..TransactionFilter::default()
+    };
+    let limit = Limit::default();
+    let views = state.store.list(&filter, after.as_ref().map(|after| &after.0), limit.get() + 1).await?;
+    let (views, next) = cut(views, limit, TransactionView::cursor);
+    let rows = views.into_iter().map(Row::from).collect();
+    page(
+        "transactions.html",
+        &caller,
+        Transactions { here: "transactions", rows, next, account, category, key, status },
+    )
+}
+
+/// Which merchants to show.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MerchantsQuery {
+    #[serde(default)]
+    text: String,
+}
+
+#[derive(Serialize)]
+struct Merchants {
+    here: &'static str,
+    days: i64,
+    text: String,
+    merchants: Vec<MerchantVolume>,
+}
+
+pub(super) async fn merchants(
+    State(state): State<AppState>,
+    Who(caller): Who,
+    Params(query): Params<MerchantsQuery>,
+) -> Result<Response, Error> {
+    let text = query.text.trim().to_owned();
+    let since = clock::now() - TimeDelta::days(DAYS);
+    let merchants =
+        state.store.merchant_volumes(since, Some(text.as_str()).filter(|text| !text.is_empty()), MOST_MERCHANTS);
+    let merchants = merchants.await?;
+    page("merchants.html", &caller, Merchants { here: "merchants", days: DAYS, text, merchants })
+}
+
+#[derive(Serialize)]
+struct Registry {
+    here: &'static str,
+    #[serde(flatten)]
+    registry: Adapters,
+}
+
+pub(super) async fn adapters(State(state): State<AppState>, Who(caller): Who) -> Result<Response, Error> {
+    let registry = adapters::registered(&state).await?;
+    page("adapters.html", &caller, Registry { here: "adapters", registry })
+}
+
+/// Which set to show.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SetQuery {
+    set: Option<i64>,
+}
+
+#[derive(Serialize)]
+struct Sets {
+    here: &'static str,
+    datasets: Vec<Dataset>,
+    chosen: Option<CheckedDataset>,
+}
+
+pub(super) async fn datasets(
+    State(state): State<AppState>,
+    Who(caller): Who,
+    Params(query): Params<SetQuery>,
+) -> Result<Response, Error> {
+    let stored = state.store.datasets(MOST_SETS).await?;
+    let shown = query.set.or_else(|| stored.first().map(|set| set.id));
+    let chosen = match shown {
+        Some(id) => Some(datasets::checked(&state, id).await?),
+        None => None,
+    };
+    let datasets = stored.into_iter().map(Dataset::from).collect();
+    page("datasets.html", &caller, Sets { here: "datasets", datasets, chosen })
+}
+
+#[derive(Serialize)]
+struct Job {
+    #[serde(flatten)]
+    job: FinetuneJob,
+    under_way: bool,
+}
+
+#[derive(Serialize)]
+struct Jobs {
+    here: &'static str,
+    jobs: Vec<Job>,
+}
+
+pub(super) async fn jobs(State(state): State<AppState>, Who(caller): Who) -> Result<Response, Error> {
+    let jobs = state.store.finetune_jobs(None).await?.into_iter();
+    let jobs = jobs.map(|job| Job { under_way: job.finished_at.is_none(), job }).collect();
+    page("jobs.html", &caller, Jobs { here: "jobs", jobs })
+}
+
+#[derive(Serialize)]
+struct Advised {
+    here: &'static str,
+    words: &'static str,
+    advice: Advice,
+}
+
+pub(super) async fn advice(State(state): State<AppState>, Who(caller): Who) -> Result<Response, Error> {
+    let advice = advising::advised(&state, Scenario::default()).await?;
+    page("advice.html", &caller, Advised { here: "advice", words: advice.verdict.code.words(), advice })
+}

@@ -1,0 +1,140 @@
+//! The pages: each handler asks what the API asks, and renders it for people.
+//!
+//! A person signs in once and has a cookie; changes go through the JSON API, with the secret that the page
+//! carries in its head. Nothing is loaded from elsewhere, which the content security policy enforces.
+
+mod accuracy;
+mod lists;
+mod review;
+mod sign_in;
+
+use axum::{
+    extract::Path,
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    response::{Html, IntoResponse, Redirect, Response},
+    routing::get,
+};
+use serde::Serialize;
+
+use super::{
+    error::Error,
+    scopes::{Need, Routes},
+};
+use crate::{
+    access::{Caller, Scope},
+    web,
+};
+
+pub(super) use sign_in::session_token;
+
+/// The header in which a page sends the session's second secret.
+pub(super) const CSRF: &str = "x-csrf-token";
+
+/// Only what this process serves; no script and no style in the page itself; in nobody's frame.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+                      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// Adds every page.
+pub(super) fn add(routes: Routes) -> Routes {
+    let page = Need::Page;
+    routes
+        .add_page(page(Scope::Read), Method::GET, "/", get(home))
+        .add_page(page(Scope::Review), Method::GET, "/review", get(review::show))
+        .add_page(page(Scope::Review), Method::GET, "/review/list", get(review::list))
+        .add_page(page(Scope::Review), Method::GET, "/review/detail", get(review::detail))
+        .add_page(page(Scope::Review), Method::GET, "/review/preview", get(review::preview))
+        .add_page(page(Scope::Read), Method::GET, "/accuracy", get(accuracy::show))
+        .add_page(page(Scope::Read), Method::GET, "/accuracy/classes.csv", get(accuracy::classes))
+        .add_page(page(Scope::Read), Method::GET, "/transactions", get(lists::transactions))
+        .add_page(page(Scope::Read), Method::GET, "/merchants", get(lists::merchants))
+        .add_page(page(Scope::Read), Method::GET, "/adapters", get(lists::adapters))
+        .add_page(page(Scope::Read), Method::GET, "/datasets", get(lists::datasets))
+        .add_page(page(Scope::Read), Method::GET, "/jobs", get(lists::jobs))
+        .add_page(page(Scope::Read), Method::GET, "/advice", get(lists::advice))
+        .add_page(Need::Open, Method::GET, "/assets/{name}", get(asset))
+        .add_page(Need::Open, Method::GET, super::scopes::SIGN_IN, get(sign_in::show))
+        .add_page(Need::Open, Method::POST, super::scopes::SIGN_IN, axum::routing::post(sign_in::sign_in))
+        .add_page(Need::Open, Method::POST, "/sign-out", axum::routing::post(sign_in::sign_out))
+}
+
+/// What every page shows of the person who looks at it.
+#[derive(Serialize)]
+struct Looker<'a> {
+    name: &'a str,
+    csrf: &'a str,
+    reviews: bool,
+    signed_in: bool,
+}
+
+impl<'a> From<&'a Caller> for Looker<'a> {
+    fn from(caller: &'a Caller) -> Self {
+        Self {
+            name: caller.name(),
+            csrf: caller.csrf().unwrap_or_default(),
+            reviews: caller.may(Scope::Review),
+            signed_in: caller.csrf().is_some(),
+        }
+    }
+}
+
+/// A page with what surrounds it.
+#[derive(Serialize)]
+struct Page<'a, T> {
+    looker: Option<Looker<'a>>,
+    #[serde(flatten)]
+    content: T,
+}
+
+/// Renders a page for somebody.
+fn page(name: &'static str, caller: &Caller, content: impl Serialize) -> Result<Response, Error> {
+    Ok(framed(web::render(name, Page { looker: Some(caller.into()), content })?))
+}
+
+/// Renders a part of a page, which a script puts in its place.
+fn part(name: &'static str, content: impl Serialize) -> Result<Response, Error> {
+    Ok(framed(web::render(name, content)?))
+}
+
+/// What every page and part is sent with.
+fn framed(html: String) -> Response {
+    let mut response = Html(html).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// What somebody sees who may not see a page.
+pub(super) fn refused(caller: &Caller, scope: Scope) -> Result<Response, Error> {
+    #[derive(Serialize)]
+    struct Refused {
+        scope: &'static str,
+    }
+    let mut response = page("refused.html", caller, Refused { scope: scope.as_str() })?;
+    *response.status_mut() = StatusCode::FORBIDDEN;
+    Ok(response)
+}
+
+async fn home() -> Redirect {
+    Redirect::to("/review")
+}
+
+async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Error> {
+    let found = web::ASSETS.iter().find(|(asset, ..)| *asset == name).ok_or(Error::UnknownRoute)?;
+    let version = format!("\"{:x}\"", xxhash_rust::xxh3::xxh3_64(found.2.as_bytes()));
+    let same = headers.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == version.as_bytes());
+    let mut response = if same {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        ([(header::CONTENT_TYPE, found.1)], found.2).into_response()
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if let Ok(version) = HeaderValue::from_str(&version) {
+        headers.insert(header::ETAG, version);
+    }
+    Ok(response)
+}

@@ -1,0 +1,323 @@
+//! What was decided, and what waits, as files for other programs; and decisions that come back from one.
+//!
+//! Label Studio's format is its JSON of tasks: <https://labelstud.io/guide/export>. A labelling setup for it needs
+//! one `Choices` named `category` on one `Text` named `text`.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{Desk, Error};
+use crate::{
+    domain::{ActionKind, Correction, CorrectionScope, DecidedBy, Slug, TransactionId},
+    store::{ActionFilter, ReviewFilter, TransactionView},
+};
+
+/// Rows read from the database at a time.
+const PAGE: u32 = 500;
+
+/// How a file is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// Comma-separated values with a header line.
+    Csv,
+    /// One JSON object a line.
+    Jsonl,
+    /// Label Studio's JSON of tasks.
+    LabelStudio,
+}
+
+/// A row of an export. Without `category`, it waits.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Exported {
+    /// The transaction.
+    pub transaction_id: String,
+    /// When it was posted.
+    pub posted_at: DateTime<Utc>,
+    /// Its statement text.
+    pub descriptor: String,
+    /// How much.
+    pub amount: Decimal,
+    /// ISO 4217.
+    pub currency: String,
+    /// debit or credit.
+    pub direction: String,
+    /// The stage's answer.
+    pub predicted: Option<String>,
+    /// Its calibrated probability.
+    pub confidence: Option<f32>,
+    /// The engine.
+    pub engine: Option<String>,
+    /// Why it waits or waited.
+    pub reason: Option<String>,
+    /// What a person said.
+    pub category: Option<String>,
+    /// What held before.
+    pub category_before: Option<String>,
+    /// How far it reaches.
+    pub scope: Option<String>,
+    /// Why, in the person's words.
+    pub note: Option<String>,
+    /// How many rows it decided.
+    pub rows: Option<u32>,
+    /// The decision's number.
+    pub decision: Option<i64>,
+    /// Who.
+    pub made_by: Option<String>,
+    /// When.
+    pub made_at: Option<DateTime<Utc>>,
+}
+
+/// What became of tasks that came in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Decisions that are new.
+    pub decided: u32,
+    /// Those that a person had made before, alike.
+    pub known: u32,
+    /// Tasks that nobody has annotated.
+    pub open: u32,
+    /// Tasks that can't be taken.
+    pub refused: Vec<RefusedTask>,
+}
+
+/// A task that can't be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedTask {
+    /// Its place, from 0.
+    pub place: usize,
+    /// Why.
+    pub why: Refusal,
+}
+
+/// Why a task can't be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// `data.transaction_id` is missing, or no id.
+    NoId,
+    /// No transaction of that id.
+    Unknown,
+    /// The choice is no category that can be assigned.
+    OffTaxonomy,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoId => "data.transaction_id is missing or no identifier",
+            Self::Unknown => "there is no transaction with this id",
+            Self::OffTaxonomy => "the choice is no category that can be assigned",
+        })
+    }
+}
+
+impl Desk {
+    /// The decisions that stand, latest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn decisions(&self) -> Result<Vec<Exported>, Error> {
+        let mut exported = Vec::new();
+        let mut before = None;
+        loop {
+            let filter = ActionFilter { standing: true, before, ..ActionFilter::default() };
+            let actions = self.store.review_actions(&filter, PAGE).await?;
+            let Some(last) = actions.last().map(|action| action.id) else { return Ok(exported) };
+            before = Some(last);
+            let decided: Vec<_> = actions
+                .into_iter()
+                .filter(|action| action.kind == ActionKind::Decide)
+                .filter_map(|action| Some((action.transaction_id.clone()?, action)))
+                .collect();
+            let ids: Vec<TransactionId> = decided.iter().map(|(id, _)| id.clone()).collect();
+            let views = self.store.views(&ids).await?;
+            exported.extend(decided.into_iter().zip(views).filter_map(|((_, action), view)| {
+                Some(Exported {
+                    category: action.category.map(String::from),
+                    category_before: action.category_before.map(String::from),
+                    scope: action.scope.map(|scope| scope.as_str().to_owned()),
+                    note: action.note,
+                    rows: Some(action.rows),
+                    decision: Some(action.id),
+                    made_by: Some(action.made_by),
+                    made_at: Some(action.made_at),
+                    ..Exported::of(view?)
+                })
+            }));
+        }
+    }
+
+    /// What waits for review, newest transaction first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn backlog(&self) -> Result<Vec<Exported>, Error> {
+        let mut exported = Vec::new();
+        let mut after = None;
+        loop {
+            let items = self.store.reviews(&ReviewFilter::default(), after.as_ref(), PAGE).await?;
+            let Some(last) = items.last() else { return Ok(exported) };
+            after = Some(last.view.cursor());
+            exported.extend(
+                items
+                    .into_iter()
+                    .map(|item| Exported { reason: Some(item.reason.as_str().to_owned()), ..Exported::of(item.view) }),
+            );
+        }
+    }
+
+    /// Takes in what was annotated in Label Studio: each task's last annotation is a decision about its transaction
+    /// alone. What a person said here before, alike, is left alone, so a file may come twice.
+    ///
+    /// # Errors
+    /// When the database fails; tasks taken by then stay taken.
+    pub async fn import(&self, tasks: &[Value], who: &str, now: DateTime<Utc>) -> Result<Imported, Error> {
+        let mut imported = Imported::default();
+        for (place, task) in tasks.iter().enumerate() {
+            match self.import_one(task, who, now).await? {
+                Ok(Some(true)) => imported.decided += 1,
+                Ok(Some(false)) => imported.known += 1,
+                Ok(None) => imported.open += 1,
+                Err(why) => imported.refused.push(RefusedTask { place, why }),
+            }
+        }
+        Ok(imported)
+    }
+
+    /// Whether the task's decision is new; none where nobody has annotated it.
+    async fn import_one(
+        &self,
+        task: &Value,
+        who: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Result<Option<bool>, Refusal>, Error> {
+        let Some(annotation) = last_annotation(task) else { return Ok(Ok(None)) };
+        let Some(choice) = choice(annotation) else { return Ok(Ok(None)) };
+        let id = task["data"]["transaction_id"].as_str().and_then(|id| id.parse::<TransactionId>().ok());
+        let Some(id) = id else { return Ok(Err(Refusal::NoId)) };
+        let category = choice.parse::<Slug>().ok().filter(|slug| self.taxonomy.contains(slug));
+        let Some(category) = category else { return Ok(Err(Refusal::OffTaxonomy)) };
+        let Some(view) = self.store.views(std::slice::from_ref(&id)).await?.into_iter().next().flatten() else {
+            return Ok(Err(Refusal::Unknown));
+        };
+        let stands =
+            view.in_force.is_some_and(|held| held.decided_by == DecidedBy::Correction && held.category == category);
+        if stands {
+            return Ok(Ok(Some(false)));
+        }
+        let correction = Correction {
+            transaction_id: id,
+            category,
+            scope: CorrectionScope::Transaction,
+            note: Some(format!("annotated in Label Studio by {}", annotator(annotation))),
+            made_by: who.to_owned(),
+            made_at: now,
+        };
+        Ok(match self.store.correct(&correction).await? {
+            Some(_) => Ok(Some(true)),
+            None => Err(Refusal::Unknown),
+        })
+    }
+}
+
+impl Exported {
+    fn of(view: TransactionView) -> Self {
+        let row = view.transaction;
+        let prediction = view.prediction.map(|stored| stored.prediction);
+        Self {
+            transaction_id: row.id.into(),
+            posted_at: row.posted_at,
+            descriptor: row.descriptor.raw().to_owned(),
+            amount: row.amount.amount(),
+            currency: row.amount.currency().code().to_owned(),
+            direction: row.direction.as_str().to_owned(),
+            predicted: prediction.as_ref().map(|prediction| prediction.category.to_string()),
+            confidence: prediction.as_ref().map(|prediction| prediction.confidence),
+            engine: prediction.map(|prediction| prediction.provenance.engine),
+            reason: None,
+            category: None,
+            category_before: None,
+            scope: None,
+            note: None,
+            rows: None,
+            decision: None,
+            made_by: None,
+            made_at: None,
+        }
+    }
+
+    fn task(&self) -> Value {
+        let chosen = |slug: &str| json!([{ "from_name": "category", "to_name": "text", "type": "choices", "value": { "choices": [slug] } }]);
+        let predictions: Vec<Value> = self
+            .predicted
+            .iter()
+            .map(|slug| json!({ "model_version": self.engine, "score": self.confidence, "result": chosen(slug) }))
+            .collect();
+        let annotations: Vec<Value> = self
+            .category
+            .iter()
+            .map(|slug| json!({ "completed_by": self.made_by, "created_at": self.made_at, "result": chosen(slug) }))
+            .collect();
+        json!({
+            "data": {
+                "text": self.descriptor,
+                "transaction_id": self.transaction_id,
+                "posted_at": self.posted_at,
+                "amount": self.amount,
+                "currency": self.currency,
+                "direction": self.direction,
+            },
+            "predictions": predictions,
+            "annotations": annotations,
+        })
+    }
+}
+
+/// Writes rows in a format.
+///
+/// # Errors
+/// When a row can't be written.
+pub fn write(rows: &[Exported], format: Format) -> Result<Vec<u8>, Error> {
+    match format {
+        Format::Csv => {
+            let mut file = csv::Writer::from_writer(Vec::new());
+            for row in rows {
+                file.serialize(row)?;
+            }
+            Ok(file.into_inner().map_err(|error| csv::Error::from(error.into_error()))?)
+        }
+        Format::Jsonl => {
+            let mut file = Vec::new();
+            for row in rows {
+                serde_json::to_writer(&mut file, row)?;
+                file.push(b'\n');
+            }
+            Ok(file)
+        }
+        Format::LabelStudio => Ok(serde_json::to_vec_pretty(&rows.iter().map(Exported::task).collect::<Vec<_>>())?),
+    }
+}
+
+fn last_annotation(task: &Value) -> Option<&Value> {
+    let annotations = task["annotations"].as_array()?;
+    let done = annotations.iter().filter(|annotation| annotation["was_cancelled"] != json!(true));
+    done.max_by_key(|annotation| annotation["updated_at"].as_str().unwrap_or_default().to_owned())
+}
+
+fn choice(annotation: &Value) -> Option<&str> {
+    let results = annotation["result"].as_array()?;
+    results.iter().find_map(|result| result["value"]["choices"][0].as_str())
+}
+
+fn annotator(annotation: &Value) -> String {
+    match &annotation["completed_by"] {
+        Value::String(name) => name.clone(),
+        Value::Object(person) => person["email"].as_str().unwrap_or("somebody").to_owned(),
+        Value::Number(number) => format!("person {number}"),
+        _ => "somebody".to_owned(),
+    }
+}

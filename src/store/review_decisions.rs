@@ -1,0 +1,616 @@
+//! Decisions of people: what a person says of a transaction, with every row that it changes.
+//!
+//! A correction and a decision at the desk are the same act. The second needs the group's lease, covers
+//! the rows that wait beside the one at hand, and is refused where it would change other rows than the
+//! person was shown. The trail is in [`super::review_trail`], taking back in [`super::review_undo`].
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::{Error, Store, TransactionView, count, read};
+use crate::domain::{Correction, CorrectionScope, Slug, TransactionId};
+
+/// A decision at the desk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// What is said, and how far it reaches.
+    pub correction: Correction,
+    /// How many rows the person was shown that it would change, the one at hand among them; otherwise it is refused.
+    pub expects: Option<u32>,
+    /// Whether another person is asked about the same row, without being shown the decision.
+    pub second: bool,
+}
+
+/// What became of a decision.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decided {
+    /// It holds.
+    Done(Box<Settled>),
+    /// No transaction of that id.
+    Unknown,
+    /// Nobody waits for a decision on it any more.
+    AlreadyDecided,
+    /// The one who decides has no lease on its group; somebody else may.
+    NotClaimed {
+        /// Who has.
+        by: Option<String>,
+    },
+    /// It would change another number of rows than the person was shown; nothing was changed.
+    Outdated {
+        /// How many now.
+        rows: u32,
+    },
+}
+
+/// A decision that holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settled {
+    /// Its number in the trail.
+    pub action: i64,
+    /// How many rows it decided, the one at hand among them.
+    pub rows: u32,
+    /// The transaction at hand, as it is now.
+    pub view: TransactionView,
+}
+
+/// A row that a decision would change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Affected {
+    /// Which.
+    pub id: TransactionId,
+    /// What it is now.
+    pub category: Option<Slug>,
+    /// Whether it waits for review.
+    pub waits: bool,
+}
+
+/// The row a decision is about, locked.
+struct Target {
+    id: String,
+    posted_at: DateTime<Utc>,
+    account_id: String,
+    descriptor_key: String,
+    direction: String,
+}
+
+/// A row that a decision covers beside the one at hand, locked.
+struct Covered {
+    transaction_id: String,
+    category: String,
+    decided_by: String,
+    review_status: String,
+    waited: bool,
+}
+
+/// What a row was before.
+struct Before {
+    category: Option<String>,
+    decided_by: Option<String>,
+    review_status: Option<String>,
+    waited: bool,
+}
+
+impl Store {
+    /// Stores a correction, brings it into force at once, closes the review item, and leaves a rule for the rows
+    /// to come where its scope is wider than the transaction. A correction of a row that another has replaced goes
+    /// to that one. `None` when the id is unknown.
+    ///
+    /// A row whose text gave no key leaves no rule: it would catch every such row.
+    ///
+    /// # Errors
+    /// When the database fails; then nothing was stored.
+    pub async fn correct(&self, correction: &Correction) -> Result<Option<TransactionView>, Error> {
+        let mut tx = self.pool.begin().await?;
+        let Some(target) = lock_latest(&mut tx, &correction.transaction_id).await? else {
+            return Ok(None);
+        };
+        settle(&mut tx, &target, correction, &[], None).await?;
+        tx.commit().await?;
+        let views = self.views(&[read(&target.id, "transactions.id")?]).await?;
+        Ok(views.into_iter().next().flatten())
+    }
+
+    /// Decides the transaction at hand and the rows beside it that the scope reaches: those of the account (or of
+    /// all) with its key and direction that no person has decided, but for those drawn for an audit. The one who
+    /// decides must have the group's lease.
+    ///
+    /// # Errors
+    /// When the database fails; then nothing was stored.
+    pub async fn decide(&self, verdict: &Verdict) -> Result<Decided, Error> {
+        let correction = &verdict.correction;
+        let mut tx = self.pool.begin().await?;
+        let Some(target) = lock_latest(&mut tx, &correction.transaction_id).await? else {
+            return Ok(Decided::Unknown);
+        };
+        let item = sqlx::query!(
+            "select
+                review_items.group_key
+            from review_items
+            where transaction_id = $1
+            and resolved_at is null",
+            target.id,
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        let Some(item) = item else { return Ok(Decided::AlreadyDecided) };
+        let held = sqlx::query!(
+            "select
+                claimed_by,
+                claimed_until
+            from review_groups
+            where group_key = $1
+            for update",
+            item.group_key,
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        let holder = held
+            .filter(|held| held.claimed_until.is_some_and(|end| end > correction.made_at))
+            .and_then(|held| held.claimed_by);
+        if holder.as_deref() != Some(correction.made_by.as_str()) {
+            return Ok(Decided::NotClaimed { by: holder });
+        }
+        let covered = match reach(&target, correction.scope) {
+            CorrectionScope::Transaction => Vec::new(),
+            CorrectionScope::AccountMerchant => cover(&mut tx, &target, Some(&target.account_id)).await?,
+            CorrectionScope::Merchant => cover(&mut tx, &target, None).await?,
+        };
+        let rows = u32::try_from(covered.len() + 1).map_err(|_| Error::Corrupt { what: "a count" })?;
+        if verdict.expects.is_some_and(|expected| expected != rows) {
+            return Ok(Decided::Outdated { rows });
+        }
+        let action = settle(&mut tx, &target, correction, &covered, Some(&item.group_key)).await?;
+        if verdict.second {
+            sqlx::query!(
+                "insert into second_labels (
+                    action_id,
+                    transaction_id,
+                    first_category,
+                    first_by
+                )
+                values ($1, $2, $3, $4)",
+                action,
+                target.id,
+                correction.category.as_str(),
+                correction.made_by,
+            )
+            .execute(&mut *tx)
+            .await?;
+        }
+        tx.commit().await?;
+        let view = self.views(&[read(&target.id, "transactions.id")?]).await?.into_iter().next().flatten();
+        Ok(view.map_or(Decided::Unknown, |view| Decided::Done(Box::new(Settled { action, rows, view }))))
+    }
+
+    /// The rows that a decision on this transaction would change, the one at hand first: how many, and those after
+    /// `after` in the order of their ids, at most `limit`. `None` when the id is unknown.
+    ///
+    /// # Errors
+    /// When the database fails or holds what can't be read.
+    pub async fn preview(
+        &self,
+        id: &TransactionId,
+        scope: CorrectionScope,
+        after: Option<&TransactionId>,
+        limit: u32,
+    ) -> Result<Option<(u32, Vec<Affected>)>, Error> {
+        let target = sqlx::query_as!(
+            Target,
+            "select
+                id,
+                posted_at,
+                account_id,
+                descriptor_key,
+                direction
+            from transactions
+            where id = $1
+            and replaced_by is null",
+            id.as_str(),
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some(target) = target else { return Ok(None) };
+        let scope = reach(&target, scope);
+        let rows = sqlx::query!(
+            r#"select
+                transactions.id as "id!",
+                in_force.category as "category?",
+                (review_items.transaction_id is not null) as "waits!",
+                count(*) over () as "all!"
+            from transactions
+            left join in_force on in_force.transaction_id = transactions.id
+            left join review_items
+                on review_items.transaction_id = transactions.id
+                and review_items.resolved_at is null
+            where transactions.descriptor_key = $1
+            and transactions.direction = $2
+            and $3
+            and ($4::text is null or transactions.account_id = $4)
+            and transactions.replaced_by is null
+            and transactions.id <> $5
+            and in_force.review_status <> 'reviewed'
+            and in_force.decided_by not in ('correction', 'import')
+            and (review_items.reason is null or review_items.reason <> 'audit')
+            order by transactions.id"#,
+            target.descriptor_key,
+            target.direction,
+            scope != CorrectionScope::Transaction,
+            (scope == CorrectionScope::AccountMerchant).then_some(&target.account_id),
+            target.id,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let all = count(rows.first().map_or(0, |row| row.all), "transactions")? + 1;
+        let mut affected = Vec::new();
+        if after.is_none() {
+            let at_hand = self.views(std::slice::from_ref(id)).await?.into_iter().next().flatten();
+            affected.push(Affected {
+                id: id.clone(),
+                category: at_hand.and_then(|view| view.in_force).map(|held| held.category),
+                waits: true,
+            });
+        }
+        let from = rows.partition_point(|row| after.is_some_and(|after| row.id.as_str() <= after.as_str()));
+        for row in rows.into_iter().skip(from).take(limit as usize) {
+            let category = row.category.as_deref().map(|category| read(category, "in_force.category")).transpose()?;
+            affected.push(Affected { id: read(&row.id, "transactions.id")?, category, waits: row.waits });
+        }
+        Ok(Some((all, affected)))
+    }
+}
+
+/// How far a scope really reaches: a row without a key has no others like it.
+fn reach(target: &Target, scope: CorrectionScope) -> CorrectionScope {
+    if target.descriptor_key.is_empty() { CorrectionScope::Transaction } else { scope }
+}
+
+/// Locks the rows that a decision covers beside the one at hand, of one account or of all.
+async fn cover(tx: &mut PgConnection, target: &Target, account: Option<&String>) -> Result<Vec<Covered>, Error> {
+    let rows = sqlx::query_as!(
+        Covered,
+        r#"select
+            in_force.transaction_id,
+            in_force.category,
+            in_force.decided_by,
+            in_force.review_status,
+            (review_items.transaction_id is not null) as "waited!"
+        from transactions
+        join in_force on in_force.transaction_id = transactions.id
+        left join review_items
+            on review_items.transaction_id = transactions.id
+            and review_items.resolved_at is null
+        where transactions.descriptor_key = $1
+        and transactions.direction = $2
+        and ($3::text is null or transactions.account_id = $3)
+        and transactions.replaced_by is null
+        and transactions.id <> $4
+        and in_force.review_status <> 'reviewed'
+        and in_force.decided_by not in ('correction', 'import')
+        and (review_items.reason is null or review_items.reason <> 'audit')
+        order by transactions.id
+        for no key update of in_force"#,
+        target.descriptor_key,
+        target.direction,
+        account,
+        target.id,
+    )
+    .fetch_all(tx)
+    .await?;
+    Ok(rows)
+}
+
+/// Writes a decision and everything that follows from it; returns its number in the trail.
+async fn settle(
+    tx: &mut PgConnection,
+    target: &Target,
+    correction: &Correction,
+    covered: &[Covered],
+    group_key: Option<&str>,
+) -> Result<i64, Error> {
+    let scope = reach(target, correction.scope);
+    let category = correction.category.as_str();
+    let before = sqlx::query_as!(
+        Before,
+        r#"select
+            in_force.category as "category?",
+            in_force.decided_by as "decided_by?",
+            in_force.review_status as "review_status?",
+            (review_items.transaction_id is not null) as "waited!"
+        from transactions
+        left join in_force on in_force.transaction_id = transactions.id
+        left join review_items
+            on review_items.transaction_id = transactions.id
+            and review_items.resolved_at is null
+        where transactions.id = $1"#,
+        target.id,
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    let correction_id = sqlx::query_scalar!(
+        "insert into corrections_made (
+            transaction_id,
+            category,
+            source,
+            scope,
+            note,
+            made_by,
+            made_at
+        )
+        values ($1, $2, 'correction', $3, $4, $5, $6)
+        returning id",
+        target.id,
+        category,
+        scope.as_str(),
+        correction.note,
+        correction.made_by,
+        correction.made_at,
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    let rule = match scope {
+        CorrectionScope::Transaction => None,
+        CorrectionScope::AccountMerchant => Some(rule_of(tx, target, Some(&target.account_id), correction).await?),
+        CorrectionScope::Merchant => Some(rule_of(tx, target, None, correction).await?),
+    };
+    sqlx::query!(
+        "insert into in_force (
+            transaction_id,
+            posted_at,
+            category,
+            decided_by,
+            review_status
+        )
+        values ($1, $2, $3, 'correction', 'reviewed')
+        on conflict (transaction_id) do update set
+            category = excluded.category,
+            decided_by = excluded.decided_by,
+            review_status = excluded.review_status",
+        target.id,
+        target.posted_at,
+        category,
+    )
+    .execute(&mut *tx)
+    .await?;
+    let decided_by = if scope == CorrectionScope::Merchant { "merchant_rule" } else { "account_rule" };
+    let ids: Vec<&str> = covered.iter().map(|row| row.transaction_id.as_str()).collect();
+    if !covered.is_empty() {
+        sqlx::query!(
+            "update in_force
+            set
+                category = $2,
+                decided_by = $3,
+                review_status = 'reviewed'
+            where transaction_id = any($1)",
+            &ids as &[&str],
+            category,
+            decided_by,
+        )
+        .execute(&mut *tx)
+        .await?;
+    }
+    sqlx::query!(
+        "update review_items
+        set
+            resolved_at = $3,
+            resolved_by = $4
+        where (transaction_id = $1 or transaction_id = any($2))
+        and resolved_at is null",
+        target.id,
+        &ids as &[&str],
+        correction.made_at,
+        correction.made_by,
+    )
+    .execute(&mut *tx)
+    .await?;
+    let action = sqlx::query_scalar!(
+        "insert into review_actions (
+            kind,
+            transaction_id,
+            group_key,
+            category,
+            scope,
+            note,
+            correction_id,
+            rule_id,
+            rule_before,
+            made_by,
+            made_at
+        )
+        values ('decide', $1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        returning id",
+        target.id,
+        group_key,
+        category,
+        scope.as_str(),
+        correction.note,
+        correction_id,
+        rule.as_ref().map(|rule| rule.0),
+        rule.as_ref().and_then(|rule| rule.1.as_deref()),
+        correction.made_by,
+        correction.made_at,
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    note_changes(tx, action, target, &before, covered, category, decided_by).await?;
+    Ok(action)
+}
+
+/// Writes down what the rows were before, and what they are now.
+async fn note_changes(
+    tx: &mut PgConnection,
+    action: i64,
+    target: &Target,
+    before: &Before,
+    covered: &[Covered],
+    category: &str,
+    decided_by: &str,
+) -> Result<(), Error> {
+    sqlx::query!(
+        "insert into review_changes (
+            action_id,
+            transaction_id,
+            category_before,
+            decided_by_before,
+            review_status_before,
+            waited,
+            category_after,
+            decided_by_after,
+            review_status_after
+        )
+        values ($1, $2, $3, $4, $5, $6, $7, 'correction', 'reviewed')",
+        action,
+        target.id,
+        before.category,
+        before.decided_by,
+        before.review_status,
+        before.waited,
+        category,
+    )
+    .execute(&mut *tx)
+    .await?;
+    if covered.is_empty() {
+        return Ok(());
+    }
+    let of = |field: fn(&Covered) -> &str| covered.iter().map(field).collect::<Vec<_>>();
+    let waited: Vec<bool> = covered.iter().map(|row| row.waited).collect();
+    sqlx::query!(
+        "insert into review_changes (
+            action_id,
+            transaction_id,
+            category_before,
+            decided_by_before,
+            review_status_before,
+            waited,
+            category_after,
+            decided_by_after,
+            review_status_after
+        )
+        select
+            $1,
+            was.transaction_id,
+            was.category,
+            was.decided_by,
+            was.review_status,
+            was.waited,
+            $7,
+            $8,
+            'reviewed'
+        from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::boolean[])
+            as was(transaction_id, category, decided_by, review_status, waited)",
+        action,
+        &of(|row| &row.transaction_id) as &[&str],
+        &of(|row| &row.category) as &[&str],
+        &of(|row| &row.decided_by) as &[&str],
+        &of(|row| &row.review_status) as &[&str],
+        &waited,
+        category,
+        decided_by,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Leaves a rule of one account or of all; returns its number, and what it said before where it stood already.
+async fn rule_of(
+    tx: &mut PgConnection,
+    target: &Target,
+    account: Option<&String>,
+    correction: &Correction,
+) -> Result<(i64, Option<String>), Error> {
+    let standing = sqlx::query!(
+        "select
+            id,
+            category,
+            retired_at
+        from account_rules
+        where account_id is not distinct from $1
+        and descriptor_key = $2
+        and direction = $3
+        for update",
+        account,
+        target.descriptor_key,
+        target.direction,
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some(standing) = standing else {
+        let id = sqlx::query_scalar!(
+            "insert into account_rules (
+                account_id,
+                descriptor_key,
+                direction,
+                category,
+                made_by,
+                made_at
+            )
+            values ($1, $2, $3, $4, $5, $6)
+            on conflict do nothing
+            returning id",
+            account,
+            target.descriptor_key,
+            target.direction,
+            correction.category.as_str(),
+            correction.made_by,
+            correction.made_at,
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        return match id {
+            Some(id) => Ok((id, None)),
+            // Somebody made it at this moment: now it stands.
+            None => Box::pin(rule_of(tx, target, account, correction)).await,
+        };
+    };
+    sqlx::query!(
+        "update account_rules
+        set
+            category = $2,
+            made_by = $3,
+            made_at = $4,
+            retired_at = null
+        where id = $1",
+        standing.id,
+        correction.category.as_str(),
+        correction.made_by,
+        correction.made_at,
+    )
+    .execute(tx)
+    .await?;
+    Ok((standing.id, Some(standing.category).filter(|_| standing.retired_at.is_none())))
+}
+
+/// Locks the row, or the last of the rows that replaced it.
+async fn lock_latest(tx: &mut PgConnection, id: &TransactionId) -> Result<Option<Target>, Error> {
+    let mut id = id.as_str().to_owned();
+    loop {
+        let row = sqlx::query!(
+            "select
+                id,
+                posted_at,
+                account_id,
+                descriptor_key,
+                direction,
+                replaced_by
+            from transactions
+            where id = $1
+            for no key update",
+            id,
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        match row.replaced_by {
+            Some(successor) => id = successor,
+            None => {
+                return Ok(Some(Target {
+                    id: row.id,
+                    posted_at: row.posted_at,
+                    account_id: row.account_id,
+                    descriptor_key: row.descriptor_key,
+                    direction: row.direction,
+                }));
+            }
+        }
+    }
+}

@@ -1,0 +1,42 @@
+// How pages talk to the API: JSON, with the session's second secret on every change.
+
+const csrf = document.querySelector('meta[name="csrf"]')?.content ?? "";
+
+/** What the service said no with: its words are for people. */
+export class Refused extends Error {
+  constructor(status, problem) {
+    super(problem.detail ?? problem.title ?? `the service answered ${status}`);
+    this.status = status;
+    this.kind = (problem.type ?? "").replace("urn:txcat:problem:", "");
+  }
+}
+
+async function answered(response) {
+  if (response.redirected && new URL(response.url).pathname === "/sign-in") {
+    location.assign("/sign-in");
+    throw new Refused(401, { detail: "your session has ended" });
+  }
+  if (response.ok) return response;
+  throw new Refused(response.status, await response.json().catch(() => ({})));
+}
+
+/** Sends a change; the answer's JSON, or null where there is none. */
+export async function post(path, body) {
+  const response = await answered(await fetch(path, {
+    method: "POST",
+    headers: { "content-type": "application/json", "x-csrf-token": csrf },
+    body: JSON.stringify(body ?? {}),
+  }));
+  return response.status === 204 ? null : response.json();
+}
+
+export async function json(path) {
+  return (await answered(await fetch(path))).json();
+}
+
+/** A part of a page, as a fragment to put in its place. */
+export async function part(path) {
+  const template = document.createElement("template");
+  template.innerHTML = await (await answered(await fetch(path))).text();
+  return template.content;
+}

@@ -1,0 +1,441 @@
+//! The desk in a real browser: Debian's chromium, driven over `WebDriver`.
+//!
+//! Without `chromedriver` these tests say so and pass, unless `TXCAT_BROWSER=required`, which CI sets. `TXCAT_AXE` names
+//! axe-core's `axe.min.js`, without which accessibility is not checked; `TXCAT_SCREENSHOTS` a folder that gets a picture of
+//! every page.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use fantoccini::{
+    Client, ClientBuilder, Locator,
+    actions::{InputSource as _, KeyAction, KeyActions},
+};
+use hyper_util::client::legacy::connect::HttpConnector;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::{Value, json};
+use txcat::access::Role;
+
+use super::{person, place, stands};
+use crate::harness::{App, with};
+
+const ENTER: &str = "\u{E007}";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a browser shows pages to.
+#[derive(Clone, Copy, PartialEq)]
+enum Screen {
+    Desktop,
+    Phone,
+}
+
+/// A driver with one browser. Both end when dropped.
+struct Browser {
+    client: Client,
+    driver: Child,
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // Asked to end, the driver takes its browser along.
+        let driver = Pid::from_raw(self.driver.id().cast_signed());
+        let _ = kill(driver, Signal::SIGTERM);
+        let _ = self.driver.wait();
+    }
+}
+
+/// A driver, and the port it listens on. Of several that start at once, one may find its port taken: it tries again.
+fn driver() -> std::io::Result<(Child, u16)> {
+    for _ in 0..5 {
+        let mut command = Command::new("chromedriver");
+        let mut driver = command.arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+        let port = lines.map_while(Result::ok).find_map(|line| {
+            let (_, port) = line.split_once("successfully on port ")?;
+            port.trim_end_matches('.').parse().ok()
+        });
+        match port {
+            Some(port) => return Ok((driver, port)),
+            None => driver.wait()?,
+        };
+    }
+    Err(std::io::Error::other("it never said where it listens"))
+}
+
+/// A browser; none where there is no driver, which is said.
+async fn browser(screen: Screen, dark: bool) -> Option<Browser> {
+    let (driver, port) = match driver() {
+        Ok(started) => started,
+        Err(error) => {
+            let required = std::env::var("TXCAT_BROWSER").is_ok_and(|value| value == "required");
+            assert!(!required, "chromedriver can't be started: {error}");
+            eprintln!("NOT TESTED in a browser: chromedriver can't be started ({error}); install chromium-driver");
+            return None;
+        }
+    };
+    let scheme = format!("--blink-settings=preferredColorScheme={}", u8::from(!dark));
+    let mut options = json!({ "args": [
+        "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1280,900",
+        "--hide-scrollbars", "--force-prefers-reduced-motion", scheme,
+    ] });
+    if screen == Screen::Phone {
+        let metrics = json!({ "width": 390, "height": 844, "pixelRatio": 2.0, "mobile": true });
+        options["mobileEmulation"] = json!({ "deviceMetrics": metrics });
+    }
+    let capabilities = json!({ "browserName": "chrome", "goog:chromeOptions": options });
+    let client = ClientBuilder::new(HttpConnector::new())
+        .capabilities(capabilities.as_object().unwrap().clone())
+        .connect(&format!("http://127.0.0.1:{port}"))
+        .await
+        .expect("chromium does not start");
+    Some(Browser { client, driver })
+}
+
+impl Browser {
+    async fn open(&self, app: &App, path: &str) {
+        self.client.goto(&format!("http://{}{path}", app.address)).await.unwrap();
+    }
+
+    /// Presses keys, one after the other, wherever the focus is.
+    async fn press(&self, keys: &str) {
+        let typed = keys.chars().fold(KeyActions::new("keyboard".to_owned()), |typed, key| {
+            typed.then(KeyAction::Down { value: key }).then(KeyAction::Up { value: key })
+        });
+        self.client.perform_actions(typed).await.unwrap();
+    }
+
+    async fn evaluate(&self, script: &str) -> Value {
+        self.client.execute(&format!("return {script}"), Vec::new()).await.unwrap()
+    }
+
+    /// Waits until an expression holds in the page.
+    #[track_caller]
+    fn until<'a>(&'a self, holds: &'a str) -> impl Future<Output = ()> + 'a {
+        let caller = std::panic::Location::caller();
+        async move {
+            // The page itself looks at each of its frames; where it is left for another, that one does.
+            let script = format!(
+                "const done = arguments[arguments.length - 1]; \
+                 const holds = () => {{ try {{ return Boolean({holds}) }} catch {{ return false }} }}; \
+                 (function look() {{ if (holds()) done(true); else requestAnimationFrame(look); }})();"
+            );
+            let waited = tokio::time::timeout(PATIENCE, async {
+                while !matches!(self.client.execute_async(&script, Vec::new()).await, Ok(Value::Bool(true))) {}
+            });
+            if waited.await.is_err() {
+                let page = self.client.source().await.unwrap_or_default();
+                panic!("{caller}: never came true: {holds}\n{page}");
+            }
+        }
+    }
+
+    /// Signs in by keyboard alone: the field has the focus.
+    async fn sign_in(&self, app: &App, key: &str) {
+        self.open(app, "/").await;
+        self.until("location.pathname === '/sign-in' && document.activeElement.id === 'key'").await;
+        self.press(&format!("{key}{ENTER}")).await;
+        self.ready().await;
+    }
+
+    /// Waits until the desk shows what is selected, or that nothing waits.
+    async fn ready(&self) {
+        self.until(
+            "document.body.dataset.ready && (document.querySelector('#queue a[aria-current]') \
+             ? document.querySelector('#queue a[aria-current]').closest('li').dataset.transaction \
+               === document.querySelector('#detail article').dataset.transaction \
+             : !document.getElementById('empty').hidden)",
+        )
+        .await;
+    }
+
+    async fn selected(&self) -> String {
+        self.evaluate("document.querySelector('#detail article').dataset.transaction")
+            .await
+            .as_str()
+            .unwrap()
+            .to_owned()
+    }
+
+    async fn said(&self, text: &str) {
+        self.until(&format!("document.getElementById('said').textContent.includes('{text}')")).await;
+    }
+
+    async fn close(self) {
+        self.client.clone().close().await.unwrap();
+    }
+}
+
+const TREES: [&str; 30] = [
+    "ALDER", "ASH", "ASPEN", "BALSA", "BEECH", "BIRCH", "CEDAR", "CHERRY", "CYPRESS", "EBONY", "ELDER", "ELM", "FIR",
+    "GINKGO", "HAZEL", "HICKORY", "HOLLY", "JUNIPER", "LARCH", "LINDEN", "MAPLE", "OAK", "OLIVE", "PINE", "POPLAR",
+    "ROWAN", "SPRUCE", "SYCAMORE", "WALNUT", "WILLOW",
+];
+
+/// Merchants with one doubtful row each, the first with most at risk.
+async fn inns(count: usize) -> App {
+    let app = App::start().await;
+    let inn = |at: usize, tree: &str| {
+        place(&format!("inn-{at}"), "acc-1", &format!("{tree} INN"), &format!("{}.00", 400 - 10 * at))
+    };
+    let rows: Vec<Value> = TREES[..count].iter().enumerate().map(|(at, tree)| inn(at, tree)).collect();
+    app.ingest(&rows).await;
+    app
+}
+
+/// One merchant with four doubtful rows on three accounts.
+fn corner() -> Vec<Value> {
+    let accounts = ["acc-1", "acc-1", "acc-2", "acc-3"].into_iter().enumerate();
+    accounts.map(|(at, account)| place(&format!("corner-{at}"), account, "CORNER PLACE", "1.00")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_analyst_works_the_queue_by_keyboard_alone() {
+    let mut app = inns(12).await;
+    let Some(browser) = browser(Screen::Desktop, false).await else { return };
+    let anna = person(&app, "anna", Role::Analyst).await;
+    let program = app.make_key("program", &[txcat::access::Scope::Ingest], None).await;
+    browser.sign_in(&app, &anna).await;
+
+    // Ten items: every second one gets the second suggestion.
+    for turn in 0..10 {
+        let at_hand = browser.selected().await;
+        assert_eq!(at_hand, format!("inn-{turn}"), "the order of the queue");
+        if turn % 2 == 1 {
+            browser.press("2").await;
+            browser
+                .until("document.querySelector('.choice[aria-pressed=true]').dataset.category === 'fast_food'")
+                .await;
+        }
+        browser.press(ENTER).await;
+        browser.until(&format!("document.querySelector('#detail article').dataset.transaction !== '{at_hand}'")).await;
+        browser.ready().await;
+    }
+    browser.until("document.querySelectorAll('#queue li.done').length === 0").await;
+    app.use_key(&anna);
+    for turn in 0..10 {
+        let category = if turn % 2 == 1 { "fast_food" } else { "restaurant" };
+        assert_eq!(stands(&app, &format!("inn-{turn}")).await, format!("{category} by correction, reviewed"));
+    }
+    browser.until("document.querySelector('.count[data-lane=doubtful]').textContent === '2'").await;
+
+    // j, k, help and a typed category.
+    let first = browser.selected().await;
+    browser.press("j").await;
+    browser.until(&format!("document.querySelector('#detail article').dataset.transaction !== '{first}'")).await;
+    browser.press("k").await;
+    browser.until(&format!("document.querySelector('#detail article').dataset.transaction === '{first}'")).await;
+    browser.press("?").await;
+    browser.until("document.getElementById('help').open").await;
+    browser.press("\u{E00C}").await;
+    browser.until("!document.getElementById('help').open").await;
+    browser.press("c").await;
+    browser.until("document.activeElement.id === 'category'").await;
+    browser.press(&format!("bar_and_nightlife{ENTER}")).await;
+    browser.until("document.querySelector('#detail article').dataset.picked === 'bar_and_nightlife'").await;
+
+    app.use_key(&program);
+    app.ingest(&corner()).await;
+    app.use_key(&anna);
+
+    // Search, apply to the whole group with its preview, undo.
+    browser.press("/").await;
+    browser.until("document.activeElement.id === 'text'").await;
+    browser.press(&format!("corner{ENTER}")).await;
+    browser.until("location.search.includes('text=corner')").await;
+    browser.ready().await;
+    browser.press("2a").await;
+    browser.until("document.getElementById('preview').open").await;
+    browser.until("document.querySelectorAll('#preview tbody tr').length === 4").await;
+    let shown = browser.evaluate("document.getElementById('preview').textContent").await;
+    assert!(shown.as_str().unwrap().contains("every later debit of “corner place”, on any account, is fast_food"));
+    browser.press(ENTER).await;
+    browser.said("4 rows decided").await;
+    browser.until("!document.getElementById('empty').hidden").await;
+    for at in 0..4 {
+        let stands = stands(&app, &format!("corner-{at}")).await;
+        assert!(stands.starts_with("fast_food") && stands.ends_with("reviewed"), "{stands}");
+    }
+    browser.press("u").await;
+    browser.said("4 rows are as before").await;
+    browser.until("document.querySelector('#detail article').dataset.transaction === 'corner-0'").await;
+    for at in 0..4 {
+        assert_eq!(stands(&app, &format!("corner-{at}")).await, "restaurant by stage, pending");
+    }
+
+    // Decided again, it is what the next POST answers.
+    browser.press("2a").await;
+    browser.until("document.querySelectorAll('#preview[open] tbody tr').length === 4").await;
+    browser.press(ENTER).await;
+    browser.said("4 rows decided").await;
+    app.use_key(&program);
+    let next = app.ingest(&[place("next", "acc-9", "CORNER PLACE", "5.00")]).await.remove(0);
+    assert_eq!((&next["category"], &next["decided_by"]), (&json!("fast_food"), &json!("merchant_rule")));
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_analysts_at_once_never_have_the_same_item() {
+    let mut app = inns(30).await;
+    let (Some(first), Some(second)) = tokio::join!(browser(Screen::Desktop, false), browser(Screen::Desktop, true))
+    else {
+        return;
+    };
+    let (anna, ben) = (person(&app, "anna", Role::Analyst).await, person(&app, "ben", Role::Analyst).await);
+    tokio::join!(first.sign_in(&app, &anna), second.sign_in(&app, &ben));
+    let listed = "[...document.querySelectorAll('#queue li')].map((item) => item.dataset.transaction)";
+    let (hers, his) = tokio::join!(first.evaluate(listed), second.evaluate(listed));
+    let (hers, his) = (hers.as_array().unwrap(), his.as_array().unwrap());
+    assert_eq!(hers.len() + his.len(), 30, "everything is on one desk or the other");
+    assert!(hers.iter().all(|id| !his.contains(id)), "an item is on both desks: {hers:?} {his:?}");
+    let work = async |browser: &Browser| {
+        for _ in 0..5 {
+            let at_hand = browser.selected().await;
+            browser.press(ENTER).await;
+            browser
+                .until(&format!("document.querySelector('#detail article').dataset.transaction !== '{at_hand}'"))
+                .await;
+            browser.ready().await;
+        }
+        browser.until("document.querySelectorAll('#queue li.done').length === 0").await;
+        assert_eq!(browser.evaluate("document.getElementById('trouble').hidden").await, json!(true));
+    };
+    tokio::join!(work(&first), work(&second));
+    app.use_key(&anna);
+    let trail = app.get("/v1/reviews/decisions?standing=true").await.with(200);
+    let actions = trail["actions"].as_array().unwrap();
+    let mut ids: Vec<&str> = actions.iter().map(|action| action["transaction_id"].as_str().unwrap()).collect();
+    let by = |name: &str| actions.iter().filter(|action| action["made_by"] == name).count();
+    assert_eq!((ids.len(), by("anna"), by("ben")), (10, 5, 5));
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 10, "an item was decided twice");
+    first.close().await;
+    second.close().await;
+}
+
+/// A service with something on every page.
+async fn furnished() -> (App, Vec<(&'static str, String)>) {
+    let app = inns(14).await;
+    app.ingest(&corner()).await;
+    let now = txcat::clock::now();
+    let recent = |id: &str, text: &str| with(place(id, "acc-2", text, "42.10"), json!({ "posted_at": now }));
+    app.ingest(&[
+        recent("m1", "SQ *MARKET HALL 0412 OAKLAND CA"),
+        recent("m2", "COFFEE KIOSK"),
+        recent("m3", "RIVER HOUSE"),
+    ])
+    .await;
+    let word = json!({ "category": "bar_and_nightlife", "scope": "account_merchant", "note": "a bar, says its page" });
+    app.post("/v1/transactions/m3/correction", &word).await.with(200);
+    app.post("/v1/datasets", &json!({ "name": "corrections" })).await.with(201);
+    let mut runs = Vec::new();
+    for (seed, stage, share) in [(1, "few_shot", 0.7), (2, "enriched_prompt", 0.8), (3, "adapter", 0.9)] {
+        let items = crate::tracker::answered(seed, 240, share);
+        runs.push(crate::tracker::stored(&app.store, stage, &items).await);
+    }
+    let accuracy = format!("/accuracy?run={}&with={}", runs[2], runs[0]);
+    let pages = ["transactions", "merchants", "adapters", "datasets", "jobs", "advice"];
+    let mut all: Vec<_> = pages.iter().map(|page| (*page, format!("/{page}"))).collect();
+    all.insert(0, ("accuracy", accuracy));
+    all.insert(0, ("review", "/review".to_owned()));
+    (app, all)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_is_within_everybody_s_reach_light_and_dark_on_desk_and_phone() {
+    let axe = std::env::var("TXCAT_AXE").ok().map(|path| std::fs::read_to_string(path).unwrap());
+    if axe.is_none() {
+        eprintln!("NOT CHECKED by axe-core: set TXCAT_AXE to the axe.min.js of `npm install axe-core`");
+    }
+    let pictures = std::env::var("TXCAT_SCREENSHOTS").ok();
+    let (app, pages) = furnished().await;
+    let anna = person(&app, "anna", Role::Admin).await;
+    let mut found = Vec::new();
+    for (screen, dark) in
+        [(Screen::Desktop, false), (Screen::Desktop, true), (Screen::Phone, false), (Screen::Phone, true)]
+    {
+        let Some(browser) = browser(screen, dark).await else { return };
+        let look = format!(
+            "{}-{}",
+            if screen == Screen::Phone { "phone" } else { "desktop" },
+            if dark { "dark" } else { "light" }
+        );
+        browser.open(&app, "/sign-in").await;
+        found.extend(looked_at(&browser, axe.as_deref(), pictures.as_deref(), &format!("{look}-sign-in")).await);
+        browser.sign_in(&app, &anna).await;
+        for (name, path) in &pages {
+            browser.open(&app, path).await;
+            if *name == "review" {
+                browser.ready().await;
+            }
+            assert_eq!(
+                browser.evaluate(&format!("matchMedia('(prefers-color-scheme: dark)').matches === {dark}")).await,
+                true
+            );
+            let wide =
+                browser.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth").await;
+            assert_eq!(wide, false, "{look}: {name} is wider than its screen");
+            found.extend(looked_at(&browser, axe.as_deref(), pictures.as_deref(), &format!("{look}-{name}")).await);
+        }
+        browser.open(&app, "/review?text=corner").await;
+        browser.ready().await;
+        browser.press("2a").await;
+        browser.until("document.querySelectorAll('#preview[open] tbody tr').length === 4").await;
+        found.extend(looked_at(&browser, axe.as_deref(), pictures.as_deref(), &format!("{look}-preview")).await);
+        browser.close().await;
+    }
+    assert!(found.is_empty(), "axe-core finds:\n{}", found.join("\n"));
+}
+
+/// Takes a picture, and says what axe finds that is serious or critical.
+async fn looked_at(browser: &Browser, axe: Option<&str>, pictures: Option<&str>, name: &str) -> Vec<String> {
+    if let Some(folder) = pictures {
+        let picture = browser.client.screenshot().await.unwrap();
+        std::fs::write(format!("{folder}/{name}.png"), picture).unwrap();
+    }
+    let Some(axe) = axe else { return Vec::new() };
+    browser.client.execute(axe, Vec::new()).await.unwrap();
+    let run = "const done = arguments[arguments.length - 1]; axe.run().then((found) => done(found.violations), \
+               (error) => done([{ impact: 'critical', id: String(error), nodes: [] }]))";
+    let violations = browser.client.execute_async(run, Vec::new()).await.unwrap();
+    let heavy = violations
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|found| found["impact"] == "serious" || found["impact"] == "critical");
+    heavy
+        .map(|found| {
+            let nodes: Vec<String> = found["nodes"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|node| format!("{} {}", node["html"], node["failureSummary"]))
+                .collect();
+            format!("{name}: {} ({}): {}", found["id"], found["impact"], nodes.join("; "))
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_service_refuses_is_put_back_and_said() {
+    let mut app = inns(2).await;
+    let Some(browser) = browser(Screen::Desktop, false).await else { return };
+    let anna = person(&app, "anna", Role::Analyst).await;
+    browser.sign_in(&app, &anna).await;
+    app.use_key(&anna);
+    let word = json!({ "category": "coffee_shop", "scope": "transaction" });
+    app.post("/v1/transactions/inn-0/correction", &word).await.with(200);
+    browser.press(ENTER).await;
+    browser.until("document.getElementById('trouble').textContent.includes('decided in the meantime')").await;
+    browser.ready().await;
+    assert_eq!(stands(&app, "inn-0").await, "coffee_shop by correction, reviewed");
+    let label = browser.client.find(Locator::Css("#queue")).await.unwrap().text().await.unwrap();
+    assert!(!label.contains("ALDER"), "what is decided still stands in the queue");
+    browser.close().await;
+}

@@ -1,0 +1,152 @@
+//! Who gets in to the pages, and what keeps others out.
+
+use serde_json::json;
+use txcat::access::{Role, Scope};
+
+use super::{person, place};
+use crate::harness::{Answer, App, with};
+
+/// Signs in with a key; the cookie, if one is given.
+async fn sign_in(app: &App, key: &str) -> (Answer, Option<String>) {
+    let body = format!("key={key}");
+    let form = app.request("POST", "/sign-in").header("content-type", "application/x-www-form-urlencoded").body(body);
+    let answer = app.send(form).await;
+    let cookie = answer.headers.get("set-cookie").map(|cookie| cookie.to_str().unwrap().to_owned());
+    (answer, cookie)
+}
+
+async fn with_cookie(app: &App, method: &str, path: &str, cookie: &str, more: &[(&str, &str)]) -> Answer {
+    let mut request = app.request(method, path).header("cookie", cookie.split(';').next().unwrap());
+    for (name, value) in more {
+        request = request.header(*name, *value);
+    }
+    if method == "POST" {
+        request = request.json(&json!({}));
+    }
+    app.send(request).await
+}
+
+fn html(answer: &Answer) -> &str {
+    answer.body.as_str().unwrap()
+}
+
+#[tokio::test]
+async fn a_person_signs_in_with_a_key_and_a_program_does_not() {
+    let app = App::start_without_redirects().await;
+    let anna = person(&app, "anna", Role::Analyst).await;
+    let program = app.make_key("program", &[Scope::Admin], None).await;
+    let stranger = app.get("/review").await;
+    assert_eq!((stranger.status, &stranger.headers["location"]), (303, &"/sign-in".parse().unwrap()));
+    for wrong in [program.as_str(), "nonsense", ""] {
+        let (answer, cookie) = sign_in(&app, wrong).await;
+        assert_eq!((answer.status, cookie), (422, None), "{wrong}");
+        assert!(html(&answer).contains("no person’s key"));
+    }
+    let (answer, cookie) = sign_in(&app, &anna).await;
+    let cookie = cookie.unwrap();
+    assert_eq!(answer.status, 303);
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
+    let page = with_cookie(&app, "GET", "/review", &cookie, &[]).await;
+    assert_eq!(page.status, 200);
+    assert!(html(&page).contains("anna"));
+    let policy = page.headers["content-security-policy"].to_str().unwrap();
+    assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    with_cookie(&app, "GET", "/sign-in", &cookie, &[]).await;
+    let out = with_cookie(&app, "POST", "/sign-out", &cookie, &[]).await;
+    assert_eq!(out.status, 303);
+    assert_eq!(with_cookie(&app, "GET", "/review", &cookie, &[]).await.status, 303, "the session has not ended");
+}
+
+#[tokio::test]
+async fn a_removed_person_is_out_at_once() {
+    let app = App::start_without_redirects().await;
+    let anna = person(&app, "anna", Role::Analyst).await;
+    let cookie = sign_in(&app, &anna).await.1.unwrap();
+    assert_eq!(with_cookie(&app, "GET", "/v1/reviews", &cookie, &[]).await.status, 200);
+    app.store.revoke_key("anna", txcat::clock::now()).await.unwrap();
+    with_cookie(&app, "GET", "/v1/reviews", &cookie, &[]).await.with(401);
+}
+
+#[tokio::test]
+async fn a_reader_looks_and_an_analyst_decides() {
+    let app = App::start_without_redirects().await;
+    let reader = person(&app, "rita", Role::Reader).await;
+    let cookie = sign_in(&app, &reader).await.1.unwrap();
+    let accuracy = with_cookie(&app, "GET", "/accuracy", &cookie, &[]).await;
+    assert_eq!(accuracy.status, 200);
+    assert!(!html(&accuracy).contains("href=\"/review\""), "a reader is led to a page that is not hers");
+    let refused = with_cookie(&app, "GET", "/review", &cookie, &[]).await;
+    assert_eq!(refused.status, 403);
+    assert!(html(&refused).contains("review"));
+    with_cookie(&app, "GET", "/v1/reviews", &cookie, &[]).await.with(403);
+}
+
+#[tokio::test]
+async fn a_change_with_a_cookie_needs_what_only_our_page_knows() {
+    let app = App::start_without_redirects().await;
+    let anna = person(&app, "anna", Role::Analyst).await;
+    let cookie = sign_in(&app, &anna).await.1.unwrap();
+    let page = with_cookie(&app, "GET", "/review", &cookie, &[]).await;
+    let csrf = html(&page).split("name=\"csrf\" content=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let claims = "/v1/reviews/claims";
+    for without in [&[][..], &[("x-csrf-token", "")], &[("x-csrf-token", "0123")]] {
+        let forged = with_cookie(&app, "POST", claims, &cookie, without).await.with(403);
+        assert_eq!(forged["type"], "urn:txcat:problem:forged");
+    }
+    with_cookie(&app, "POST", claims, &cookie, &[("x-csrf-token", &csrf)]).await.with(200);
+    let elsewhere = [("x-csrf-token", csrf.as_str()), ("origin", "https://evil.example")];
+    with_cookie(&app, "POST", claims, &cookie, &elsewhere).await.with(403);
+    let other = person(&app, "ben", Role::Analyst).await;
+    let others = sign_in(&app, &other).await.1.unwrap();
+    with_cookie(&app, "POST", claims, &others, &[("x-csrf-token", &csrf)]).await.with(403);
+}
+
+#[tokio::test]
+async fn a_page_elsewhere_changes_nothing_on_an_open_service() {
+    let app = App::start().await;
+    let claim = app.request("POST", "/v1/reviews/claims").header("origin", "https://evil.example").json(&json!({}));
+    app.send(claim).await.with(403);
+    let own = format!("http://{}", app.address);
+    let claim = app.request("POST", "/v1/reviews/claims").header("origin", own).json(&json!({}));
+    app.send(claim).await.with(200);
+}
+
+#[tokio::test]
+async fn every_page_shows_what_is_stored_and_loads_nothing_from_elsewhere() {
+    let app = App::start().await;
+    let recent = with(place("b1", "acc-1", "GRAND HALL", "9.00"), json!({ "posted_at": txcat::clock::now() }));
+    app.ingest(&[place("a1", "acc-1", "CORNER <b>PLACE</b>", "5.00"), recent]).await;
+    app.post("/v1/transactions/b1/correction", &json!({ "category": "fast_food", "scope": "transaction" }))
+        .await
+        .with(200);
+    app.post("/v1/datasets", &json!({ "name": "corrections" })).await.with(201);
+    let run = crate::tracker::stored(&app.store, "adapter", &crate::tracker::answered(1, 80, 0.8)).await;
+    let other = crate::tracker::stored(&app.store, "few_shot", &crate::tracker::answered(2, 80, 0.8)).await;
+    for (path, shows) in [
+        ("/review".to_owned(), "CORNER"),
+        ("/review/detail?transaction=a1&group=debit%3Acorner".to_owned(), "What is it?"),
+        ("/review/preview?transaction=a1&category=fast_food&scope=merchant".to_owned(), "It will be remembered"),
+        (format!("/accuracy?run={run}&with={other}"), "Rows that only one has right"),
+        ("/transactions".to_owned(), "GRAND HALL"),
+        ("/merchants?text=hall".to_owned(), "grand hall"),
+        ("/adapters".to_owned(), "None is registered"),
+        ("/datasets".to_owned(), "corrections"),
+        ("/jobs".to_owned(), "No fine-tuning job"),
+        ("/advice".to_owned(), "Six questions"),
+    ] {
+        let page = app.get(&path).await;
+        assert_eq!(page.status, 200, "{path}: {}", page.body);
+        let text = html(&page);
+        assert!(text.contains(shows), "{path} does not show {shows}: {text}");
+        assert!(!text.contains("<b>PLACE"), "{path}: a statement text becomes markup");
+        for elsewhere in ["src=\"http", "href=\"http", "url(", "<script>", " style=\""] {
+            assert!(!text.contains(elsewhere), "{path}: {elsewhere}");
+        }
+    }
+    let classes = app.get(&format!("/accuracy/classes.csv?run={run}")).await;
+    assert!(html(&classes).starts_with("category,support,"));
+    for asset in ["style.css", "api.js", "review.js", "icon.svg"] {
+        assert_eq!(app.get(&format!("/assets/{asset}")).await.status, 200, "{asset}");
+    }
+    app.get("/assets/nothing.js").await.with(404);
+}

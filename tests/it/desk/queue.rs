@@ -1,0 +1,107 @@
+//! What waits, in which order, and for whom.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use txcat::{access::Role, clock, domain::Taxonomy};
+
+use super::{claimed, decision, person, place, stands};
+use crate::{database::fresh_store, harness::App};
+
+#[tokio::test]
+async fn rows_of_one_merchant_wait_as_one_group_and_most_at_risk_goes_first() {
+    let app = App::start().await;
+    app.ingest(&[
+        place("a1", "acc-1", "CORNER PLACE", "5.00"),
+        place("a2", "acc-2", "CORNER PLACE", "5.00"),
+        place("b1", "acc-1", "GRAND HALL", "900.00"),
+        place("c1", "acc-1", "LITTLE NOOK", "1.00"),
+        place("d1", "acc-1", "SURE COFFEE", "1.00"),
+    ])
+    .await;
+    let groups = app.get("/v1/reviews/groups").await.with(200);
+    let order: Vec<_> = groups["groups"].as_array().unwrap().iter().map(|group| group["group"].clone()).collect();
+    assert_eq!(order, ["debit:grand hall", "debit:corner place", "debit:little nook"]);
+    assert_eq!(groups["groups"][1]["rows"], 2);
+    let found = app.get("/v1/reviews/groups?text=NOOK").await.with(200);
+    assert_eq!(found["groups"].as_array().unwrap().len(), 1);
+    assert!(app.get("/v1/reviews/groups?text=%25").await.with(200)["groups"].as_array().unwrap().is_empty());
+    assert!(app.get("/v1/reviews/groups?category=fuel").await.with(200)["groups"].as_array().unwrap().is_empty());
+    let numbers = app.get("/v1/reviews/numbers").await.with(200);
+    assert_eq!((&numbers["lanes"][0]["groups"], &numbers["lanes"][0]["rows"]), (&json!(3), &json!(4)));
+}
+
+#[tokio::test]
+async fn nobody_gets_what_somebody_else_has_until_it_is_given_back() {
+    let mut app = App::start().await;
+    app.ingest(&[place("a1", "acc-1", "CORNER PLACE", "5.00"), place("b1", "acc-1", "GRAND HALL", "9.00")]).await;
+    let (anna, ben) = (person(&app, "anna", Role::Analyst).await, person(&app, "ben", Role::Analyst).await);
+    app.use_key(&anna);
+    assert_eq!(claimed(&app, json!({})).await, [("debit:grand hall".to_owned(), 1)]);
+    app.use_key(&ben);
+    assert_eq!(claimed(&app, json!({ "count": 5 })).await, [("debit:corner place".to_owned(), 1)]);
+    assert!(claimed(&app, json!({ "group": "debit:grand hall" })).await.is_empty());
+    let refused =
+        app.post("/v1/reviews/decisions", &decision("b1", "bar_and_nightlife", "transaction")).await.with(409);
+    assert_eq!(refused["type"], "urn:txcat:problem:not-claimed");
+    assert_eq!(refused["detail"], "anna works on this group; claim one first");
+    app.post("/v1/reviews/releases", &json!({ "group": "debit:grand hall" })).await.with(409);
+    app.use_key(&anna);
+    app.post("/v1/reviews/releases", &json!({ "group": "debit:grand hall" })).await.with(204);
+    app.use_key(&ben);
+    assert_eq!(claimed(&app, json!({ "count": 5 })).await.len(), 2);
+    app.post("/v1/reviews/decisions", &decision("b1", "bar_and_nightlife", "transaction")).await.with(201);
+    assert_eq!(stands(&app, "b1").await, "bar_and_nightlife by correction, reviewed");
+    let again = app.post("/v1/reviews/decisions", &decision("b1", "fast_food", "transaction")).await.with(409);
+    assert_eq!(again["type"], "urn:txcat:problem:already-decided");
+}
+
+#[tokio::test]
+async fn what_is_skipped_comes_back_to_others_and_what_is_escalated_waits_in_its_own_queue() {
+    let mut app = App::start().await;
+    app.ingest(&[place("a1", "acc-1", "CORNER PLACE", "5.00"), place("b1", "acc-1", "GRAND HALL", "9.00")]).await;
+    let (anna, ben) = (person(&app, "anna", Role::Analyst).await, person(&app, "ben", Role::Analyst).await);
+    app.use_key(&anna);
+    claimed(&app, json!({ "count": 2 })).await;
+    app.post("/v1/reviews/skips", &json!({ "group": "debit:grand hall" })).await.with(204);
+    let hard = json!({ "group": "debit:corner place", "note": "could be a bar" });
+    app.post("/v1/reviews/escalations", &hard).await.with(204);
+    assert!(claimed(&app, json!({ "count": 5 })).await.is_empty());
+    app.use_key(&ben);
+    assert_eq!(claimed(&app, json!({ "count": 5 })).await, [("debit:grand hall".to_owned(), 1)]);
+    let escalated = app.get("/v1/reviews/groups?lane=escalated").await.with(200);
+    assert_eq!(escalated["groups"][0]["escalation_note"], "could be a bar");
+    assert_eq!(claimed(&app, json!({ "lane": "escalated" })).await, [("debit:corner place".to_owned(), 1)]);
+    let trail = app.get("/v1/reviews/decisions").await.with(200);
+    let kinds: Vec<_> = trail["actions"].as_array().unwrap().iter().map(|action| action["kind"].clone()).collect();
+    assert_eq!(kinds, ["escalate", "skip"]);
+}
+
+#[tokio::test]
+async fn a_complaint_puts_a_transaction_before_people_and_changes_nothing_until_they_decide() {
+    let app = App::start().await;
+    app.ingest(&[place("a1", "acc-1", "SURE COFFEE", "5.00")]).await;
+    assert!(claimed(&app, json!({})).await.is_empty());
+    app.post("/v1/transactions/a1/complaint", &json!({})).await.with(204);
+    assert_eq!(stands(&app, "a1").await, "coffee_shop by stage, pending");
+    assert_eq!(claimed(&app, json!({})).await.len(), 1);
+    app.post("/v1/transactions/nobody/complaint", &json!({})).await.with(404);
+}
+
+#[tokio::test]
+async fn answers_drawn_for_an_audit_are_judged_one_by_one_whatever_is_decided_beside_them() {
+    let (store, database) = fresh_store().await;
+    let taxonomy = Arc::new(Taxonomy::consumer().unwrap());
+    store.sync_taxonomy(&taxonomy, clock::now()).await.unwrap();
+    let lineup = App::scripted(&taxonomy);
+    let app = App::answering(store, database, taxonomy, lineup, 1.0).await;
+    app.ingest(&[place("a1", "acc-1", "SURE COFFEE", "5.00"), place("a2", "acc-2", "SURE COFFEE", "50.00")]).await;
+    assert!(claimed(&app, json!({ "count": 5 })).await.is_empty(), "an audit stands among the doubtful");
+    let audits = claimed(&app, json!({ "lane": "audit", "count": 5 })).await;
+    assert_eq!(audits.len(), 2);
+    let said = decision("a1", "bar_and_nightlife", "merchant");
+    assert_eq!(app.post("/v1/reviews/decisions", &said).await.with(201)["rows"], 1);
+    assert_eq!(stands(&app, "a2").await, "coffee_shop by stage, pending");
+    let live = app.get("/v1/accuracy").await.with(200);
+    assert_eq!((&live["live"][0]["drawn"], &live["live"][0]["waiting"]), (&json!(2), &json!(1)));
+}
