@@ -27,6 +27,10 @@ mod live;
 mod merchants;
 mod model_calls;
 mod predictions;
+mod recategorization_apply;
+mod recategorization_diff;
+mod recategorization_pages;
+mod recategorizations;
 mod retraining;
 mod reviews;
 mod rules;
@@ -61,6 +65,12 @@ pub use levels::LevelTally;
 pub use live::{LiveAccuracy, LiveTally};
 pub use model_calls::{DayOfCalls, Exceeded, NewModelCall, ReservedCall, SettledCall};
 pub use predictions::Decision;
+pub use recategorization_diff::{
+    ChangeFilter, ChangePair, ChangeTally, ChangedCategory, ComparedLabel, LabelCounts, MovedMoney,
+    RecategorizationChange, RecategorizationFailure,
+};
+pub use recategorization_pages::{LabelAsked, PageDone, Proposal, ScopedRow};
+pub use recategorizations::{NewRecategorization, PhaseMove, Recategorization};
 pub use retraining::RetrainingPlan;
 pub use reviews::{ReviewFilter, ReviewItem};
 pub use rules::{AccountRule, RuleKey};

@@ -22,12 +22,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("categorize", &["prompt", "llm", "enrich"]),
     ("pipeline", &["store", "enrich", "categorize"]),
     ("evaluate", &["pipeline"]),
+    ("recategorize", &["evaluate", "causes"]),
     ("curate", &["evaluate", "causes"]),
     ("adapters", &["curate"]),
     ("finetune", &["curate", "llm", "prompt", "spend"]),
     ("experiments", &["curate"]),
     ("advise", &["curate"]),
-    ("http", &["adapters", "finetune", "advise", "access", "clock", "embedded"]),
+    ("http", &["adapters", "recategorize", "finetune", "advise", "access", "clock", "embedded"]),
     ("cli", &["http", "experiments", "spend"]),
 ];
 
