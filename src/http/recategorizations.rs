@@ -26,7 +26,7 @@ use crate::{
         preview,
         report::{Change, ScopeDoc},
     },
-    store::ChangeFilter,
+    store::{ChangeFilter, RecategorizationChange},
 };
 
 /// A run to begin.
@@ -212,7 +212,7 @@ pub(super) async fn changes(
     let filter = ChangeFilter { from: query.from, to: query.to, state: query.state };
     let after = query.after.map(|after| after.0);
     let rows = state.store.recategorization_changes(id, &filter, after.as_ref(), query.limit.get() + 1).await?;
-    let (rows, next) = page(rows, query.limit, |row| row.cursor());
+    let (rows, next) = page(rows, query.limit, RecategorizationChange::cursor);
     Ok(Json(ChangePage { changes: rows.into_iter().map(Change::from).collect(), next }))
 }
 

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{Error, Guards, Progress, find, found};
 use crate::{
     domain::{ChangeState, RecategorizationPhase},
-    store::{PhaseMove, Recategorization, Store},
+    store::{PhaseMove, Store},
 };
 
 /// Rows of one database transaction: what waits for it at most.
@@ -32,9 +32,8 @@ pub async fn allow(store: &Store, id: i64, ask: &Ask, now: DateTime<Utc>) -> Res
     if matches!(run.phase, RecategorizationPhase::Applying | RecategorizationPhase::Applied) {
         return Ok(());
     }
-    let misplaced = |run: &Recategorization| Error::Phase { id, phase: run.phase, done: "applied" };
     let diff = found(&run)?.filter(|_| run.phase == RecategorizationPhase::Previewed);
-    let diff = diff.ok_or_else(|| misplaced(&run))?;
+    let diff = diff.ok_or(Error::Phase { id, phase: run.phase, done: "applied" })?;
     let refusals = ask.guards.look_at(&diff);
     if !refusals.is_empty() && ask.overrides.is_none() {
         return Err(Error::Refused { refusals });
@@ -46,7 +45,11 @@ pub async fn allow(store: &Store, id: i64, ask: &Ask, now: DateTime<Utc>) -> Res
         override_reason: ask.overrides.as_deref().filter(|_| !refusals.is_empty()),
         now,
     };
-    if store.move_recategorization(id, step).await? { Ok(()) } else { Err(misplaced(&find(store, id).await?)) }
+    if store.move_recategorization(id, step).await? {
+        return Ok(());
+    }
+    // Somebody else may have asked for the same at the same moment.
+    settled(store, id, &[RecategorizationPhase::Applying, RecategorizationPhase::Applied], "applied").await
 }
 
 /// Brings a run that may be applied into force, chunk by chunk; goes on where an earlier call stopped, and does nothing
@@ -65,7 +68,7 @@ pub async fn apply(store: &Store, id: i64, now: DateTime<Utc>, told: Progress<'_
         match store.apply_recategorization(id, CHUNK, now).await? {
             Some(0) => return Ok(()),
             Some(rows) => done += u64::from(rows),
-            None => return settled(store, id, RecategorizationPhase::Applied, "applied").await,
+            None => return settled(store, id, &[RecategorizationPhase::Applied], "applied").await,
         }
     }
 }
@@ -85,17 +88,12 @@ pub async fn undo(store: &Store, id: i64, by: &str, now: DateTime<Utc>, told: Pr
 /// # Errors
 /// When nothing of the run is in force, or the database fails.
 pub async fn allow_undo(store: &Store, id: i64, by: &str, now: DateTime<Utc>) -> Result<(), Error> {
-    let run = find(store, id).await?;
-    if matches!(run.phase, RecategorizationPhase::Undoing | RecategorizationPhase::Undone) {
-        return Ok(());
-    }
     let from = &[RecategorizationPhase::Applying, RecategorizationPhase::Applied];
     let step = PhaseMove { from, to: RecategorizationPhase::Undoing, by, override_reason: None, now };
     if store.move_recategorization(id, step).await? {
-        Ok(())
-    } else {
-        Err(Error::Phase { id, phase: find(store, id).await?.phase, done: "undone" })
+        return Ok(());
     }
+    settled(store, id, &[RecategorizationPhase::Undoing, RecategorizationPhase::Undone], "undone").await
 }
 
 /// Puts back what a run that may be undone changed.
@@ -109,7 +107,7 @@ pub async fn put_back(store: &Store, id: i64, told: Progress<'_>) -> Result<(), 
         match store.undo_recategorization(id, CHUNK).await? {
             Some(0) => return Ok(()),
             Some(rows) => done += u64::from(rows),
-            None => return settled(store, id, RecategorizationPhase::Undone, "undone").await,
+            None => return settled(store, id, &[RecategorizationPhase::Undone], "undone").await,
         }
     }
 }
@@ -124,7 +122,7 @@ pub async fn cancel(store: &Store, id: i64, by: &str, now: DateTime<Utc>) -> Res
     if store.move_recategorization(id, step).await? {
         return Ok(());
     }
-    settled(store, id, RecategorizationPhase::Cancelled, "cancelled").await
+    settled(store, id, &[RecategorizationPhase::Cancelled], "cancelled").await
 }
 
 /// How many changes are not in a state any more, and how many there are.
@@ -136,8 +134,8 @@ async fn counted(store: &Store, id: i64, open: ChangeState) -> Result<(u64, u64)
     Ok((of(&|state| state != open), of(&|_| true)))
 }
 
-/// Another process ended what this one was at, or led the run elsewhere.
-async fn settled(store: &Store, id: i64, end: RecategorizationPhase, done: &'static str) -> Result<(), Error> {
+/// Another process has led the run where this one would, or elsewhere.
+async fn settled(store: &Store, id: i64, there: &[RecategorizationPhase], done: &'static str) -> Result<(), Error> {
     let phase = find(store, id).await?.phase;
-    if phase == end { Ok(()) } else { Err(Error::Phase { id, phase, done }) }
+    if there.contains(&phase) { Ok(()) } else { Err(Error::Phase { id, phase, done }) }
 }

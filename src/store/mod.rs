@@ -28,6 +28,7 @@ mod merchants;
 mod model_calls;
 mod predictions;
 mod recategorization_apply;
+mod recategorization_changes;
 mod recategorization_diff;
 mod recategorization_pages;
 mod recategorizations;
@@ -65,10 +66,8 @@ pub use levels::LevelTally;
 pub use live::{LiveAccuracy, LiveTally};
 pub use model_calls::{DayOfCalls, Exceeded, NewModelCall, ReservedCall, SettledCall};
 pub use predictions::Decision;
-pub use recategorization_diff::{
-    ChangeFilter, ChangePair, ChangeTally, ChangedCategory, ComparedLabel, LabelCounts, MovedMoney,
-    RecategorizationChange, RecategorizationFailure,
-};
+pub use recategorization_changes::{ChangeFilter, ChangeTally, RecategorizationChange, RecategorizationFailure};
+pub use recategorization_diff::{ChangePair, ChangedCategory, ComparedLabel, LabelCounts, MovedMoney};
 pub use recategorization_pages::{LabelAsked, PageDone, Proposal, ScopedRow};
 pub use recategorizations::{NewRecategorization, PhaseMove, Recategorization};
 pub use retraining::RetrainingPlan;

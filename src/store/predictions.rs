@@ -260,7 +260,10 @@ async fn bring_into_force(
             said.reason,
             $3
         from unnest($1::bigint[], $2::text[]) as said(prediction_id, reason)
-        join in_force on in_force.prediction_id = said.prediction_id
+        join predictions on predictions.id = said.prediction_id
+        join in_force
+            on in_force.transaction_id = predictions.transaction_id
+            and in_force.prediction_id = predictions.id
         where in_force.review_status = 'pending'
         order by in_force.transaction_id
         on conflict (transaction_id) do update set
@@ -282,8 +285,11 @@ async fn bring_into_force(
         set
             resolved_at = $2,
             resolved_by = 'prediction'
-        from in_force
-        where in_force.prediction_id = any($1)
+        from predictions
+        join in_force
+            on in_force.transaction_id = predictions.transaction_id
+            and in_force.prediction_id = predictions.id
+        where predictions.id = any($1)
         and in_force.review_status = 'accepted'
         and review_items.transaction_id = in_force.transaction_id
         and review_items.resolved_at is null",

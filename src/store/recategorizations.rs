@@ -282,6 +282,8 @@ impl Store {
         )
         .execute(&self.pool)
         .await?;
+        // Nothing is known yet of what came in the last minutes: without it, each chunk would read the whole run.
+        sqlx::query!("analyze recategorization_changes").execute(&self.pool).await?;
         Ok(put.rows_affected() == 1)
     }
 

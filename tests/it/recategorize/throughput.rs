@@ -45,7 +45,7 @@ async fn two_hundred_thousand_rows_from_preview_to_undo() {
     phase.push(("plan", begun.elapsed(), ROWS as u64));
     let seen = std::sync::Mutex::new(Vec::new());
     let told = |done: u64, _: u64| {
-        if done % 50_000 == 0 {
+        if done.is_multiple_of(50_000) {
             seen.lock().unwrap().push((done, peak()));
         }
     };
