@@ -13,6 +13,7 @@ use super::{NEXT, Stand, rows};
 use crate::{
     api::schema,
     harness::{App, Scripted},
+    model,
     store::{correction, in_force},
 };
 
@@ -124,18 +125,21 @@ async fn who_may_only_look_can_not_begin() {
     app.post("/v1/recategorizations", &body).await.with(403);
 }
 
+/// Exit code, output and error of `txcat recategorize`.
+fn txcat(stand: &Stand, arguments: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_txcat"));
+    command.arg("recategorize").args(arguments).env("DATABASE_URL", &stand.database.url);
+    let output = command.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
 #[tokio::test]
 async fn the_command_line_shows_applies_and_undoes() {
     let stand = Stand::start().await;
     stand.answered(&rows(60)).await;
     let run = stand.previewed(super::everything()).await.to_string();
-    let txcat = |arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_txcat"));
-        let output =
-            command.arg("recategorize").args(arguments).env("DATABASE_URL", &stand.database.url).output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
-    };
+    let txcat = |arguments: &[&str]| txcat(&stand, arguments);
     let (code, shown, _) = txcat(&["show", &run, "--changes", "3"]);
     assert_eq!(code, 0);
     for said in
@@ -159,4 +163,28 @@ async fn the_command_line_shows_applies_and_undoes() {
     assert!(listed.contains("undone") && listed.contains("a better engine"), "{listed}");
     let (code, _, error) = txcat(&["show", "77"]);
     assert_eq!((code, error.as_str()), (1, "txcat: there is no recategorization 77\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_previews_and_resumes() {
+    let stand = Stand::start().await;
+    stand.answered(&rows(30)).await;
+    let (encoder, _) = model::tiny_encoder();
+    let with_encoder = |arguments: &[&str]| {
+        let of_encoder = ["--encoder-dir", encoder.path().to_str().unwrap(), "--json", "--stage"];
+        txcat(&stand, &[&arguments[..arguments.len() - 1], &of_encoder, &arguments[arguments.len() - 1..]].concat())
+    };
+    let (code, _, error) = with_encoder(&["preview", "--reason", "another stage", "few_shot"]);
+    assert_eq!((code, error.contains("or `everything` and nothing else")), (1, true), "{error}");
+    let (code, seen, error) = with_encoder(&["preview", "--everything", "--reason", "another stage", "few_shot"]);
+    assert_eq!(code, 0, "{error}");
+    let seen: Value = serde_json::from_str(&seen).unwrap();
+    assert_eq!((&seen["phase"], &seen["seen"], &seen["failed"]), (&json!("previewed"), &json!(30), &json!(0)));
+    assert!(seen["engines"][0].as_str().unwrap().starts_with("nearest"), "{seen}");
+    let run = seen["id"].to_string();
+    let (code, again, error) = with_encoder(&["resume", &run, "few_shot"]);
+    assert_eq!(code, 0, "{error}");
+    assert_eq!(serde_json::from_str::<Value>(&again).unwrap(), seen, "there is nothing left to do");
+    let (code, _, error) = with_encoder(&["resume", &run, "enriched_prompt"]);
+    assert_eq!((code, error.contains("would answer now")), (1, true), "{error}");
 }
