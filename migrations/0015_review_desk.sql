@@ -81,6 +81,8 @@ end
 $$;
 create trigger review_items_added after insert on review_items referencing new table as changed
     for each statement execute function note_stale_groups();
+create trigger review_items_removed after delete on review_items referencing old table as changed
+    for each statement execute function note_stale_groups();
 create trigger review_items_changed after update on review_items
     referencing new table as changed old table as changed_from
     for each statement execute function note_stale_groups_twice();

@@ -19,6 +19,7 @@
 //! | [`pipeline`] | the way of a transaction: ingest, enrich, categorize, route, record |
 //! | [`evaluate`] | data sets, metrics, eval runs and what they show |
 //! | [`curate`] | the label gate: what is wrong with a labelled set; what to label next |
+//! | [`recategorize`] | stored transactions categorized anew: previewed, applied, undone |
 //! | [`review`] | the analyst's desk: leases, decisions with what they change, undo |
 //! | [`adapters`] | the registry, promotion on evidence, rollback |
 //! | [`finetune`] | managed fine-tuning: training files for providers, and the jobs that train on them |
@@ -49,6 +50,7 @@ pub mod model;
 pub mod outbound;
 pub mod pipeline;
 pub mod prompt;
+pub mod recategorize;
 pub mod review;
 pub mod spend;
 pub mod store;

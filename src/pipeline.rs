@@ -144,9 +144,7 @@ impl Pipeline {
         now: DateTime<Utc>,
     ) -> Result<Vec<Outcome>, Error> {
         let lineup = self.lineup();
-        let named =
-            adapter.map(|name| lineup.named(name).ok_or_else(|| Error::UnknownAdapter { name: name.to_owned() }));
-        let who = Who { lineup: &lineup, named: named.transpose()? };
+        let who = Who::of(&lineup, adapter)?;
         let ingested = self.store.ingest(rows, now).await?;
         let ids: Vec<TransactionId> = rows
             .iter()
@@ -179,7 +177,38 @@ impl Pipeline {
         if missing.is_empty() {
             return Ok(());
         }
-        let enriched = self.enricher.enrich(missing).await?;
+        let Judged { enriched, groups, decisions, failure } = self.judge(missing, who).await?;
+        self.store.record(&decisions, now).await?;
+        tracing::debug!(batch.rows = decisions.len(), "categorized a batch");
+        if let Some(failure) = failure {
+            return Err(failure.into());
+        }
+        let said = decisions
+            .into_iter()
+            .filter(|decision| decision.rule.is_none())
+            .map(|decision| (decision.transaction_id, decision.prediction.category))
+            .collect();
+        self.show_shadows(enriched, said, &groups, who.lineup, now);
+        Ok(())
+    }
+
+    /// What a line-up, or the adapter of it that is named, would say now of stored rows. Nothing is recorded and no
+    /// shadow asked. What was answered before something failed comes with the failure.
+    ///
+    /// # Errors
+    /// When no such adapter answers, or the database, the enrichment or the engine fails.
+    pub async fn would_say(
+        &self,
+        rows: Vec<Transaction>,
+        lineup: &Lineup,
+        adapter: Option<&str>,
+    ) -> Result<(Vec<Decision>, Option<categorize::Error>), Error> {
+        let judged = self.judge(rows, Who::of(lineup, adapter)?).await?;
+        Ok((judged.decisions, judged.failure))
+    }
+
+    async fn judge(&self, rows: Vec<Transaction>, who: Who<'_>) -> Result<Judged, Error> {
+        let enriched = self.enricher.enrich(rows).await?;
         let groups = self.groups_of(&enriched, who.lineup).await?;
         let stages: Vec<&Arc<Stage>> = enriched.iter().map(|row| who.answers(row, &groups)).collect();
         let rules = self.store.account_rules(&enriched.iter().map(rule_key).collect::<Vec<_>>()).await?;
@@ -193,32 +222,21 @@ impl Pipeline {
             .zip(predictions)
             .filter_map(|(asked, prediction): (_, Option<Prediction>)| Some((asked, prediction?)))
             .map(|((row, stage), prediction)| {
-                let rule = rules.get(&rule_key(row)).map(|rule| rule.id);
+                let rule = rules.get(&rule_key(row)).cloned();
                 // What a person's rule decides, no stage promises.
                 let level = if rule.is_some() { None } else { stage.level(&prediction) };
                 Decision {
                     transaction_id: row.transaction.id.clone(),
                     text: row.render(stage.enrichment),
                     merchant_id: row.merchant.as_ref().map(|found| found.merchant.id.clone()),
-                    rule,
                     review: if rule.is_some() { None } else { self.doubt(row, stage, &prediction, level) },
+                    rule,
                     level,
                     prediction,
                 }
             })
             .collect();
-        self.store.record(&decisions, now).await?;
-        tracing::debug!(batch.rows = decisions.len(), "categorized a batch");
-        if let Some(failure) = failure {
-            return Err(failure.into());
-        }
-        let said = decisions
-            .into_iter()
-            .filter(|decision| decision.rule.is_none())
-            .map(|decision| (decision.transaction_id, decision.prediction.category))
-            .collect();
-        self.show_shadows(enriched, said, &groups, who.lineup, now);
-        Ok(())
+        Ok(Judged { enriched, groups, decisions, failure })
     }
 
     /// Why a person's eye is wanted, if it is.
@@ -321,6 +339,14 @@ async fn asked(
     Ok((told, failure))
 }
 
+/// What was decided about a batch, and what it was decided from.
+struct Judged {
+    enriched: Vec<EnrichedTransaction>,
+    groups: HashMap<AccountId, String>,
+    decisions: Vec<Decision>,
+    failure: Option<categorize::Error>,
+}
+
 /// Who answers a batch.
 #[derive(Clone, Copy)]
 struct Who<'a> {
@@ -330,6 +356,12 @@ struct Who<'a> {
 }
 
 impl<'a> Who<'a> {
+    fn of(lineup: &'a Lineup, adapter: Option<&str>) -> Result<Self, Error> {
+        let named =
+            adapter.map(|name| lineup.named(name).ok_or_else(|| Error::UnknownAdapter { name: name.to_owned() }));
+        Ok(Self { lineup, named: named.transpose()? })
+    }
+
     fn answers(&self, row: &EnrichedTransaction, groups: &HashMap<AccountId, String>) -> &'a Arc<Stage> {
         let account = &row.transaction.account_id;
         self.named.unwrap_or_else(|| self.lineup.answers(account, groups.get(account)))

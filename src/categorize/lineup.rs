@@ -3,7 +3,10 @@
 //!
 //! A line-up never changes; another takes its place as a whole. A batch keeps the one that it began with.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use futures::future::join_all;
 
@@ -93,6 +96,17 @@ impl Lineup {
     pub fn answers(&self, account: &AccountId, group: Option<&String>) -> &Arc<Stage> {
         let group = self.group(group);
         group.canary.as_ref().filter(|canary| canary.sees(account)).map_or(&group.champion, |canary| &canary.stage)
+    }
+
+    /// Every engine that may answer, in order: champions and canaries of all groups.
+    #[must_use]
+    pub fn engines(&self) -> Vec<String> {
+        let groups = self.groups.values().chain([&self.everyone]);
+        let stages = groups.flat_map(|group| {
+            [Some(&group.champion), group.canary.as_ref().map(|canary| &canary.stage)].into_iter().flatten()
+        });
+        let engines: BTreeSet<&str> = stages.map(|stage| stage.engine()).collect();
+        engines.into_iter().map(str::to_owned).collect()
     }
 
     /// Who looks on.

@@ -22,6 +22,7 @@ pub mod merchants;
 pub mod models;
 pub mod people;
 pub mod prompts;
+pub mod recategorize;
 pub mod serve;
 pub mod service;
 pub mod spend;
@@ -95,6 +96,8 @@ pub enum Command {
     Advise(Box<advise::Options>),
     /// Experiments on labels: how many, which, how clean, and how few keep a target.
     Experiments(Box<experiments::Options>),
+    /// Categorize stored transactions anew: preview, apply, undo.
+    Recategorize(Box<recategorize::Options>),
     /// Read transactions from a file.
     Import(Box<import::Options>),
 }
@@ -124,6 +127,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Finetune(options) => finetune::run(*options, &cli.settings).await,
         Command::Advise(options) => advise::run(*options, &cli.settings).await,
         Command::Experiments(options) => experiments::run(*options, &cli.settings).await,
+        Command::Recategorize(options) => recategorize::run(*options, &cli.settings).await,
         Command::Import(options) => import::run(*options, &cli.settings).await,
     }
 }

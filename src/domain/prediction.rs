@@ -127,7 +127,7 @@ pub enum Evidence {
 }
 
 /// One answer: a category, how sure, what else it could be, why, and from what.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
     /// The first choice.
     pub category: Slug,

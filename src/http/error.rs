@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use super::rows::RefusedRow;
 use crate::{
     access, access::Scope, adapters, advise, causes::with_causes, domain::Slug, enrich, evaluate::tracker, pipeline,
-    review, store, web,
+    recategorize, review, store, web,
 };
 
 /// Why a request got no answer.
@@ -33,6 +33,9 @@ pub enum Error {
     /// No labelled set of that number.
     #[error("there is no data set with this number")]
     UnknownDataset,
+    /// No recategorization of that number.
+    #[error("there is no recategorization with this number")]
+    UnknownRecategorization,
     /// No eval run of that number.
     #[error("there is no eval run with this number")]
     UnknownRun,
@@ -126,6 +129,9 @@ pub enum Error {
     /// An adapter could not be moved.
     #[error(transparent)]
     Adapters(#[from] adapters::Error),
+    /// Stored transactions could not be categorized anew.
+    #[error(transparent)]
+    Recategorize(#[from] recategorize::Error),
     /// No advice can be given.
     #[error(transparent)]
     Advise(#[from] advise::Error),
@@ -239,6 +245,7 @@ impl Error {
             Self::MethodNotAllowed => Problem::new(S::METHOD_NOT_ALLOWED, "method", "Method not allowed", detail),
             Self::UnknownTransaction => Problem::new(S::NOT_FOUND, "unknown-id", "No such transaction", detail),
             Self::UnknownDataset => Problem::new(S::NOT_FOUND, "unknown-dataset", "No such data set", detail),
+            Self::UnknownRecategorization => unknown_recategorization(detail),
             Self::UnknownRun | Self::Tracker(tracker::Error::Unknown { .. }) => {
                 Problem::new(S::NOT_FOUND, "unknown-run", "No such eval run", detail)
             }
@@ -288,25 +295,57 @@ impl Error {
             Self::Store(error) => store_problem(error),
             Self::Adapters(error) => adapter_problem(error),
             Self::Advise(error) => advice_problem(error),
-            Self::Pipeline(error) => match error {
-                pipeline::Error::UnknownAdapter { .. } => {
-                    unknown_adapter(S::UNPROCESSABLE_ENTITY, error.to_string()).at(Some("/adapter".to_owned()))
-                }
-                pipeline::Error::Store(error) | pipeline::Error::Enrich(enrich::Error::Store(error)) => {
-                    store_problem(error)
-                }
-                pipeline::Error::Categorize(error) if error.is_outage() => Problem::new(
-                    S::SERVICE_UNAVAILABLE,
-                    "model-unavailable",
-                    "The model can't be had now",
-                    "the rows are stored and not categorized yet: post them again a little later".to_owned(),
-                ),
-                pipeline::Error::Categorize(_)
-                | pipeline::Error::Vanished
-                | pipeline::Error::Broken
-                | pipeline::Error::Enrich(enrich::Error::Build(_) | enrich::Error::Model(_)) => internal(),
-            },
+            Self::Recategorize(error) => recategorize_problem(error),
+            Self::Pipeline(error) => pipeline_problem(error),
         }
+    }
+}
+
+fn pipeline_problem(error: &pipeline::Error) -> Problem {
+    match error {
+        pipeline::Error::UnknownAdapter { .. } => {
+            unknown_adapter(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()).at(Some("/adapter".to_owned()))
+        }
+        pipeline::Error::Store(error) | pipeline::Error::Enrich(enrich::Error::Store(error)) => store_problem(error),
+        pipeline::Error::Categorize(error) if error.is_outage() => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "model-unavailable",
+            "The model can't be had now",
+            "the rows are stored and not categorized yet: post them again a little later".to_owned(),
+        ),
+        pipeline::Error::Categorize(_)
+        | pipeline::Error::Vanished
+        | pipeline::Error::Broken
+        | pipeline::Error::Enrich(enrich::Error::Build(_) | enrich::Error::Model(_)) => internal(),
+    }
+}
+
+fn unknown_recategorization(detail: String) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "unknown-recategorization", "No such recategorization", detail)
+}
+
+fn recategorize_problem(error: &recategorize::Error) -> Problem {
+    use recategorize::Error as E;
+    let (conflict, detail) = (StatusCode::CONFLICT, error.to_string());
+    match error {
+        E::Unknown { .. } => unknown_recategorization(detail),
+        E::Scope(_) => Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid-body",
+            "The body is not of the documented shape",
+            detail,
+        )
+        .at(Some("/scope".to_owned())),
+        E::Phase { .. } => Problem::new(conflict, "phase", "The run is not there", detail),
+        E::OtherEngines { .. } => Problem::new(conflict, "other-engines", "Others answer now", detail),
+        E::Overtaken { .. } => Problem::new(conflict, "moved", "Somebody else was faster", detail),
+        E::Refused { .. } => Problem::new(conflict, "guards-refuse", "The guards refuse", detail),
+        E::Outage { .. } => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "model-unavailable", "The model can't be had now", detail)
+        }
+        E::Pipeline(error) => pipeline_problem(error),
+        E::Store(error) => store_problem(error),
+        E::Diff(_) => internal(),
     }
 }
 

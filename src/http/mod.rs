@@ -18,6 +18,7 @@ mod frame;
 mod health;
 mod openapi;
 mod pages;
+mod recategorizations;
 mod reviews;
 mod rows;
 mod scopes;
@@ -74,6 +75,14 @@ fn api() -> scopes::Routes {
         .add(scope(Scope::Admin), routes!(adapters::moves::make_move))
         .add(scope(Scope::Admin), routes!(adapters::moves::take_back))
         .add(scope(Scope::Admin), routes!(adapters::moves::group))
+        .add(scope(Scope::Batch), routes!(recategorizations::begin))
+        .add(scope(Scope::Read), routes!(recategorizations::list))
+        .add(scope(Scope::Read), routes!(recategorizations::show))
+        .add(scope(Scope::Read), routes!(recategorizations::changes))
+        .add(scope(Scope::Batch), routes!(recategorizations::resume))
+        .add(scope(Scope::Batch), routes!(recategorizations::apply))
+        .add(scope(Scope::Batch), routes!(recategorizations::undo))
+        .add(scope(Scope::Batch), routes!(recategorizations::cancel))
         .add(Need::Signed, routes!(finetune::webhook))
         .add(Need::Open, routes!(health::alive))
         .add(Need::Open, routes!(health::ready))

@@ -20,7 +20,7 @@ pub struct AnswerCount {
 }
 
 impl Store {
-    /// What an engine answered from a moment on, until another or until now, counted: by category, by whether
+    /// What an engine answered live traffic from a moment on, until another or until now, counted: by category, by whether
     /// its labels had shown the key, and by confidence in `bins` of equal width.
     ///
     /// # Errors
@@ -41,6 +41,7 @@ impl Store {
                 sum(predictions.confidence::double precision) as "confidence!"
             from predictions
             where predictions.engine = $1
+            and predictions.recategorization_id is null
             and predictions.made_at >= $2
             and ($3::timestamptz is null or predictions.made_at < $3)
             group by

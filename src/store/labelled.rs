@@ -90,7 +90,7 @@ impl Store {
             .collect()
     }
 
-    /// Transactions whose category in force a person gave and whose last prediction is another, newest first, at
+    /// Transactions whose category in force a person gave and beside which another prediction stands, newest first, at
     /// most `limit`. Rows that a later one replaced are not among them.
     ///
     /// # Errors
@@ -115,14 +115,7 @@ impl Store {
                 said.category as predicted
             from in_force
             join transactions on transactions.id = in_force.transaction_id
-            join lateral (
-                select
-                    predictions.category
-                from predictions
-                where predictions.transaction_id = in_force.transaction_id
-                order by predictions.id desc
-                limit 1
-            ) as said on true
+            join predictions as said on said.id = in_force.prediction_id
             where in_force.decided_by = 'correction'
             and said.category <> in_force.category
             and transactions.replaced_by is null

@@ -7,7 +7,8 @@ use super::{Error, Store, count};
 /// What became of an engine's answers on live traffic.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct LiveTally {
-    /// Transactions whose latest prediction is the engine's.
+    /// Transactions whose latest answer is the engine's, recategorizations apart: these answer old rows, and only
+    /// those that change.
     pub answered: u32,
     /// Those that a person has spoken about since.
     pub judged: u32,
@@ -85,14 +86,22 @@ impl Store {
                     predictions.category
                 from predictions
                 where predictions.engine = $1
+                and predictions.recategorization_id is null
                 and predictions.made_at >= $2
                 and ($3::timestamptz is null or predictions.made_at < $3)
                 order by predictions.made_at
                 limit $4
             ) as predictions
-            join in_force on in_force.prediction_id = predictions.id
+            join in_force on in_force.transaction_id = predictions.transaction_id
             left join review_items on review_items.transaction_id = predictions.transaction_id
-            left join said on said.transaction_id = predictions.transaction_id"#,
+            left join said on said.transaction_id = predictions.transaction_id
+            where not exists (
+                select
+                from predictions as later
+                where later.transaction_id = predictions.transaction_id
+                and later.id > predictions.id
+                and later.recategorization_id is null
+            )"#,
             engine,
             since,
             until,

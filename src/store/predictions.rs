@@ -1,12 +1,13 @@
 //! What engines said, and how it comes into force.
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
-use super::{Error, Store};
-use crate::domain::{ConfidenceLevel, Prediction, ReviewReason, TransactionId};
+use super::{AccountRule, Error, Store};
+use crate::domain::{ConfidenceLevel, Prediction, ReviewReason, Slug, TransactionId};
 
 /// What a stage said about one transaction, and what follows from it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
     /// About which.
     pub transaction_id: TransactionId,
@@ -17,11 +18,19 @@ pub struct Decision {
     /// The directory's merchant.
     pub merchant_id: Option<String>,
     /// The account rule that overrules the stage; its category comes into force.
-    pub rule: Option<i64>,
+    pub rule: Option<AccountRule>,
     /// What the prediction's confidence promises, where that is known.
     pub level: Option<ConfidenceLevel>,
     /// Why a human's eye is wanted, if it is.
     pub review: Option<ReviewReason>,
+}
+
+impl Decision {
+    /// The category that comes into force where no human has spoken of this transaction.
+    #[must_use]
+    pub fn category(&self) -> &Slug {
+        self.rule.as_ref().map_or(&self.prediction.category, |rule| &rule.category)
+    }
 }
 
 impl Store {
@@ -31,24 +40,36 @@ impl Store {
     /// # Errors
     /// When the database fails or an id is unknown; then nothing was stored.
     pub async fn record(&self, decisions: &[Decision], now: DateTime<Utc>) -> Result<(), Error> {
-        if decisions.is_empty() {
-            return Ok(());
-        }
-        // One order for everybody keeps two overlapping calls from waiting for each other; stable, so
-        // that the last of an id stays last.
-        let mut decisions: Vec<&Decision> = decisions.iter().collect();
-        decisions.sort_by(|a, b| a.transaction_id.cmp(&b.transaction_id));
-        let mut texts: Vec<(&[u8], &str)> = decisions
-            .iter()
-            .map(|decision| (decision.prediction.provenance.text.as_bytes().as_slice(), decision.text.as_str()))
-            .collect();
-        texts.sort_unstable();
-        texts.dedup_by_key(|(hash, _)| *hash);
-        let (hashes, texts): (Vec<&[u8]>, Vec<&str>) = texts.into_iter().unzip();
-
         let mut tx = self.pool.begin().await?;
-        sqlx::query!(
-            "insert into rendered_texts (
+        record_in(&mut tx, decisions, None, now).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+/// [`Store::record`] within a database transaction, of a recategorization where one brings the predictions.
+pub(super) async fn record_in(
+    tx: &mut sqlx::PgConnection,
+    decisions: &[Decision],
+    recategorization: Option<i64>,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    if decisions.is_empty() {
+        return Ok(());
+    }
+    // One order for everybody keeps two overlapping calls from waiting for each other; stable, so
+    // that the last of an id stays last.
+    let mut decisions: Vec<&Decision> = decisions.iter().collect();
+    decisions.sort_by(|a, b| a.transaction_id.cmp(&b.transaction_id));
+    let mut texts: Vec<(&[u8], &str)> = decisions
+        .iter()
+        .map(|decision| (decision.prediction.provenance.text.as_bytes().as_slice(), decision.text.as_str()))
+        .collect();
+    texts.sort_unstable();
+    texts.dedup_by_key(|(hash, _)| *hash);
+    let (hashes, texts): (Vec<&[u8]>, Vec<&str>) = texts.into_iter().unzip();
+    sqlx::query!(
+        "insert into rendered_texts (
                 hash,
                 text
             )
@@ -57,22 +78,20 @@ impl Store {
                 seen.text
             from unnest($1::bytea[], $2::text[]) as seen(hash, text)
             on conflict (hash) do nothing",
-            &hashes as &[&[u8]],
-            &texts as &[&str],
-        )
-        .execute(&mut *tx)
-        .await?;
-        let prediction_ids = insert_predictions(&mut tx, &decisions, now).await?;
-        bring_into_force(&mut tx, &decisions, &prediction_ids, now).await?;
-        tx.commit().await?;
-        Ok(())
-    }
+        &hashes as &[&[u8]],
+        &texts as &[&str],
+    )
+    .execute(&mut *tx)
+    .await?;
+    let prediction_ids = insert_predictions(tx, &decisions, recategorization, now).await?;
+    bring_into_force(tx, &decisions, &prediction_ids, now).await
 }
 
 /// Appends the predictions and returns their numbers in the order of `decisions`.
 async fn insert_predictions(
     tx: &mut sqlx::PgConnection,
     decisions: &[&Decision],
+    recategorization: Option<i64>,
     now: DateTime<Utc>,
 ) -> Result<Vec<i64>, Error> {
     let json = |value: serde_json::Result<serde_json::Value>, what| value.map_err(|_| Error::Corrupt { what });
@@ -88,7 +107,7 @@ async fn insert_predictions(
     let hashes: Vec<&[u8]> =
         decisions.iter().map(|decision| decision.prediction.provenance.text.as_bytes().as_slice()).collect();
     let merchants: Vec<Option<&str>> = decisions.iter().map(|decision| decision.merchant_id.as_deref()).collect();
-    let rules: Vec<Option<i64>> = decisions.iter().map(|decision| decision.rule).collect();
+    let rules: Vec<Option<i64>> = decisions.iter().map(|decision| decision.rule.as_ref().map(|rule| rule.id)).collect();
     let levels: Vec<Option<&str>> =
         decisions.iter().map(|decision| decision.level.map(ConfidenceLevel::as_str)).collect();
     // Numbers are given in the order of the rows, and come back sorted.
@@ -106,7 +125,8 @@ async fn insert_predictions(
             merchant_id,
             rule_id,
             confidence_level,
-            made_at
+            made_at,
+            recategorization_id
         )
         select
             said.transaction_id,
@@ -121,7 +141,8 @@ async fn insert_predictions(
             said.merchant_id,
             said.rule_id,
             said.confidence_level,
-            $13
+            $13,
+            $14
         from unnest(
             $1::text[],
             $2::text[],
@@ -165,6 +186,7 @@ async fn insert_predictions(
         &rules as &[Option<i64>],
         &levels as &[Option<&str>],
         now,
+        recategorization,
     )
     .fetch_all(tx)
     .await?;
@@ -253,7 +275,10 @@ async fn bring_into_force(
             transactions.currency,
             $3
         from unnest($1::bigint[], $2::text[]) as said(prediction_id, reason)
-        join in_force on in_force.prediction_id = said.prediction_id
+        join predictions on predictions.id = said.prediction_id
+        join in_force
+            on in_force.transaction_id = predictions.transaction_id
+            and in_force.prediction_id = predictions.id
         join transactions on transactions.id = in_force.transaction_id
         where in_force.review_status = 'pending'
         and said.reason is not null
@@ -281,8 +306,11 @@ async fn bring_into_force(
         set
             resolved_at = $2,
             resolved_by = 'prediction'
-        from in_force
-        where in_force.prediction_id = any($1)
+        from predictions
+        join in_force
+            on in_force.transaction_id = predictions.transaction_id
+            and in_force.prediction_id = predictions.id
+        where predictions.id = any($1)
         and in_force.review_status = 'accepted'
         and review_items.transaction_id = in_force.transaction_id
         and review_items.resolved_at is null",

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Error, Store, read};
 use crate::domain::{AccountId, DescriptorKey, Direction, Slug};
 
@@ -9,7 +11,7 @@ use crate::domain::{AccountId, DescriptorKey, Direction, Slug};
 pub type RuleKey = (AccountId, DescriptorKey, Direction);
 
 /// "This account's rows with this key are that", or every account's.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountRule {
     /// Its number, which [`Decision::rule`](super::Decision::rule) names.
     pub id: i64,

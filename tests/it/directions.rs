@@ -22,6 +22,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("categorize", &["prompt", "llm", "enrich"]),
     ("pipeline", &["store", "enrich", "categorize"]),
     ("evaluate", &["pipeline"]),
+    ("recategorize", &["evaluate", "causes"]),
     ("curate", &["evaluate", "causes"]),
     ("adapters", &["curate"]),
     ("finetune", &["curate", "llm", "prompt", "spend"]),
@@ -29,7 +30,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("experiments", &["curate"]),
     ("advise", &["curate"]),
     ("web", &[]),
-    ("http", &["adapters", "finetune", "advise", "review", "web", "access", "clock", "embedded"]),
+    ("http", &["adapters", "recategorize", "finetune", "advise", "review", "web", "access", "clock", "embedded"]),
     ("cli", &["http", "experiments", "spend"]),
 ];
 

@@ -17,7 +17,7 @@ use txcat::{
     store::Store,
 };
 
-pub(crate) use scripted::Scripted;
+pub(crate) use scripted::{Line, Scripted};
 
 use crate::database::{TestDatabase, fresh_store};
 

@@ -29,6 +29,7 @@ mod llama_server;
 mod model;
 mod peft;
 mod provider;
+mod recategorize;
 mod selection;
 mod source;
 mod stages;

@@ -8,4 +8,4 @@ mod ingest;
 mod lists;
 mod logs;
 mod problems;
-mod schema;
+pub(crate) mod schema;

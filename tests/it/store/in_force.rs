@@ -54,7 +54,7 @@ async fn a_correction_beats_an_imported_label_that_beats_a_rule_that_beats_the_s
     let key = ("acc".parse().unwrap(), row("a", "acc", 1, "COFFEE BAR").descriptor.key().clone(), Direction::Debit);
     let rule = store.account_rules(std::slice::from_ref(&key)).await.unwrap().remove(&key).unwrap();
     assert_eq!(rule.category, slug("work_meals"));
-    store.record(&[Decision { rule: Some(rule.id), ..said("a", "groceries", 0.9) }], hour(10)).await.unwrap();
+    store.record(&[Decision { rule: Some(rule.clone()), ..said("a", "groceries", 0.9) }], hour(10)).await.unwrap();
     assert_eq!(in_force(&store, "a").await, "work_meals by account_rule, accepted");
     assert_eq!(view(&store, "a").await.prediction.unwrap().prediction.category, slug("groceries"));
 
@@ -67,7 +67,7 @@ async fn a_correction_beats_an_imported_label_that_beats_a_rule_that_beats_the_s
     store.correct(&correction("a", "restaurants", CorrectionScope::Transaction, 12)).await.unwrap().unwrap();
     let other = ImportedLabel { transaction_id: id("a"), category: slug("fuel"), known_at: hour(13) };
     assert_eq!(store.import_labels(&[other], "file", hour(13)).await.unwrap(), 1);
-    store.record(&[Decision { rule: Some(rule.id), ..said("a", "groceries", 0.1) }], hour(13)).await.unwrap();
+    store.record(&[Decision { rule: Some(rule.clone()), ..said("a", "groceries", 0.1) }], hour(13)).await.unwrap();
     assert_eq!(in_force(&store, "a").await, "restaurants by correction, reviewed");
     assert_eq!(waiting(&store).await, [""; 0]);
 }

@@ -1,0 +1,91 @@
+//! `txcat recategorize`: stored transactions categorized anew, with a look before and a way back.
+
+mod moves;
+mod preview;
+mod show;
+
+use std::io::IsTerminal as _;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{Settings, service::Opened};
+
+/// Stored transactions categorized anew: preview, apply, undo.
+///
+/// `preview` asks the stage about every row of a scope and keeps what would change; nothing that apps see changes. `show`
+/// tells what that comes to, row by row if wanted. `apply` brings it into force in small steps, `undo` puts everything
+/// back as it was. What a person said (a correction, an imported label, an account rule) never changes, also where it is
+/// said between these steps: such rows are skipped and shown.
+///
+/// A command that was killed is given again: `resume` for a preview, the same command for apply and undo. Rows that could
+/// not be answered stay as they are; `resume` tries them again.
+///
+///   txcat recategorize preview --below 0.8 --reason "adapter of March"
+///   txcat recategorize show 1 --changes 20
+///   txcat recategorize apply 1
+///   txcat recategorize undo 1
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Options {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: Action,
+}
+
+/// What to do.
+#[derive(Debug, clap::Subcommand)]
+pub enum Action {
+    /// Find out what would change.
+    Preview(Box<preview::Preview>),
+    /// Show a run: what would change or has changed, in numbers and row by row.
+    Show(show::Show),
+    /// List runs, newest first.
+    List(show::List),
+    /// Go on with a preview that stopped, and try rows again that failed.
+    Resume(Box<preview::Resume>),
+    /// Bring a previewed run into force.
+    Apply(moves::Apply),
+    /// Put back what a run changed.
+    Undo(moves::Undo),
+    /// Give up a run that was not applied.
+    Cancel(moves::Cancel),
+}
+
+/// Runs `txcat recategorize`.
+///
+/// # Errors
+/// When the run can't be taken there, or the stage or the database can't be had.
+pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
+    let opened = Opened::new(settings).await?;
+    let store = &opened.store;
+    let done = match options.action {
+        Action::Preview(preview) => preview.run(settings, store).await,
+        Action::Show(show) => show.run(store).await,
+        Action::List(list) => list.run(store).await,
+        Action::Resume(resume) => resume.run(settings, store).await,
+        Action::Apply(apply) => apply.run(store).await,
+        Action::Undo(undo) => undo.run(store).await,
+        Action::Cancel(cancel) => cancel.run(store).await,
+    };
+    opened.close().await?;
+    done
+}
+
+/// A bar for rows, where somebody looks.
+fn bar(what: &'static str) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = "{msg} {human_pos}/{human_len} {wide_bar} {per_sec} {elapsed} {eta}";
+    let bar = ProgressBar::new(0).with_message(what);
+    bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
+/// Moves a bar.
+fn moving(bar: &ProgressBar) -> impl Fn(u64, u64) + Send + Sync + '_ {
+    |done, all| {
+        bar.set_length(all);
+        bar.set_position(done);
+    }
+}

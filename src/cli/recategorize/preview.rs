@@ -1,0 +1,130 @@
+//! Finding out what would change, and going on with that.
+
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+
+use super::{bar, moving, show::print};
+use crate::{
+    access::LOCAL,
+    cli::{Settings, chat, service::Serving, service::share},
+    clock,
+    domain::{AccountId, DescriptorKey, RecategorizationScope, Slug},
+    recategorize::{Plan, Report, preview},
+    store::Store,
+};
+
+/// Asks the stage about the rows of a scope and keeps what would change. All that narrows the scope must hold at once;
+/// what may be repeated holds where one of the values does.
+///
+/// Rows that come while it runs are not in it. Killed, it goes on with `resume`.
+#[derive(Debug, clap::Args)]
+pub struct Preview {
+    /// Posted on this day or later: YYYY-MM-DD (UTC), or an RFC 3339 time.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub from: Option<DateTime<Utc>>,
+
+    /// Posted before this day or time.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub to: Option<DateTime<Utc>>,
+
+    /// Of this account. May be repeated.
+    #[arg(long, value_name = "ID")]
+    pub account: Vec<AccountId>,
+
+    /// Of this merchant, by its descriptor key such as `blue bottle`. May be repeated.
+    #[arg(long, value_name = "KEY")]
+    pub merchant: Vec<String>,
+
+    /// With this category in force. May be repeated.
+    #[arg(long, value_name = "CATEGORY")]
+    pub category: Vec<Slug>,
+
+    /// Answered by this engine, as `txcat recategorize show` and the API name it. May be repeated.
+    #[arg(long, value_name = "ENGINE")]
+    pub engine: Vec<String>,
+
+    /// Answered with less confidence than this, from 0 to 1.
+    #[arg(long, value_name = "CONFIDENCE", value_parser = share)]
+    pub below: Option<f32>,
+
+    /// All rows; nothing else may narrow the scope then.
+    #[arg(long)]
+    pub everything: bool,
+
+    /// Why, in a sentence: it is kept with the run.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+
+    /// A registered adapter that answers in the line-up's place, such as `consumer@3`.
+    #[arg(long, value_name = "REFERENCE")]
+    pub answered_by: Option<String>,
+
+    /// Print one JSON object instead of tables.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Which stage answers.
+    #[command(flatten)]
+    pub serving: Serving,
+}
+
+fn moment(text: &str) -> Result<DateTime<Utc>, String> {
+    if let Ok(day) = text.parse::<NaiveDate>() {
+        return Ok(day.and_time(NaiveTime::MIN).and_utc());
+    }
+    text.parse().map_err(|_| "must be YYYY-MM-DD or an RFC 3339 time".to_owned())
+}
+
+impl Preview {
+    pub(super) async fn run(self, settings: &Settings, store: &Store) -> anyhow::Result<()> {
+        chat::check(settings)?;
+        let scope = RecategorizationScope {
+            from: self.from,
+            to: self.to,
+            account_ids: self.account,
+            descriptor_keys: self.merchant.iter().map(|key| DescriptorKey::from_stored(key)).collect(),
+            categories: self.category,
+            engines: self.engine,
+            below_confidence: self.below,
+            everything: self.everything,
+        };
+        let scope = scope.checked()?;
+        let pipeline = self.serving.pipeline(settings, store).await?.pipeline;
+        let plan = Plan { scope, adapter: self.answered_by, reason: self.reason, by: LOCAL.to_owned() };
+        let id = preview::plan(store, &pipeline, plan, clock::now()).await?;
+        eprintln!("recategorization {id} begun");
+        let bar = bar("asked");
+        let done = preview::run(store, &pipeline, id, &moving(&bar)).await;
+        bar.finish_and_clear();
+        done?;
+        print(&Report::of(store, id).await?, self.json)
+    }
+}
+
+/// Goes on with a preview where it stopped, and tries rows again that could not be answered. The same engines must
+/// answer as when it began: give the same stage.
+#[derive(Debug, clap::Args)]
+pub struct Resume {
+    /// The run's number.
+    #[arg(value_name = "RUN")]
+    pub run: i64,
+
+    /// Print one JSON object instead of tables.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Which stage answers.
+    #[command(flatten)]
+    pub serving: Serving,
+}
+
+impl Resume {
+    pub(super) async fn run(self, settings: &Settings, store: &Store) -> anyhow::Result<()> {
+        chat::check(settings)?;
+        let pipeline = self.serving.pipeline(settings, store).await?.pipeline;
+        let bar = bar("asked");
+        let done = preview::run(store, &pipeline, self.run, &moving(&bar)).await;
+        bar.finish_and_clear();
+        done?;
+        print(&Report::of(store, self.run).await?, self.json)
+    }
+}

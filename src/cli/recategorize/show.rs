@@ -1,0 +1,211 @@
+//! Runs in tables: what would change or has changed.
+
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
+use indicatif::HumanCount;
+use serde_json::json;
+
+use crate::{
+    domain::{ChangeState, Slug},
+    recategorize::{self, Diff, Report, diff::Accuracy},
+    store::{ChangeFilter, RecategorizationChange, Store},
+};
+
+/// Pairs of categories that a table shows.
+const PAIRS: usize = 20;
+/// Failed rows that are listed.
+const FAILURES: usize = 20;
+
+/// Shows a run: what would change or has changed, in numbers and row by row.
+#[derive(Debug, clap::Args)]
+pub struct Show {
+    /// The run's number.
+    #[arg(value_name = "RUN")]
+    pub run: i64,
+
+    /// List so many of its rows too, oldest transaction first.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub changes: u32,
+
+    /// List rows that were of this category only.
+    #[arg(long, value_name = "CATEGORY", requires = "changes")]
+    pub from: Option<Slug>,
+
+    /// List rows that become this category only.
+    #[arg(long, value_name = "CATEGORY", requires = "changes")]
+    pub to: Option<Slug>,
+
+    /// List rows in this state only: proposed, skipped, applied, undone or kept.
+    #[arg(long, value_name = "STATE", requires = "changes")]
+    pub state: Option<ChangeState>,
+
+    /// Print one JSON object instead of tables.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Show {
+    pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
+        let report = Report::of(store, self.run).await?;
+        let filter = ChangeFilter { from: self.from, to: self.to, state: self.state };
+        let changes = match self.changes {
+            0 => Vec::new(),
+            most => store.recategorization_changes(self.run, &filter, None, most).await?,
+        };
+        if self.json {
+            let changes: Vec<_> = changes.into_iter().map(recategorize::report::Change::from).collect();
+            println!("{}", json!({ "run": report, "changes": changes }));
+            return Ok(());
+        }
+        print(&report, false)?;
+        if !changes.is_empty() {
+            println!("{}", rows(&changes));
+        }
+        Ok(())
+    }
+}
+
+/// Lists runs, newest first.
+#[derive(Debug, clap::Args)]
+pub struct List {
+    /// How many.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub limit: u32,
+
+    /// Print one JSON object instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl List {
+    pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
+        let reports = Report::list(store, None, self.limit).await?;
+        if self.json {
+            println!("{}", json!({ "recategorizations": reports }));
+            return Ok(());
+        }
+        let mut table = table(&["run", "phase", "begun", "rows", "seen", "changes", "failed", "by", "reason"]);
+        for report in reports {
+            table.add_row([
+                Cell::new(report.id),
+                Cell::new(report.phase),
+                Cell::new(report.made_at.format("%Y-%m-%d %H:%M")),
+                number(report.rows),
+                number(report.seen),
+                number(report.changes.iter().map(|tally| tally.rows).sum()),
+                number(report.failed),
+                Cell::new(report.made_by),
+                Cell::new(report.reason),
+            ]);
+        }
+        println!("{table}");
+        Ok(())
+    }
+}
+
+/// A run with what it would change.
+pub(super) fn print(report: &Report, json: bool) -> anyhow::Result<()> {
+    if json {
+        println!("{}", serde_json::to_string(report)?);
+        return Ok(());
+    }
+    println!("recategorization {} is {}: {}", report.id, report.phase, report.reason);
+    println!("  {} of {} rows looked at with {}", count(report.seen), count(report.rows), report.engines.join(", "));
+    if let Some(why) = &report.stopped {
+        println!("  the preview stopped: {why}");
+    }
+    for tally in &report.changes {
+        let why = tally.why.map_or_else(String::new, |why| format!(" ({why})"));
+        println!("  {} rows {}{why}", count(tally.rows), tally.state);
+    }
+    for row in report.failures.iter().take(FAILURES) {
+        println!("  failed: {} ({} tries): {}", row.transaction_id, row.tries, row.why);
+    }
+    if let Some(why) = &report.override_reason {
+        println!("  guards were overridden: {why}");
+    }
+    if let Some(diff) = &report.diff {
+        print_diff(diff);
+    }
+    for refusal in &report.refusals {
+        println!("  GUARD: {refusal}");
+    }
+    Ok(())
+}
+
+fn print_diff(diff: &Diff) {
+    let share = 100.0 * diff.changed as f64 / diff.rows.max(1) as f64;
+    println!("  {} rows would change ({share:.1} % of the scope), on {} accounts", count(diff.changed), diff.accounts);
+    println!("  {} rows are people's word and {} an account rule's: they stay", count(diff.people), count(diff.rules));
+    if diff.failed > 0 {
+        println!("  {} rows could not be answered and stay: `resume` tries them again", count(diff.failed));
+    }
+    for moved in &diff.money {
+        println!("  {} {} on {} rows", moved.amount, moved.currency, count(moved.rows));
+    }
+    print_accuracy("by labels that nobody chose", diff.at_random);
+    print_accuracy("by all labels (people label what looks wrong, so these flatter)", diff.accuracy);
+    if diff.pairs.is_empty() {
+        return;
+    }
+    let mut pairs = table(&["from", "to", "rows", "such as"]);
+    for pair in diff.pairs.iter().take(PAIRS) {
+        let sample = diff.samples.iter().find(|sample| sample.from == pair.from && sample.to == pair.to);
+        let sample = sample.map_or("", |sample| sample.descriptor.as_str());
+        pairs.add_row([Cell::new(&pair.from), Cell::new(&pair.to), number(pair.rows), Cell::new(sample)]);
+    }
+    println!("{pairs}");
+    if diff.pairs.len() > PAIRS {
+        println!("and {} pairs more: --json has all", diff.pairs.len() - PAIRS);
+    }
+    let mut categories = table(&["category", "before", "after", "change"]);
+    for of in diff.categories.iter().filter(|of| of.before != of.after) {
+        let change = of.after as i128 - of.before as i128;
+        let change = Cell::new(format!("{change:+}")).set_alignment(CellAlignment::Right);
+        categories.add_row([Cell::new(&of.category), number(of.before), number(of.after), change]);
+    }
+    println!("{categories}");
+}
+
+fn print_accuracy(of: &str, accuracy: Option<Accuracy>) {
+    let Some(Accuracy { rows, before, after, difference, p }) = accuracy else { return };
+    println!(
+        "  {of} ({rows}): {:.1} % right now, {:.1} % after; {:+.1} points [{:+.1}, {:+.1}], p = {p:.3}",
+        100.0 * before.value,
+        100.0 * after.value,
+        100.0 * difference.value,
+        100.0 * difference.low,
+        100.0 * difference.high,
+    );
+}
+
+fn rows(changes: &[RecategorizationChange]) -> Table {
+    let mut table = table(&["posted", "transaction", "descriptor", "amount", "from", "to", "sure", "state"]);
+    for row in changes {
+        let why = row.why.map_or_else(String::new, |why| format!(" ({why})"));
+        table.add_row([
+            Cell::new(row.posted_at.format("%Y-%m-%d")),
+            Cell::new(&row.transaction_id),
+            Cell::new(&row.descriptor),
+            Cell::new(format!("{} {}", row.amount.amount(), row.amount.currency())).set_alignment(CellAlignment::Right),
+            Cell::new(&row.from),
+            Cell::new(&row.to),
+            Cell::new(format!("{:.2}", row.confidence)).set_alignment(CellAlignment::Right),
+            Cell::new(format!("{}{why}", row.state)),
+        ]);
+    }
+    table
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
+    table
+}
+
+fn number(value: u64) -> Cell {
+    Cell::new(count(value)).set_alignment(CellAlignment::Right)
+}
+
+fn count(value: u64) -> String {
+    HumanCount(value).to_string()
+}

@@ -1,0 +1,335 @@
+//! Stored transactions categorized anew: previewed, applied, undone. The work goes on behind the answer; the run says how far
+//! it came.
+
+#![expect(unused_qualifications, reason = "utoipa writes paths out in full")]
+
+use axum::{
+    Json,
+    extract::{Path, State, rejection::PathRejection},
+    http::StatusCode,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    error::{Error, Problem},
+    extract::{After, JsonText, Limit, Params, Reason, Who, page},
+    state::AppState,
+};
+use crate::{
+    causes::with_causes,
+    clock,
+    domain::{ChangeState, RecategorizationScope, Slug},
+    recategorize::{
+        self, Guards, Plan, Report,
+        apply::{self, Ask},
+        preview,
+        report::{Change, ScopeDoc},
+    },
+    store::{ChangeFilter, RecategorizationChange},
+};
+
+/// A run to begin.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewRecategorization {
+    #[schema(value_type = ScopeDoc)]
+    scope: RecategorizationScope,
+    /// Why, in a sentence.
+    #[schema(value_type = String, min_length = 1, max_length = 1000)]
+    reason: Reason,
+    /// The adapter that answers, by name and version (`consumer@3`) or by name for its newest version. Without one, the
+    /// champion or canary of each row's account group does.
+    #[serde(default)]
+    adapter: Option<String>,
+}
+
+/// Begins a preview: what would change if the rows of a scope were categorized now. It goes on behind the answer; look at
+/// the run until its phase is `previewed`. Nothing that apps see changes.
+#[utoipa::path(
+    post,
+    path = "/v1/recategorizations",
+    tag = "recategorizations",
+    request_body = NewRecategorization,
+    responses(
+        (status = 202, description = "Begun", body = Report),
+        (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Not of this shape, a scope that says nothing, or no such adapter", body = Problem,
+            content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn begin(
+    State(state): State<AppState>,
+    Who(caller): Who,
+    body: JsonText,
+) -> Result<(StatusCode, Json<Report>), Error> {
+    let NewRecategorization { scope, reason: Reason(reason), adapter } = body.parse()?;
+    let plan = Plan { scope, adapter, reason, by: caller.name().to_owned() };
+    let id = preview::plan(&state.store, &state.pipeline, plan, clock::now()).await?;
+    go_on(&state, id);
+    accepted(&state, id).await
+}
+
+/// Goes on with a preview that stopped, and tries rows again that could not be answered.
+#[utoipa::path(
+    post,
+    path = "/v1/recategorizations/{id}/resume",
+    tag = "recategorizations",
+    params(("id" = i64, Path, description = "Its number")),
+    responses(
+        (status = 202, description = "It goes on", body = Report),
+        (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn resume(
+    State(state): State<AppState>,
+    id: Result<Path<i64>, PathRejection>,
+) -> Result<(StatusCode, Json<Report>), Error> {
+    let id = number(id)?;
+    recategorize::find(&state.store, id).await?;
+    go_on(&state, id);
+    accepted(&state, id).await
+}
+
+/// Which runs to list.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct RunQuery {
+    /// How many, 1 to 500.
+    #[serde(default)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 500, default = 100)]
+    limit: Limit,
+    /// `next` of the answer before: older than this run.
+    before: Option<i64>,
+}
+
+/// A page of runs.
+#[derive(Serialize, ToSchema)]
+pub(super) struct RecategorizationPage {
+    /// Newest first, without what each would change.
+    recategorizations: Vec<Report>,
+    /// What to pass as `before` for the next page; `null` on the last one.
+    #[schema(required)]
+    next: Option<i64>,
+}
+
+/// Runs, newest first.
+#[utoipa::path(
+    get,
+    path = "/v1/recategorizations",
+    tag = "recategorizations",
+    params(RunQuery),
+    responses(
+        (status = 200, body = RecategorizationPage),
+        (status = 400, description = "The query can't be read", body = Problem,
+            content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn list(
+    State(state): State<AppState>,
+    Params(query): Params<RunQuery>,
+) -> Result<Json<RecategorizationPage>, Error> {
+    let limit = query.limit.get();
+    let mut recategorizations = Report::list(&state.store, query.before, limit + 1).await?;
+    let more = recategorizations.len() > limit as usize;
+    recategorizations.truncate(limit as usize);
+    let next = recategorizations.last().filter(|_| more).map(|last| last.id);
+    Ok(Json(RecategorizationPage { recategorizations, next }))
+}
+
+/// One run, with what it would change or has changed.
+#[utoipa::path(
+    get,
+    path = "/v1/recategorizations/{id}",
+    tag = "recategorizations",
+    params(("id" = i64, Path, description = "Its number")),
+    responses(
+        (status = 200, body = Report),
+        (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn show(
+    State(state): State<AppState>,
+    id: Result<Path<i64>, PathRejection>,
+) -> Result<Json<Report>, Error> {
+    Ok(Json(Report::of(&state.store, number(id)?).await?))
+}
+
+/// What a run's rows are narrowed to; all that are given must hold.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ChangeQuery {
+    /// From this category.
+    #[param(value_type = Option<String>)]
+    from: Option<Slug>,
+    /// To this category.
+    #[param(value_type = Option<String>)]
+    to: Option<Slug>,
+    /// In this state: `proposed`, `skipped`, `applied`, `undone` or `kept`.
+    #[param(value_type = Option<String>)]
+    state: Option<ChangeState>,
+    /// How many, 1 to 500.
+    #[serde(default)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 500, default = 100)]
+    limit: Limit,
+    /// `next` of the answer before.
+    #[param(value_type = Option<String>)]
+    after: Option<After>,
+}
+
+/// A page of a run's rows.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ChangePage {
+    /// Oldest transaction first.
+    changes: Vec<Change>,
+    /// What to pass as `after` for the next page; `null` on the last one.
+    #[schema(required)]
+    next: Option<String>,
+}
+
+/// The rows that a run would change or has changed.
+#[utoipa::path(
+    get,
+    path = "/v1/recategorizations/{id}/changes",
+    tag = "recategorizations",
+    params(("id" = i64, Path, description = "Its number"), ChangeQuery),
+    responses(
+        (status = 200, body = ChangePage),
+        (status = 400, description = "The query can't be read", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn changes(
+    State(state): State<AppState>,
+    id: Result<Path<i64>, PathRejection>,
+    Params(query): Params<ChangeQuery>,
+) -> Result<Json<ChangePage>, Error> {
+    let id = recategorize::find(&state.store, number(id)?).await?.id;
+    let filter = ChangeFilter { from: query.from, to: query.to, state: query.state };
+    let after = query.after.map(|after| after.0);
+    let rows = state.store.recategorization_changes(id, &filter, after.as_ref(), query.limit.get() + 1).await?;
+    let (rows, next) = page(rows, query.limit, RecategorizationChange::cursor);
+    Ok(Json(ChangePage { changes: rows.into_iter().map(Change::from).collect(), next }))
+}
+
+/// How a run is to be applied.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Application {
+    /// Why guards that refuse shall not count; recorded with the run.
+    #[serde(default, rename = "override")]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 1000)]
+    overrides: Option<Reason>,
+}
+
+/// Brings a previewed run into force. It goes on behind the answer, 1,000 rows at a time; the same call goes on where a
+/// server died, and changes nothing where all is done. Rows on which a person has spoken since the preview are skipped.
+///
+/// Refused where more than 20 % of the scope would change, where a category of 100 rows or more would lose more than half
+/// of them, or where people's labels say that answers get worse, unless `override` says why that shall not count.
+#[utoipa::path(
+    post,
+    path = "/v1/recategorizations/{id}/apply",
+    tag = "recategorizations",
+    params(("id" = i64, Path, description = "Its number")),
+    request_body = Application,
+    responses(
+        (status = 202, description = "It is being applied, or was", body = Report),
+        (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It can't be applied from where it stands, or the guards refuse", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Not of this shape", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn apply(
+    State(state): State<AppState>,
+    Who(caller): Who,
+    id: Result<Path<i64>, PathRejection>,
+    body: JsonText,
+) -> Result<(StatusCode, Json<Report>), Error> {
+    let id = number(id)?;
+    let Application { overrides } = body.parse()?;
+    let overrides = overrides.map(|reason| reason.0);
+    let (now, ask) = (clock::now(), Ask { guards: Guards::default(), overrides, by: caller.name().to_owned() });
+    apply::allow(&state.store, id, &ask, now).await?;
+    let store = state.store.clone();
+    behind(id, async move { apply::apply(&store, id, now, &|_, _| {}).await });
+    accepted(&state, id).await
+}
+
+/// Puts back what a run changed, as it was; rows on which a person has spoken since are kept. It goes on behind the
+/// answer; the same call goes on where a server died.
+#[utoipa::path(
+    post,
+    path = "/v1/recategorizations/{id}/undo",
+    tag = "recategorizations",
+    params(("id" = i64, Path, description = "Its number")),
+    responses(
+        (status = 202, description = "It is being undone, or was", body = Report),
+        (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Nothing of it is in force", body = Problem,
+            content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn undo(
+    State(state): State<AppState>,
+    Who(caller): Who,
+    id: Result<Path<i64>, PathRejection>,
+) -> Result<(StatusCode, Json<Report>), Error> {
+    let id = number(id)?;
+    apply::allow_undo(&state.store, id, caller.name(), clock::now()).await?;
+    let store = state.store.clone();
+    behind(id, async move { apply::put_back(&store, id, &|_, _| {}).await });
+    accepted(&state, id).await
+}
+
+/// Gives up a run of which nothing was applied; a preview that is under way stops at its next page.
+#[utoipa::path(
+    post,
+    path = "/v1/recategorizations/{id}/cancel",
+    tag = "recategorizations",
+    params(("id" = i64, Path, description = "Its number")),
+    responses(
+        (status = 200, description = "It is cancelled", body = Report),
+        (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Some of it was applied", body = Problem,
+            content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn cancel(
+    State(state): State<AppState>,
+    Who(caller): Who,
+    id: Result<Path<i64>, PathRejection>,
+) -> Result<Json<Report>, Error> {
+    let id = number(id)?;
+    apply::cancel(&state.store, id, caller.name(), clock::now()).await?;
+    Ok(Json(Report::of(&state.store, id).await?))
+}
+
+fn number(id: Result<Path<i64>, PathRejection>) -> Result<i64, Error> {
+    id.map(|Path(id)| id).map_err(|_| Error::UnknownRecategorization)
+}
+
+async fn accepted(state: &AppState, id: i64) -> Result<(StatusCode, Json<Report>), Error> {
+    Ok((StatusCode::ACCEPTED, Json(Report::of(&state.store, id).await?)))
+}
+
+fn go_on(state: &AppState, id: i64) {
+    let (store, pipeline) = (state.store.clone(), state.pipeline.clone());
+    behind(id, async move { preview::run(&store, &pipeline, id, &|_, _| {}).await });
+}
+
+/// Goes on behind the answer. What it did by the time this process ends is stored, and the next call goes on from there.
+fn behind(id: i64, work: impl Future<Output = Result<(), recategorize::Error>> + Send + 'static) {
+    tokio::spawn(async move {
+        if let Err(error) = work.await {
+            tracing::warn!(recategorization.id = id, error = %with_causes(&error), "a recategorization stopped");
+        }
+    });
+}

@@ -1,0 +1,102 @@
+//! Stored transactions categorized anew: previewed, applied, undone.
+//!
+//! [`preview`] fixes a scope, asks about its rows page by page as the pipeline does, and keeps what would change;
+//! [`diff`] counts that, [`guards`] say whether it is fit to be applied, [`apply`] brings it into force and puts it back.
+//! A process may die at any point: every step is a database transaction that says how far it came, and the same call goes
+//! on. What a person said is never changed. It is not who runs it or when: that is the edge's matter.
+
+pub mod apply;
+pub mod diff;
+pub mod guards;
+pub mod preview;
+pub mod report;
+
+pub use diff::{Accuracy, Category, Diff, Moved, Pair, Sample};
+pub use guards::{Guards, Refusal};
+pub use preview::{Plan, Progress};
+pub use report::Report;
+
+use crate::{
+    domain::{RecategorizationPhase, recategorization::InvalidScope},
+    pipeline,
+    store::{self, Recategorization, Store},
+};
+
+/// Why a run could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database.
+    #[error("the database could not be used")]
+    Store(#[from] store::Error),
+    /// The way of a transaction.
+    #[error("the transactions could not be asked about")]
+    Pipeline(#[from] pipeline::Error),
+    /// A scope that says nothing, or two things.
+    #[error(transparent)]
+    Scope(#[from] InvalidScope),
+    /// A model that can't be had now: what was answered is kept.
+    #[error("the model can't be had now, and {failed} rows wait for another try: resume the run a little later")]
+    Outage {
+        /// Rows of the last page that got no answer.
+        failed: usize,
+    },
+    /// No run of that number.
+    #[error("there is no recategorization {id}")]
+    Unknown {
+        /// What was asked for.
+        id: i64,
+    },
+    /// The run is not where this may be done.
+    #[error("recategorization {id} is {phase}: it can't be {done} from there")]
+    Phase {
+        /// Which run.
+        id: i64,
+        /// Where it stands.
+        phase: RecategorizationPhase,
+        /// What was to be done.
+        done: &'static str,
+    },
+    /// Others answer now than when the run was begun.
+    #[error(
+        "recategorization {id} was begun with {begun}, and {now} would answer now: begin another, or serve the same"
+    )]
+    OtherEngines {
+        /// Which run.
+        id: i64,
+        /// The engines it began with.
+        begun: String,
+        /// The engines of now.
+        now: String,
+    },
+    /// Another process is at the same run.
+    #[error("another process is at work on recategorization {id}")]
+    Overtaken {
+        /// Which run.
+        id: i64,
+    },
+    /// The guards refuse.
+    #[error("{}; say why that shall not count to apply it all the same", refusals.iter().map(Refusal::to_string).collect::<Vec<_>>().join("; "))]
+    Refused {
+        /// All that they found.
+        refusals: Vec<Refusal>,
+    },
+    /// A diff that can't be written or read back.
+    #[error("the diff of a recategorization is broken")]
+    Diff(#[from] serde_json::Error),
+}
+
+/// The run of a number.
+///
+/// # Errors
+/// When there is none, or the database fails.
+pub async fn find(store: &Store, id: i64) -> Result<Recategorization, Error> {
+    store.recategorization(id).await?.ok_or(Error::Unknown { id })
+}
+
+/// What a run's preview found; `None` while it has not ended.
+///
+/// # Errors
+/// When what is stored can't be read.
+pub fn found(run: &Recategorization) -> Result<Option<Diff>, Error> {
+    Ok(run.diff.clone().map(serde_json::from_value).transpose()?)
+}

@@ -1,0 +1,347 @@
+//! The preview of a run, page by page: rows of its scope out, proposals in.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::{
+    Cursor, Decision, Error, Recategorization, Store, read, recategorizations::ScopeFilter,
+    transactions::transaction_of,
+};
+use crate::domain::{DecidedBy, Slug, Transaction, TransactionId};
+
+/// A row of a scope, as it is now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScopedRow {
+    /// The row itself.
+    pub transaction: Transaction,
+    /// The category in force.
+    pub category: Slug,
+    /// Whose word that is.
+    pub decided_by: DecidedBy,
+    /// What a stage said last.
+    pub predicted: Slug,
+    /// Whether nobody chose the row for its answer when it was labelled.
+    pub at_random: bool,
+    /// Everything that is in force, as stored.
+    pub before: serde_json::Value,
+}
+
+/// A row whose category in force would change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Proposal {
+    /// What was said now, and what follows from it.
+    pub decision: Decision,
+    /// When the row was posted.
+    pub posted_at: DateTime<Utc>,
+    /// The category in force.
+    pub from: Slug,
+    /// Everything that is in force, as stored.
+    pub before: serde_json::Value,
+}
+
+/// A row that a person has spoken about, with what is said of it now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelAsked {
+    /// Which row.
+    pub transaction_id: TransactionId,
+    /// What the person said.
+    pub category: Slug,
+    /// What a stage said before.
+    pub before: Slug,
+    /// What is said now.
+    pub after: Slug,
+    /// Whether nobody chose the row for its answer.
+    pub at_random: bool,
+}
+
+/// What became of a page's rows.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PageDone {
+    /// Where the page ended; none when failed rows were tried again.
+    pub cursor: Option<Cursor>,
+    /// Rows by category in force.
+    pub categories: BTreeMap<Slug, u32>,
+    /// Rows that a person has spoken about.
+    pub people: u32,
+    /// Rows that an account rule decides.
+    pub rules: u32,
+    /// Rows that would change.
+    pub proposals: Vec<Proposal>,
+    /// Labels to compare by.
+    pub labels: Vec<LabelAsked>,
+    /// Rows that could not be answered, and why.
+    pub failures: Vec<(TransactionId, String)>,
+    /// Rows that failed before and don't any more.
+    pub mended: Vec<TransactionId>,
+}
+
+impl Store {
+    /// The next rows of a run's scope after its cursor, in the order of time, at most `limit`; or those of the given
+    /// ids that are in the scope.
+    ///
+    /// # Errors
+    /// When the database fails or holds what can't be read.
+    pub async fn recategorization_page(
+        &self,
+        run: &Recategorization,
+        only: Option<&[TransactionId]>,
+        limit: u32,
+    ) -> Result<Vec<ScopedRow>, Error> {
+        let filter = ScopeFilter::from(&run.run.scope);
+        let after = run.cursor.as_ref().filter(|_| only.is_none());
+        let only: Option<Vec<String>> = only.map(|ids| ids.iter().map(TransactionId::to_string).collect());
+        let rows = sqlx::query!(
+            r#"select
+                transactions.id,
+                transactions.account_id,
+                transactions.posted_at,
+                transactions.amount,
+                transactions.currency,
+                transactions.direction,
+                transactions.descriptor,
+                transactions.mcc,
+                transactions.country,
+                transactions.channel,
+                transactions.counterparty,
+                transactions.status,
+                transactions.replaces,
+                in_force.category,
+                in_force.decided_by,
+                predictions.category as predicted,
+                (
+                    in_force.decided_by = 'import'
+                    or exists (
+                        select
+                        from review_items
+                        where review_items.transaction_id = transactions.id
+                        and review_items.reason = 'audit'
+                    )
+                ) as "at_random!",
+                to_jsonb(in_force) as "before!"
+            from transactions
+            join in_force on in_force.transaction_id = transactions.id
+            join predictions on predictions.id = in_force.prediction_id
+            where transactions.replaced_by is null
+            and predictions.id <= $1
+            and ($2::timestamptz is null or transactions.posted_at >= $2)
+            and ($3::timestamptz is null or transactions.posted_at < $3)
+            and ($4::text[] is null or transactions.account_id = any($4))
+            and ($5::text[] is null or transactions.descriptor_key = any($5))
+            and ($6::text[] is null or in_force.category = any($6))
+            and ($7::text[] is null or predictions.engine = any($7))
+            and ($8::real is null or predictions.confidence < $8)
+            and ($9::timestamptz is null or (transactions.posted_at, transactions.id) > ($9, $10::text))
+            and ($11::text[] is null or transactions.id = any($11))
+            order by
+                transactions.posted_at,
+                transactions.id
+            limit $12"#,
+            run.upto_prediction,
+            filter.from,
+            filter.to,
+            filter.accounts as Option<Vec<String>>,
+            filter.keys as Option<Vec<String>>,
+            filter.categories as Option<Vec<String>>,
+            filter.engines as Option<Vec<String>>,
+            filter.below,
+            after.map(|cursor| cursor.posted_at),
+            after.map(|cursor| cursor.id.as_str()),
+            only as Option<Vec<String>>,
+            i64::from(limit),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(ScopedRow {
+                    category: read(&row.category, "in_force.category")?,
+                    decided_by: read(&row.decided_by, "in_force.decided_by")?,
+                    predicted: read(&row.predicted, "predictions.category")?,
+                    at_random: row.at_random,
+                    before: row.before,
+                    transaction: transaction_of!(row)?,
+                })
+            })
+            .collect()
+    }
+
+    /// Keeps what became of a page, and where it ended, in one database transaction. Tells whether the run still stood
+    /// where the page began; otherwise another process is at it, and nothing was stored.
+    ///
+    /// # Errors
+    /// When the database fails; then nothing was stored.
+    pub async fn put_recategorization_page(&self, run: &Recategorization, page: &PageDone) -> Result<bool, Error> {
+        let seen: u32 = page.categories.values().sum();
+        let mut tx = self.pool.begin().await?;
+        let moved = sqlx::query!(
+            "update recategorizations
+            set
+                cursor_posted_at = coalesce($4, cursor_posted_at),
+                cursor_id = coalesce($5, cursor_id),
+                seen = seen + $6,
+                people = people + $7,
+                rules = rules + $8
+            where id = $1
+            and phase in ('predicting', 'previewed')
+            and cursor_posted_at is not distinct from $2
+            and cursor_id is not distinct from $3",
+            run.id,
+            run.cursor.as_ref().map(|cursor| cursor.posted_at),
+            run.cursor.as_ref().map(|cursor| cursor.id.as_str()),
+            page.cursor.as_ref().map(|cursor| cursor.posted_at),
+            page.cursor.as_ref().map(|cursor| cursor.id.as_str()),
+            i64::from(seen),
+            i64::from(page.people),
+            i64::from(page.rules),
+        )
+        .execute(&mut *tx)
+        .await?;
+        if moved.rows_affected() != 1 {
+            return Ok(false);
+        }
+        count_categories(&mut tx, run.id, &page.categories).await?;
+        insert_proposals(&mut tx, run.id, &page.proposals).await?;
+        insert_labels(&mut tx, run.id, &page.labels).await?;
+        put_failures(&mut tx, run.id, page).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+}
+
+async fn count_categories(tx: &mut PgConnection, run: i64, counted: &BTreeMap<Slug, u32>) -> Result<(), Error> {
+    let categories: Vec<&str> = counted.keys().map(Slug::as_str).collect();
+    let rows: Vec<i64> = counted.values().copied().map(i64::from).collect();
+    sqlx::query!(
+        "insert into recategorization_categories (
+            run_id,
+            category,
+            rows
+        )
+        select
+            $1,
+            counted.category,
+            counted.rows
+        from unnest($2::text[], $3::bigint[]) as counted(category, rows)
+        on conflict (run_id, category) do update set
+            rows = recategorization_categories.rows + excluded.rows",
+        run,
+        &categories as &[&str],
+        &rows,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+async fn insert_proposals(tx: &mut PgConnection, run: i64, proposals: &[Proposal]) -> Result<(), Error> {
+    let mut decisions = Vec::with_capacity(proposals.len());
+    for proposal in proposals {
+        let decision = serde_json::to_value(&proposal.decision);
+        decisions.push(decision.map_err(|_| Error::Corrupt { what: "recategorization_changes.decision" })?);
+    }
+    let ids: Vec<&str> = proposals.iter().map(|proposal| proposal.decision.transaction_id.as_str()).collect();
+    let posted_at: Vec<DateTime<Utc>> = proposals.iter().map(|proposal| proposal.posted_at).collect();
+    let from: Vec<&str> = proposals.iter().map(|proposal| proposal.from.as_str()).collect();
+    let to: Vec<&str> = proposals.iter().map(|proposal| proposal.decision.category().as_str()).collect();
+    let before: Vec<serde_json::Value> = proposals.iter().map(|proposal| proposal.before.clone()).collect();
+    sqlx::query!(
+        "insert into recategorization_changes (
+            run_id,
+            transaction_id,
+            posted_at,
+            from_category,
+            to_category,
+            decision,
+            before
+        )
+        select
+            $1,
+            proposed.*
+        from unnest(
+            $2::text[],
+            $3::timestamptz[],
+            $4::text[],
+            $5::text[],
+            $6::jsonb[],
+            $7::jsonb[]
+        ) as proposed
+        on conflict (run_id, transaction_id) do nothing",
+        run,
+        &ids as &[&str],
+        &posted_at,
+        &from as &[&str],
+        &to as &[&str],
+        &decisions,
+        &before,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+async fn insert_labels(tx: &mut PgConnection, run: i64, labels: &[LabelAsked]) -> Result<(), Error> {
+    let of = |field: fn(&LabelAsked) -> &Slug| labels.iter().map(|label| field(label).as_str()).collect::<Vec<_>>();
+    let ids: Vec<&str> = labels.iter().map(|label| label.transaction_id.as_str()).collect();
+    let at_random: Vec<bool> = labels.iter().map(|label| label.at_random).collect();
+    sqlx::query!(
+        "insert into recategorization_labels (
+            run_id,
+            transaction_id,
+            category,
+            before,
+            after,
+            at_random
+        )
+        select
+            $1,
+            asked.*
+        from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::boolean[]) as asked
+        on conflict (run_id, transaction_id) do nothing",
+        run,
+        &ids as &[&str],
+        &of(|label| &label.category) as &[&str],
+        &of(|label| &label.before) as &[&str],
+        &of(|label| &label.after) as &[&str],
+        &at_random,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+async fn put_failures(tx: &mut PgConnection, run: i64, page: &PageDone) -> Result<(), Error> {
+    let ids: Vec<&str> = page.failures.iter().map(|(id, _)| id.as_str()).collect();
+    let whys: Vec<&str> = page.failures.iter().map(|(_, why)| why.as_str()).collect();
+    let mended: Vec<&str> = page.mended.iter().map(TransactionId::as_str).collect();
+    sqlx::query!(
+        "insert into recategorization_failures (
+            run_id,
+            transaction_id,
+            why
+        )
+        select
+            $1,
+            failed.*
+        from unnest($2::text[], $3::text[]) as failed
+        on conflict (run_id, transaction_id) do update set
+            why = excluded.why,
+            tries = recategorization_failures.tries + 1",
+        run,
+        &ids as &[&str],
+        &whys as &[&str],
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!(
+        "delete from recategorization_failures
+        where run_id = $1
+        and transaction_id = any($2)",
+        run,
+        &mended as &[&str],
+    )
+    .execute(&mut *tx)
+    .await?;
+    Ok(())
+}

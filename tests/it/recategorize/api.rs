@@ -1,0 +1,190 @@
+//! Runs over HTTP, and on the command line.
+
+use std::{process::Command, sync::Arc};
+
+use serde_json::{Value, json};
+use txcat::{
+    access::Scope,
+    categorize::{Lineup, Stage},
+    domain::{Acceptance, CorrectionScope, Enrichment},
+};
+
+use super::{NEXT, Stand, rows};
+use crate::{
+    api::schema,
+    harness::{App, Scripted},
+    model,
+    store::{correction, in_force},
+};
+
+/// A service of the next engine over rows that the first one answered.
+async fn service(rows_of_it: usize) -> App {
+    let stand = Stand::start().await;
+    stand.answered(&rows(rows_of_it)).await;
+    let engine = Scripted::saying(stand.taxonomy.version(), "scripted@2", NEXT);
+    let mut stage = Stage::new("scripted", 0.92, Enrichment::Full, Box::new(engine));
+    stage.acceptance = Some(Acceptance { known: Some(0.9), unknown: Some(0.9) });
+    let Stand { store, taxonomy, database } = stand;
+    App::answering(store, database, Arc::clone(&taxonomy), Lineup::alone(stage), 0.0).await
+}
+
+/// Looks at a run until it stands there.
+async fn until(app: &App, run: &Value, phase: &str) -> Value {
+    loop {
+        let seen = app.get(&format!("/v1/recategorizations/{run}")).await.with(200);
+        if seen["phase"] == phase {
+            return seen;
+        }
+        assert_eq!(seen["stopped"], Value::Null, "{seen}");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn from_preview_to_undo_over_http() {
+    let app = service(60).await;
+    let document = app.get("/openapi.json").await.with(200);
+    let valid = |method: &str, path: &str, status: u16, body: &Value| {
+        let answer = &document["paths"][path][method]["responses"][status.to_string()];
+        let schema = &answer["content"].as_object().unwrap().values().next().unwrap()["schema"];
+        let found = schema::violations(&document, schema, body);
+        assert!(found.is_empty(), "{method} {path}: {found:#?}\n{body:#}");
+    };
+    let body = json!({ "scope": { "everything": true }, "reason": "a better engine" });
+    let begun = app.post("/v1/recategorizations", &body).await.with(202);
+    valid("post", "/v1/recategorizations", 202, &begun);
+    assert_eq!((&begun["rows"], &begun["made_by"]), (&json!(60), &json!("local")));
+    let run = &begun["id"];
+    let seen = until(&app, run, "previewed").await;
+    valid("get", "/v1/recategorizations/{id}", 200, &seen);
+    assert_eq!(seen["diff"]["changed"], 40);
+    assert!(seen["refusals"][0].as_str().unwrap().contains("66.7 % of the scope would change"), "{seen}");
+    assert_eq!(app.get("/v1/transactions/t1").await.with(200)["category"], "supermarket");
+
+    let (mut after, mut listed) = (String::new(), Vec::new());
+    loop {
+        let path = format!("/v1/recategorizations/{run}/changes?limit=7&from=supermarket{after}");
+        let page = app.get(&path).await.with(200);
+        valid("get", "/v1/recategorizations/{id}/changes", 200, &page);
+        listed.extend(page["changes"].as_array().unwrap().iter().map(|row| row["transaction_id"].clone()));
+        let Some(next) = page["next"].as_str() else { break };
+        after = format!("&after={next}");
+    }
+    assert_eq!((listed.len(), &listed[0]), (20, &json!("t1")), "page by page, each once");
+
+    let path = format!("/v1/recategorizations/{run}/apply");
+    let refused = app.post(&path, &json!({})).await.with(409);
+    assert_eq!(refused["type"], "urn:txcat:problem:guards-refuse");
+    let applying = app.post(&path, &json!({ "override": "the test says so" })).await.with(202);
+    valid("post", "/v1/recategorizations/{id}/apply", 202, &applying);
+    let applied = until(&app, run, "applied").await;
+    assert_eq!(applied["changes"], json!([{ "state": "applied", "why": null, "rows": 40 }]));
+    assert_eq!(app.get("/v1/transactions/t1").await.with(200)["category"], "convenience_store");
+    app.post(&path, &json!({})).await.with(202);
+
+    let undoing = app.send(app.request("POST", &format!("/v1/recategorizations/{run}/undo"))).await.with(202);
+    valid("post", "/v1/recategorizations/{id}/undo", 202, &undoing);
+    until(&app, run, "undone").await;
+    assert_eq!(app.get("/v1/transactions/t1").await.with(200)["category"], "supermarket");
+    let list = app.get("/v1/recategorizations?limit=1").await.with(200);
+    valid("get", "/v1/recategorizations", 200, &list);
+    assert_eq!((&list["recategorizations"][0]["phase"], &list["next"]), (&json!("undone"), &Value::Null));
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_refused_with_a_problem() {
+    let app = service(3).await;
+    for (body, status, kind) in [
+        (json!({ "scope": {}, "reason": "why" }), 422, "invalid-body"),
+        (json!({ "scope": { "everything": true, "engines": ["x"] }, "reason": "why" }), 422, "invalid-body"),
+        (json!({ "scope": { "everything": true }, "reason": " " }), 422, "invalid-body"),
+        (json!({ "scope": { "evrything": true }, "reason": "why" }), 422, "invalid-body"),
+        (json!({ "scope": { "everything": true }, "reason": "why", "adapter": "nobody@1" }), 422, "unknown-adapter"),
+    ] {
+        let problem = app.post("/v1/recategorizations", &body).await.with(status);
+        assert_eq!(problem["type"], format!("urn:txcat:problem:{kind}"), "{body} {problem}");
+    }
+    assert_eq!(app.get("/v1/recategorizations").await.with(200)["recategorizations"], json!([]));
+    app.post("/v1/recategorizations/77/apply", &json!({})).await.with(404);
+    app.get("/v1/recategorizations/77/changes").await.with(404);
+    let body = json!({ "scope": { "below_confidence": 0.5 }, "reason": "doubt" });
+    let run = app.post("/v1/recategorizations", &body).await.with(202)["id"].clone();
+    until(&app, &run, "previewed").await;
+    let undo = app.send(app.request("POST", &format!("/v1/recategorizations/{run}/undo"))).await.with(409);
+    assert_eq!(undo["type"], "urn:txcat:problem:phase");
+    let cancelled = app.send(app.request("POST", &format!("/v1/recategorizations/{run}/cancel"))).await.with(200);
+    assert_eq!(cancelled["phase"], "cancelled");
+    app.send(app.request("POST", &format!("/v1/recategorizations/{run}/resume"))).await.with(202);
+}
+
+#[tokio::test]
+async fn who_may_only_look_can_not_begin() {
+    let app = App::start_with_key(&[Scope::Read]).await;
+    app.get("/v1/recategorizations").await.with(200);
+    let body = json!({ "scope": { "everything": true }, "reason": "why" });
+    app.post("/v1/recategorizations", &body).await.with(403);
+}
+
+/// Exit code, output and error of `txcat recategorize`.
+fn txcat(stand: &Stand, arguments: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_txcat"));
+    command.arg("recategorize").args(arguments).env("DATABASE_URL", &stand.database.url);
+    let output = command.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+#[tokio::test]
+async fn the_command_line_shows_applies_and_undoes() {
+    let stand = Stand::start().await;
+    stand.answered(&rows(60)).await;
+    let run = stand.previewed(super::everything()).await.to_string();
+    let txcat = |arguments: &[&str]| txcat(&stand, arguments);
+    let (code, shown, _) = txcat(&["show", &run, "--changes", "3"]);
+    assert_eq!(code, 0);
+    for said in
+        ["60 of 60 rows looked at with scripted@2", "40 rows would change (66.7 % of the scope)", "GUARD: ", "PLACE"]
+    {
+        assert!(shown.contains(said), "{said} in\n{shown}");
+    }
+    let (code, _, error) = txcat(&["apply", &run]);
+    assert_eq!(code, 1);
+    assert!(error.contains("66.7 % of the scope would change, of 20.0 % that may"), "{error}");
+    let (code, applied, error) = txcat(&["apply", &run, "--override", "the test says so", "--json"]);
+    assert_eq!(code, 0, "{error}");
+    let applied: Value = serde_json::from_str(&applied).unwrap();
+    assert_eq!((&applied["phase"], &applied["override_reason"]), (&json!("applied"), &json!("the test says so")));
+    stand.store.correct(&correction("t1", "bakery", CorrectionScope::Transaction, 3_000)).await.unwrap();
+    let (_, undone, _) = txcat(&["undo", &run]);
+    assert!(undone.contains("39 rows undone") && undone.contains("1 rows kept (person)"), "{undone}");
+    assert_eq!(in_force(&stand.store, "t1").await, "bakery by correction, reviewed");
+    assert_eq!(in_force(&stand.store, "t4").await, "supermarket by stage, accepted");
+    let (_, listed, _) = txcat(&["list"]);
+    assert!(listed.contains("undone") && listed.contains("a better engine"), "{listed}");
+    let (code, _, error) = txcat(&["show", "77"]);
+    assert_eq!((code, error.as_str()), (1, "txcat: there is no recategorization 77\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_previews_and_resumes() {
+    let stand = Stand::start().await;
+    stand.answered(&rows(30)).await;
+    let (encoder, _) = model::tiny_encoder();
+    let with_encoder = |arguments: &[&str]| {
+        let of_encoder = ["--encoder-dir", encoder.path().to_str().unwrap(), "--json", "--stage"];
+        txcat(&stand, &[&arguments[..arguments.len() - 1], &of_encoder, &arguments[arguments.len() - 1..]].concat())
+    };
+    let (code, _, error) = with_encoder(&["preview", "--reason", "another stage", "few_shot"]);
+    assert_eq!((code, error.contains("or `everything` and nothing else")), (1, true), "{error}");
+    let (code, seen, error) = with_encoder(&["preview", "--everything", "--reason", "another stage", "few_shot"]);
+    assert_eq!(code, 0, "{error}");
+    let seen: Value = serde_json::from_str(&seen).unwrap();
+    assert_eq!((&seen["phase"], &seen["seen"], &seen["failed"]), (&json!("previewed"), &json!(30), &json!(0)));
+    assert!(seen["engines"][0].as_str().unwrap().starts_with("nearest"), "{seen}");
+    let run = seen["id"].to_string();
+    let (code, again, error) = with_encoder(&["resume", &run, "few_shot"]);
+    assert_eq!(code, 0, "{error}");
+    assert_eq!(serde_json::from_str::<Value>(&again).unwrap(), seen, "there is nothing left to do");
+    let (code, _, error) = with_encoder(&["resume", &run, "enriched_prompt"]);
+    assert_eq!((code, error.contains("would answer now")), (1, true), "{error}");
+}
