@@ -198,9 +198,9 @@ fn corner() -> Vec<Value> {
 async fn an_analyst_works_the_queue_by_keyboard_alone() {
     let mut app = inns(12).await;
     let Some(browser) = browser(Screen::Desktop, false).await else { return };
-    let anna = person(&app, "anna", Role::Analyst).await;
+    let analyst = person(&app, "analyst-1", Role::Analyst).await;
     let program = app.make_key("program", &[txcat::access::Scope::Ingest], None).await;
-    browser.sign_in(&app, &anna).await;
+    browser.sign_in(&app, &analyst).await;
 
     // Ten items: every second one gets the second suggestion.
     for turn in 0..10 {
@@ -217,7 +217,7 @@ async fn an_analyst_works_the_queue_by_keyboard_alone() {
         browser.ready().await;
     }
     browser.until("document.querySelectorAll('#queue li.done').length === 0").await;
-    app.use_key(&anna);
+    app.use_key(&analyst);
     for turn in 0..10 {
         let category = if turn % 2 == 1 { "fast_food" } else { "restaurant" };
         assert_eq!(stands(&app, &format!("inn-{turn}")).await, format!("{category} by correction, reviewed"));
@@ -241,7 +241,7 @@ async fn an_analyst_works_the_queue_by_keyboard_alone() {
 
     app.use_key(&program);
     app.ingest(&corner()).await;
-    app.use_key(&anna);
+    app.use_key(&analyst);
 
     // Search, apply to the whole group with its preview, undo.
     browser.press("/").await;
@@ -286,13 +286,14 @@ async fn two_analysts_at_once_never_have_the_same_item() {
     else {
         return;
     };
-    let (anna, ben) = (person(&app, "anna", Role::Analyst).await, person(&app, "ben", Role::Analyst).await);
-    tokio::join!(first.sign_in(&app, &anna), second.sign_in(&app, &ben));
+    let (analyst, colleague) =
+        (person(&app, "analyst-1", Role::Analyst).await, person(&app, "analyst-2", Role::Analyst).await);
+    tokio::join!(first.sign_in(&app, &analyst), second.sign_in(&app, &colleague));
     let listed = "[...document.querySelectorAll('#queue li')].map((item) => item.dataset.transaction)";
-    let (hers, his) = tokio::join!(first.evaluate(listed), second.evaluate(listed));
-    let (hers, his) = (hers.as_array().unwrap(), his.as_array().unwrap());
-    assert_eq!(hers.len() + his.len(), 30, "everything is on one desk or the other");
-    assert!(hers.iter().all(|id| !his.contains(id)), "an item is on both desks: {hers:?} {his:?}");
+    let (of_one, of_other) = tokio::join!(first.evaluate(listed), second.evaluate(listed));
+    let (of_one, of_other) = (of_one.as_array().unwrap(), of_other.as_array().unwrap());
+    assert_eq!(of_one.len() + of_other.len(), 30, "everything is on one desk or the other");
+    assert!(of_one.iter().all(|id| !of_other.contains(id)), "an item is on both desks: {of_one:?} {of_other:?}");
     let work = async |browser: &Browser| {
         for _ in 0..5 {
             let at_hand = browser.selected().await;
@@ -306,12 +307,12 @@ async fn two_analysts_at_once_never_have_the_same_item() {
         assert_eq!(browser.evaluate("document.getElementById('trouble').hidden").await, json!(true));
     };
     tokio::join!(work(&first), work(&second));
-    app.use_key(&anna);
+    app.use_key(&analyst);
     let trail = app.get("/v1/reviews/decisions?standing=true").await.with(200);
     let actions = trail["actions"].as_array().unwrap();
     let mut ids: Vec<&str> = actions.iter().map(|action| action["transaction_id"].as_str().unwrap()).collect();
     let by = |name: &str| actions.iter().filter(|action| action["made_by"] == name).count();
-    assert_eq!((ids.len(), by("anna"), by("ben")), (10, 5, 5));
+    assert_eq!((ids.len(), by("analyst-1"), by("analyst-2")), (10, 5, 5));
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), 10, "an item was decided twice");
@@ -355,7 +356,7 @@ async fn every_page_is_within_everybody_s_reach_light_and_dark_on_desk_and_phone
     }
     let pictures = std::env::var("TXCAT_SCREENSHOTS").ok();
     let (app, pages) = furnished().await;
-    let anna = person(&app, "anna", Role::Admin).await;
+    let analyst = person(&app, "analyst-1", Role::Admin).await;
     let mut found = Vec::new();
     for (screen, dark) in
         [(Screen::Desktop, false), (Screen::Desktop, true), (Screen::Phone, false), (Screen::Phone, true)]
@@ -368,7 +369,7 @@ async fn every_page_is_within_everybody_s_reach_light_and_dark_on_desk_and_phone
         );
         browser.open(&app, "/sign-in").await;
         found.extend(looked_at(&browser, axe.as_deref(), pictures.as_deref(), &format!("{look}-sign-in")).await);
-        browser.sign_in(&app, &anna).await;
+        browser.sign_in(&app, &analyst).await;
         for (name, path) in &pages {
             browser.open(&app, path).await;
             if *name == "review" {
@@ -426,9 +427,9 @@ async fn looked_at(browser: &Browser, axe: Option<&str>, pictures: Option<&str>,
 async fn what_the_service_refuses_is_put_back_and_said() {
     let mut app = inns(2).await;
     let Some(browser) = browser(Screen::Desktop, false).await else { return };
-    let anna = person(&app, "anna", Role::Analyst).await;
-    browser.sign_in(&app, &anna).await;
-    app.use_key(&anna);
+    let analyst = person(&app, "analyst-1", Role::Analyst).await;
+    browser.sign_in(&app, &analyst).await;
+    app.use_key(&analyst);
     let word = json!({ "category": "coffee_shop", "scope": "transaction" });
     app.post("/v1/transactions/inn-0/correction", &word).await.with(200);
     browser.press(ENTER).await;

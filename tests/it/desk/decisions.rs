@@ -145,14 +145,15 @@ async fn a_label_that_was_taken_back_teaches_nobody() {
 async fn a_second_person_labels_without_seeing_the_first_and_kappa_tells_how_far_they_agree() {
     let mut app = App::start_with_second_share(1.0).await;
     app.ingest(&[place("a", "acc-1", "CORNER PLACE", "5.00"), place("b", "acc-1", "GRAND HALL", "9.00")]).await;
-    let (anna, ben) = (person(&app, "anna", Role::Analyst).await, person(&app, "ben", Role::Analyst).await);
-    app.use_key(&anna);
+    let (analyst, colleague) =
+        (person(&app, "analyst-1", Role::Analyst).await, person(&app, "analyst-2", Role::Analyst).await);
+    app.use_key(&analyst);
     claimed(&app, json!({ "count": 10 })).await;
     decide(&app, &decision("a", "bar_and_nightlife", "transaction")).await;
     decide(&app, &decision("b", "fast_food", "transaction")).await;
     let own = app.post("/v1/reviews/second-labels/claims", &json!({})).await.with(200);
     assert!(own["asked"].as_array().unwrap().is_empty(), "nobody judges his own decisions");
-    app.use_key(&ben);
+    app.use_key(&colleague);
     let asked = app.post("/v1/reviews/second-labels/claims", &json!({})).await.with(200);
     assert!(!asked.to_string().contains("bar_and_nightlife"), "the first label shows: {asked}");
     for (place, category) in ["bar_and_nightlife", "coffee_shop"].into_iter().enumerate() {

@@ -33,7 +33,7 @@ fn html(answer: &Answer) -> &str {
 #[tokio::test]
 async fn a_person_signs_in_with_a_key_and_a_program_does_not() {
     let app = App::start_without_redirects().await;
-    let anna = person(&app, "anna", Role::Analyst).await;
+    let analyst = person(&app, "analyst-1", Role::Analyst).await;
     let program = app.make_key("program", &[Scope::Admin], None).await;
     let stranger = app.get("/review").await;
     assert_eq!((stranger.status, &stranger.headers["location"]), (303, &"/sign-in".parse().unwrap()));
@@ -42,13 +42,13 @@ async fn a_person_signs_in_with_a_key_and_a_program_does_not() {
         assert_eq!((answer.status, cookie), (422, None), "{wrong}");
         assert!(html(&answer).contains("no person’s key"));
     }
-    let (answer, cookie) = sign_in(&app, &anna).await;
+    let (answer, cookie) = sign_in(&app, &analyst).await;
     let cookie = cookie.unwrap();
     assert_eq!(answer.status, 303);
     assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
     let page = with_cookie(&app, "GET", "/review", &cookie, &[]).await;
     assert_eq!(page.status, 200);
-    assert!(html(&page).contains("anna"));
+    assert!(html(&page).contains("analyst-1"));
     let policy = page.headers["content-security-policy"].to_str().unwrap();
     assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
     with_cookie(&app, "GET", "/sign-in", &cookie, &[]).await;
@@ -60,10 +60,10 @@ async fn a_person_signs_in_with_a_key_and_a_program_does_not() {
 #[tokio::test]
 async fn a_removed_person_is_out_at_once() {
     let app = App::start_without_redirects().await;
-    let anna = person(&app, "anna", Role::Analyst).await;
-    let cookie = sign_in(&app, &anna).await.1.unwrap();
+    let analyst = person(&app, "analyst-1", Role::Analyst).await;
+    let cookie = sign_in(&app, &analyst).await.1.unwrap();
     assert_eq!(with_cookie(&app, "GET", "/v1/reviews", &cookie, &[]).await.status, 200);
-    app.store.revoke_key("anna", txcat::clock::now()).await.unwrap();
+    app.store.revoke_key("analyst-1", txcat::clock::now()).await.unwrap();
     with_cookie(&app, "GET", "/v1/reviews", &cookie, &[]).await.with(401);
 }
 
@@ -84,8 +84,8 @@ async fn a_reader_looks_and_an_analyst_decides() {
 #[tokio::test]
 async fn a_change_with_a_cookie_needs_what_only_our_page_knows() {
     let app = App::start_without_redirects().await;
-    let anna = person(&app, "anna", Role::Analyst).await;
-    let cookie = sign_in(&app, &anna).await.1.unwrap();
+    let analyst = person(&app, "analyst-1", Role::Analyst).await;
+    let cookie = sign_in(&app, &analyst).await.1.unwrap();
     let page = with_cookie(&app, "GET", "/review", &cookie, &[]).await;
     let csrf = html(&page).split("name=\"csrf\" content=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
     let claims = "/v1/reviews/claims";
@@ -96,7 +96,7 @@ async fn a_change_with_a_cookie_needs_what_only_our_page_knows() {
     with_cookie(&app, "POST", claims, &cookie, &[("x-csrf-token", &csrf)]).await.with(200);
     let elsewhere = [("x-csrf-token", csrf.as_str()), ("origin", "https://evil.example")];
     with_cookie(&app, "POST", claims, &cookie, &elsewhere).await.with(403);
-    let other = person(&app, "ben", Role::Analyst).await;
+    let other = person(&app, "analyst-2", Role::Analyst).await;
     let others = sign_in(&app, &other).await.1.unwrap();
     with_cookie(&app, "POST", claims, &others, &[("x-csrf-token", &csrf)]).await.with(403);
 }

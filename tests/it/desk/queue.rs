@@ -35,20 +35,21 @@ async fn rows_of_one_merchant_wait_as_one_group_and_most_at_risk_goes_first() {
 async fn nobody_gets_what_somebody_else_has_until_it_is_given_back() {
     let mut app = App::start().await;
     app.ingest(&[place("a1", "acc-1", "CORNER PLACE", "5.00"), place("b1", "acc-1", "GRAND HALL", "9.00")]).await;
-    let (anna, ben) = (person(&app, "anna", Role::Analyst).await, person(&app, "ben", Role::Analyst).await);
-    app.use_key(&anna);
+    let (analyst, colleague) =
+        (person(&app, "analyst-1", Role::Analyst).await, person(&app, "analyst-2", Role::Analyst).await);
+    app.use_key(&analyst);
     assert_eq!(claimed(&app, json!({})).await, [("debit:grand hall".to_owned(), 1)]);
-    app.use_key(&ben);
+    app.use_key(&colleague);
     assert_eq!(claimed(&app, json!({ "count": 5 })).await, [("debit:corner place".to_owned(), 1)]);
     assert!(claimed(&app, json!({ "group": "debit:grand hall" })).await.is_empty());
     let refused =
         app.post("/v1/reviews/decisions", &decision("b1", "bar_and_nightlife", "transaction")).await.with(409);
     assert_eq!(refused["type"], "urn:txcat:problem:not-claimed");
-    assert_eq!(refused["detail"], "anna works on this group; claim one first");
+    assert_eq!(refused["detail"], "analyst-1 works on this group; claim one first");
     app.post("/v1/reviews/releases", &json!({ "group": "debit:grand hall" })).await.with(409);
-    app.use_key(&anna);
+    app.use_key(&analyst);
     app.post("/v1/reviews/releases", &json!({ "group": "debit:grand hall" })).await.with(204);
-    app.use_key(&ben);
+    app.use_key(&colleague);
     assert_eq!(claimed(&app, json!({ "count": 5 })).await.len(), 2);
     app.post("/v1/reviews/decisions", &decision("b1", "bar_and_nightlife", "transaction")).await.with(201);
     assert_eq!(stands(&app, "b1").await, "bar_and_nightlife by correction, reviewed");
@@ -60,14 +61,15 @@ async fn nobody_gets_what_somebody_else_has_until_it_is_given_back() {
 async fn what_is_skipped_comes_back_to_others_and_what_is_escalated_waits_in_its_own_queue() {
     let mut app = App::start().await;
     app.ingest(&[place("a1", "acc-1", "CORNER PLACE", "5.00"), place("b1", "acc-1", "GRAND HALL", "9.00")]).await;
-    let (anna, ben) = (person(&app, "anna", Role::Analyst).await, person(&app, "ben", Role::Analyst).await);
-    app.use_key(&anna);
+    let (analyst, colleague) =
+        (person(&app, "analyst-1", Role::Analyst).await, person(&app, "analyst-2", Role::Analyst).await);
+    app.use_key(&analyst);
     claimed(&app, json!({ "count": 2 })).await;
     app.post("/v1/reviews/skips", &json!({ "group": "debit:grand hall" })).await.with(204);
     let hard = json!({ "group": "debit:corner place", "note": "could be a bar" });
     app.post("/v1/reviews/escalations", &hard).await.with(204);
     assert!(claimed(&app, json!({ "count": 5 })).await.is_empty());
-    app.use_key(&ben);
+    app.use_key(&colleague);
     assert_eq!(claimed(&app, json!({ "count": 5 })).await, [("debit:grand hall".to_owned(), 1)]);
     let escalated = app.get("/v1/reviews/groups?lane=escalated").await.with(200);
     assert_eq!(escalated["groups"][0]["escalation_note"], "could be a bar");
