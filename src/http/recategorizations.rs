@@ -80,6 +80,8 @@ pub(super) async fn begin(
     responses(
         (status = 202, description = "It goes on", body = Report),
         (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Some of it was applied, or it was given up", body = Problem,
+            content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn resume(
@@ -87,7 +89,7 @@ pub(super) async fn resume(
     id: Result<Path<i64>, PathRejection>,
 ) -> Result<(StatusCode, Json<Report>), Error> {
     let id = number(id)?;
-    recategorize::find(&state.store, id).await?;
+    preview::allow(&state.store, id).await?;
     go_on(&state, id);
     accepted(&state, id).await
 }

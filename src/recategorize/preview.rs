@@ -55,6 +55,17 @@ pub async fn plan(store: &Store, pipeline: &Pipeline, plan: Plan, now: DateTime<
     Ok(store.plan_recategorization(&new).await?)
 }
 
+/// Whether a run's preview may go on; [`run`] then does it.
+///
+/// # Errors
+/// When there is no such run, some of it was applied, it was given up, or the database fails.
+pub async fn allow(store: &Store, id: i64) -> Result<(), Error> {
+    match find(store, id).await?.phase {
+        RecategorizationPhase::Predicting | RecategorizationPhase::Previewed => Ok(()),
+        phase => Err(Error::Phase { id, phase, done: "previewed" }),
+    }
+}
+
 /// Asks about the rest of a run's scope, tries rows again that failed before, and keeps what would change. The same
 /// call goes on after a process died. Why it stopped, if it did, is kept with the run.
 ///
@@ -62,10 +73,7 @@ pub async fn plan(store: &Store, pipeline: &Pipeline, plan: Plan, now: DateTime<
 /// When the run can't be previewed, others answer now than when it began, a model can't be had, another process is at
 /// it, or the database fails. What was asked by then is kept.
 pub async fn run(store: &Store, pipeline: &Pipeline, id: i64, told: Progress<'_>) -> Result<(), Error> {
-    let run = find(store, id).await?;
-    if !matches!(run.phase, RecategorizationPhase::Predicting | RecategorizationPhase::Previewed) {
-        return Err(Error::Phase { id, phase: run.phase, done: "previewed" });
-    }
+    allow(store, id).await?;
     store.stop_recategorization(id, None).await?;
     let done = go_on(store, pipeline, id, told).await;
     if let Err(error) = &done

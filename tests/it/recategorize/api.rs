@@ -114,7 +114,7 @@ async fn what_makes_no_sense_is_refused_with_a_problem() {
     assert_eq!(undo["type"], "urn:txcat:problem:phase");
     let cancelled = app.send(app.request("POST", &format!("/v1/recategorizations/{run}/cancel"))).await.with(200);
     assert_eq!(cancelled["phase"], "cancelled");
-    app.send(app.request("POST", &format!("/v1/recategorizations/{run}/resume"))).await.with(202);
+    app.send(app.request("POST", &format!("/v1/recategorizations/{run}/resume"))).await.with(409);
 }
 
 #[tokio::test]
