@@ -65,7 +65,8 @@ fn cost_problem(option: &Weighed, other: &Weighed, all: &[Weighed], currency: Cu
     let prompts = all.iter().filter(|one| one.lever == Lever::Prompt && one.name != option.name && one.points > 0.0);
     if let Some(prompt) = prompts.max_by(|a, b| a.points.total_cmp(&b.points)) {
         says += &format!(", {} over `{}`", points(option.points - prompt.points), prompt.name);
-        if let (Some(dear), Some(plain)) = (option.per_month, prompt.per_month) {
+        let dearer = option.per_month.zip(prompt.per_month).filter(|(dear, plain)| dear.low > plain.high);
+        if let Some((dear, plain)) = dearer {
             says += &format!(", which costs {} {currency} less a month", amounts(dear.minus(plain)));
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! Levels are fitted on `dev`, one after the other: of the answers that no higher level takes, a level takes as many
 //! as it can while its promise holds among them, for keys that the labels had shown and for the others by
-//! themselves. So each level keeps its promise alone, and not on the credit of a higher one.
+//! themselves. So each level keeps its promise alone, and not on the credit of a higher one. None takes an answer that
+//! the engine itself holds for less probable than the next lower level promises: no `very_high` lives on surer ones.
 
 use std::{fmt, str::FromStr};
 
@@ -36,6 +37,16 @@ impl ConfidenceLevel {
     /// All that promise something, highest first.
     pub const PROMISING: [Self; 3] = [Self::VeryHigh, Self::High, Self::Medium];
 
+    /// The calibrated confidence, in `[0, 1]`, without which no answer has the level.
+    fn least_confidence(self) -> f32 {
+        match self {
+            Self::Low => 0.0,
+            Self::Medium => 0.50,
+            Self::High => 0.70,
+            Self::VeryHigh => 0.90,
+        }
+    }
+
     /// The share of right answers that it promises, in `[0, 1]`.
     #[must_use]
     pub fn promise(self) -> f64 {
@@ -65,7 +76,9 @@ impl Levels {
     pub fn fit(answers: &[Judged]) -> Self {
         let mut rest = answers.to_vec();
         let mut next = |level: ConfidenceLevel| {
-            let fitted = Acceptance::fit(&rest, level.promise());
+            let sure: Vec<Judged> =
+                rest.iter().filter(|answer| answer.confidence >= level.least_confidence()).copied().collect();
+            let fitted = Acceptance::fit(&sure, level.promise());
             rest.retain(|answer| !fitted.accepts(answer.confidence, answer.known));
             fitted
         };
@@ -100,6 +113,15 @@ mod tests {
         assert_eq!(levels.of(0.8, true), ConfidenceLevel::Medium);
         assert_eq!(levels.of(0.99, false), ConfidenceLevel::Low, "no key like this was ever judged");
         assert_eq!(levels.of(0.5, true), ConfidenceLevel::Low);
+    }
+
+    #[test]
+    fn an_answer_that_is_half_sure_is_not_very_high_on_the_credit_of_surer_ones() {
+        let sure = (0..1_400).map(|_| Judged { confidence: 0.99, right: true, known: true });
+        let half = (0..20).map(|at| Judged { confidence: 0.52, right: at % 2 == 0, known: true });
+        let levels = Levels::fit(&sure.chain(half).collect::<Vec<_>>());
+        assert_eq!(levels.of(0.99, true), ConfidenceLevel::VeryHigh);
+        assert_eq!(levels.of(0.52, true), ConfidenceLevel::Low);
     }
 
     proptest! {

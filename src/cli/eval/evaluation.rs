@@ -56,6 +56,14 @@ impl Evaluation {
         store: &Store,
     ) -> anyhow::Result<Self> {
         let started_at = clock::now();
+        if let Some(dir) = &options.peers {
+            let any = files.iter().map(|file| peers::find(dir, &file.name)).collect::<Result<Vec<_>, _>>()?;
+            ensure!(
+                any.iter().any(|found| !found.is_empty()),
+                "{} has no NAME-FILE.csv for a file that is scored",
+                dir.display()
+            );
+        }
         let choice = options.choice.choice(SEED)?;
         let encoder = Encoder::load(models::pull(settings, None).await?)?;
         let adapter = adapter_for(options, dataset, &encoder)?;
@@ -177,12 +185,7 @@ impl Evaluation {
             .iter()
             .map(|file| Ok((file.name.as_str(), file.sha256()?)))
             .collect::<anyhow::Result<HashMap<_, _>>>()?;
-        let peers = match &options.peers {
-            Some(dir) => score_peers(dir, &scores, dataset)?,
-            None => Vec::new(),
-        };
-        let ours = scores.iter().map(|score| (score, false));
-        for (score, peer) in ours.chain(peers.iter().map(|score| (score, true))) {
+        let keep = async |score: &FileScore, peer: bool| -> anyhow::Result<()> {
             let made = Made {
                 started_at,
                 peer,
@@ -192,6 +195,18 @@ impl Evaluation {
             };
             let (run, items) = to_store(score, dataset, &made)?;
             store.insert_run(&run, &items).await?;
+            Ok(())
+        };
+        // Ours are kept whatever is wrong with what peers have said.
+        for score in &scores {
+            keep(score, false).await?;
+        }
+        let peers = match &options.peers {
+            Some(dir) => score_peers(dir, &scores, dataset)?,
+            None => Vec::new(),
+        };
+        for score in &peers {
+            keep(score, true).await?;
         }
         for file in files {
             times.insert(file.name.clone(), store.times_scored(&digests[file.name.as_str()]).await?);
