@@ -203,7 +203,7 @@ impl Judge<'_> {
         };
         let says = format!(
             "`{}` gains {} points for little and is there first, and does not reach what is wanted; `{name}` gains {} \
-             more {reach}, and its outlay comes back in {} months on bills alone",
+             more {reach}, and its outlay {} on bills alone",
             prompt.setup.name,
             short(100.0 * (prompt.sums.share.get() - today.share.get())),
             short(100.0 * (best.sums.share.get() - prompt.sums.share.get())),

@@ -147,7 +147,7 @@ pub(super) fn find(text: &str, taken: &[Range<usize>]) -> Vec<Range<usize>> {
 /// The name that a British faster payment begins with.
 fn before(text: &str, at: usize, taken: &[Range<usize>]) -> Option<Range<usize>> {
     let from = text[..at].rfind(['"', '\n']).map_or(0, |end| end + 1);
-    name(text, from, taken).filter(|(name, words)| *words >= 2 && name.end < at).map(|(name, _)| name)
+    name(text, from, Cue::People, taken).filter(|(name, words)| *words >= 2 && name.end < at).map(|(name, _)| name)
 }
 
 /// The name behind a cue that ends at `at`.
@@ -183,11 +183,14 @@ fn behind(text: &str, mut at: usize, cue: Cue, taken: &[Range<usize>]) -> Option
             break;
         }
     }
-    name(text, at, taken).filter(|(_, words)| cue.least(led).is_some_and(|least| *words >= least)).map(|(name, _)| name)
+    name(text, at, cue, taken)
+        .filter(|(_, words)| cue.least(led).is_some_and(|least| *words >= least))
+        .map(|(name, _)| name)
 }
 
-/// The name that begins at `from`, and of how many words it is: it ends where a purpose begins.
-fn name(text: &str, from: usize, taken: &[Range<usize>]) -> Option<(Range<usize>, usize)> {
+/// The name that begins at `from`, and of how many words it is: it ends where a purpose begins. Behind a title there is a
+/// person, whatever comes next.
+fn name(text: &str, from: usize, cue: Cue, taken: &[Range<usize>]) -> Option<(Range<usize>, usize)> {
     let (mut at, mut end, mut words) = (from, None, 0);
     while let Some(next) = word(&text[at..]) {
         let after = at + next.len();
@@ -197,10 +200,11 @@ fn name(text: &str, from: usize, taken: &[Range<usize>]) -> Option<(Range<usize>
         if partly || taken.iter().any(|taken| at < taken.end && taken.start < after) {
             break;
         }
-        if is_one_of(&BUSINESS, next) {
+        let is_business = is_one_of(&BUSINESS, next);
+        if is_business && cue != Cue::Title {
             return None;
         }
-        if is_one_of(&PURPOSES, next) {
+        if is_business || is_one_of(&PURPOSES, next) {
             break;
         }
         if !is_one_of(&PARTICLES, next) {
@@ -251,6 +255,7 @@ mod tests {
             ("PAYMENT TO GONZALEZ, MARIA", "GONZALEZ, MARIA"),
             ("VIREMENT INSTANT EMIS POUR LÉA MARTIN", "LÉA MARTIN"),
             ("RENT MRS PATEL", "PATEL"),
+            ("MRS SMITH COFFEE", "SMITH"),
             ("STANDING ORDER TO WEI TANAKA RENT", "WEI TANAKA"),
             ("FARAH EVANS BILLS FPS", "FARAH EVANS"),
         ] {
