@@ -11,7 +11,7 @@ use std::{
 };
 
 use fantoccini::{
-    Client, ClientBuilder, Locator,
+    Client, ClientBuilder,
     actions::{InputSource as _, KeyAction, KeyActions},
 };
 use hyper_util::client::legacy::connect::HttpConnector;
