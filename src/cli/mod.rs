@@ -7,6 +7,8 @@ use crate::config;
 pub mod adapters;
 pub mod advise;
 pub mod chat;
+#[cfg(feature = "cluster")]
+pub mod cluster;
 pub mod data;
 pub mod database;
 pub mod demo;
@@ -98,6 +100,9 @@ pub enum Command {
     Experiments(Box<experiments::Options>),
     /// Categorize stored transactions anew: preview, apply, undo.
     Recategorize(Box<recategorize::Options>),
+    /// Be a part of a cluster that categorizes folders of Parquet files.
+    #[cfg(feature = "cluster")]
+    Cluster(Box<cluster::Options>),
     /// Read transactions from a file.
     Import(Box<import::Options>),
 }
@@ -128,6 +133,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Advise(options) => advise::run(*options, &cli.settings).await,
         Command::Experiments(options) => experiments::run(*options, &cli.settings).await,
         Command::Recategorize(options) => recategorize::run(*options, &cli.settings).await,
+        #[cfg(feature = "cluster")]
+        Command::Cluster(options) => cluster::run(*options, &cli.settings).await,
         Command::Import(options) => import::run(*options, &cli.settings).await,
     }
 }

@@ -91,6 +91,19 @@ pub struct Serving {
     pub audit_share: f32,
 }
 
+/// A taxonomy: a TOML file's, a data set's `categories.csv`, or the consumer taxonomy.
+///
+/// # Errors
+/// When the file can't be read or is no taxonomy.
+pub(super) fn taxonomy(path: Option<&Path>) -> anyhow::Result<Taxonomy> {
+    let Some(path) = path else { return Ok(Taxonomy::consumer()?) };
+    if path.extension().is_some_and(|ending| ending == "csv") {
+        return Ok(dataset::taxonomy(path)?);
+    }
+    let text = fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
+    Taxonomy::from_toml(&text).with_context(|| format!("{} is no taxonomy", path.display()))
+}
+
 /// A share, from 0 to 1.
 pub(super) fn share(text: &str) -> Result<f32, String> {
     let share: f32 = text.parse().map_err(|_| "must be a number")?;
@@ -141,12 +154,7 @@ impl Serving {
     /// # Errors
     /// When the file can't be read or is no taxonomy.
     pub fn taxonomy(&self) -> anyhow::Result<Taxonomy> {
-        let Some(path) = &self.taxonomy else { return Ok(Taxonomy::consumer()?) };
-        if path.extension().is_some_and(|ending| ending == "csv") {
-            return Ok(dataset::taxonomy(path)?);
-        }
-        let text = fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
-        Taxonomy::from_toml(&text).with_context(|| format!("{} is no taxonomy", path.display()))
+        taxonomy(self.taxonomy.as_deref())
     }
 
     /// The entry of the stage that answers.

@@ -22,6 +22,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("categorize", &["prompt", "llm", "enrich"]),
     ("pipeline", &["store", "enrich", "categorize"]),
     ("evaluate", &["pipeline"]),
+    ("cluster", &["evaluate"]),
     ("recategorize", &["evaluate", "causes"]),
     ("curate", &["evaluate", "causes"]),
     ("adapters", &["curate"]),
@@ -31,7 +32,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("advise", &["curate"]),
     ("web", &[]),
     ("http", &["adapters", "recategorize", "finetune", "advise", "review", "web", "access", "clock", "embedded"]),
-    ("cli", &["http", "experiments", "spend"]),
+    ("cli", &["http", "cluster", "experiments", "spend"]),
 ];
 
 fn reachable() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
