@@ -26,6 +26,7 @@ pub use scheduler::Scheduler;
 pub use session::{alone, on_cluster};
 pub use summary::{Count, Summary};
 
+use crate::causes;
 use ballista_core::error::BallistaError;
 use datafusion::error::DataFusionError;
 
@@ -153,7 +154,8 @@ pub enum Error {
 }
 
 impl From<Error> for DataFusionError {
+    /// In words: a cluster hands on how an error shows itself to programmers, and nothing of its causes.
     fn from(error: Error) -> Self {
-        Self::External(Box::new(error))
+        Self::Execution(causes::with_causes(&error))
     }
 }

@@ -22,7 +22,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("categorize", &["prompt", "llm", "enrich"]),
     ("pipeline", &["store", "enrich", "categorize"]),
     ("evaluate", &["pipeline"]),
-    ("cluster", &["evaluate"]),
+    ("cluster", &["evaluate", "causes"]),
     ("recategorize", &["evaluate", "causes"]),
     ("curate", &["evaluate", "causes"]),
     ("adapters", &["curate"]),

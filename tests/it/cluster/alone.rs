@@ -5,21 +5,26 @@ use std::{path::Path, sync::Arc};
 use datafusion::arrow::array::{ArrayRef, Date32Array, Decimal128Array, TimestampMillisecondArray};
 use txcat::{
     categorize::Stage,
+    cluster::{Asked, Engines, Folders, Work, function},
     config,
     domain::{Descriptor, EnrichedTransaction, Money, Taxonomy, Transaction, UserHistory, transaction::Status},
     enrich::MerchantIndex,
-    evaluate::dataset::timestamp,
+    evaluate::{columns::Mapping, dataset::timestamp},
     model::{AdapterModel, BaseEncoder},
 };
 
 use super::places::{Row, answers, counts, recategorize, refusal, rows, spread, texts, write};
 
+async fn base() -> BaseEncoder {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let models = config::Models { dir, encoder: None, encoder_dir: None };
+    BaseEncoder::pull(&models, None, &mut |_| {}).await.unwrap()
+}
+
 /// What the shipped adapter says of rows about whose accounts nothing is known.
 async fn asked_directly(rows: &[Row]) -> Vec<(String, String, f32)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let models = config::Models { dir: root.join("models"), encoder: None, encoder_dir: None };
-    let base = BaseEncoder::pull(&models, None, &mut |_| {}).await.unwrap();
-    let adapter = Arc::new(AdapterModel::load(&root.join("models/adapters/demo"), &base).unwrap());
+    let adapter = Arc::new(AdapterModel::load(&root.join("models/adapters/demo"), &base().await).unwrap());
     let stage = Stage::of_adapter("adapter", 0.92, &Taxonomy::consumer().unwrap(), adapter).unwrap();
     let merchants = MerchantIndex::shipped();
     let enriched: Vec<EnrichedTransaction> = rows
@@ -78,6 +83,30 @@ async fn a_folder_is_answered_as_the_adapter_answers_rows_without_history() {
         assert!(row.4.as_ref().unwrap().starts_with("adapter:demo@"), "{row:?}");
         assert_eq!(row.5.as_ref(), Some(&taxonomy));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_is_asked_about_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (dir.path().join("rows"), dir.path().join("answers"));
+    spread(&from, &rows(40), 2).await;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let taxonomy = Taxonomy::consumer().unwrap();
+    let demo = [root.join("models/adapters/demo")];
+    let engines = Arc::new(Engines::load(&base().await, taxonomy.clone(), &demo).unwrap());
+    let asked = Asked {
+        engine: engines.names().remove(0),
+        taxonomy: taxonomy.version().to_owned(),
+        currency: None,
+        direction: None,
+        fitted: None,
+    };
+    let categorize = function(Some(Arc::clone(&engines)));
+    let work = Work { categorize, asked, mapping: Mapping::default(), at_once: 2, resume: false };
+    let folders = Folders::new(from.to_str().unwrap(), to.to_str().unwrap()).unwrap();
+    let session = txcat::cluster::alone().unwrap();
+    let written = folders.run(&session, &work, &|_, _, rows| assert_eq!(rows, 20)).await.unwrap();
+    assert_eq!((written.len(), engines.answered()), (2, 40));
 }
 
 #[tokio::test(flavor = "multi_thread")]
