@@ -104,6 +104,9 @@ fn comparison(options: &Options) -> eval::Options {
         predictions: None,
         peers: None,
         without_side_parts: false,
+        replay: false,
+        budgets: Vec::new(),
+        out: None,
         stage_file: options.serving.files.stages.clone(),
         prompts: options.serving.files.prompts.clone(),
     }

@@ -5,6 +5,7 @@ mod compare;
 mod evaluation;
 mod export;
 mod fit_cascade;
+mod replay;
 mod runs;
 mod sample_size;
 mod show;
@@ -162,6 +163,19 @@ pub struct Options {
     #[arg(long)]
     pub without_side_parts: bool,
 
+    /// Stream the file through the whole service instead, in time order, while an analyst who knows the labels works
+    /// on the queue.
+    #[arg(long)]
+    pub replay: bool,
+
+    /// How many rows the analyst of a replay may decide, in per cent of the rows.
+    #[arg(long, value_name = "PER_CENT", value_delimiter = ',', requires = "replay", default_values_t = [0.0, 1.0, 2.0, 5.0])]
+    pub budgets: Vec<f64>,
+
+    /// Write a replay's report and plots into this folder.
+    #[arg(long, value_name = "DIR", requires = "replay")]
+    pub out: Option<PathBuf>,
+
     /// The file that lists the stages.
     #[arg(long = "stages", env = "TXCAT_STAGES", value_name = "FILE", default_value = "eval/stages.toml")]
     pub stage_file: PathBuf,
@@ -179,6 +193,9 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
     chat::check(settings)?;
     let dataset = Dataset::open(&options.data)?;
     let files = options.chosen_files(&dataset)?;
+    if options.replay {
+        return replay::run(&options, settings, &dataset, &files).await;
+    }
     let opened = Opened::new(settings).await?;
     let scored = Evaluation::run(&options, settings, &dataset, &files, &opened.store).await;
     opened.close().await?;

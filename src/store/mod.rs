@@ -51,7 +51,7 @@ mod transactions;
 use std::{str::FromStr, time::Duration};
 
 use sqlx::{
-    PgPool,
+    AssertSqlSafe, Connection as _, PgConnection, PgPool,
     migrate::MigrateDatabase,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -177,6 +177,19 @@ impl Store {
         };
         sqlx::migrate!().run(&pool).await.map_err(Error::Migrate)?;
         Ok(Self { pool })
+    }
+
+    /// Makes a database that is the copy of another on the server of `url`. Nobody may be connected to that other.
+    ///
+    /// # Errors
+    /// When there is no such database, there is one of the copy's name, or the server refuses.
+    pub async fn copy_database(url: &str, template: &str, copy: &str) -> Result<(), Error> {
+        // Names can't be parameters of a statement.
+        let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+        let statement = format!("create database {} template {}", quoted(copy), quoted(template));
+        let mut connection = PgConnection::connect(url).await?;
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await?;
+        Ok(connection.close().await?)
     }
 
     /// Asks for one answer.

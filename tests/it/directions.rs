@@ -27,7 +27,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("adapters", &["curate"]),
     ("finetune", &["curate", "llm", "prompt", "spend"]),
     ("review", &["curate"]),
-    ("experiments", &["curate"]),
+    ("experiments", &["review"]),
     ("advise", &["curate"]),
     ("web", &[]),
     ("http", &["adapters", "recategorize", "finetune", "advise", "review", "web", "access", "clock", "embedded"]),
