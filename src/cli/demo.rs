@@ -104,9 +104,7 @@ fn comparison(options: &Options) -> eval::Options {
         predictions: None,
         peers: None,
         without_side_parts: false,
-        replay: false,
-        budgets: Vec::new(),
-        out: None,
+        replay: eval::Replay::default(),
         stage_file: options.serving.files.stages.clone(),
         prompts: options.serving.files.prompts.clone(),
     }

@@ -5,7 +5,7 @@ use std::{fs::Permissions, os::unix::fs::PermissionsExt as _, sync::Arc};
 use anyhow::{Context, ensure};
 
 use super::{
-    Options, SEED,
+    Options, Replay, SEED,
     evaluation::{adapter_for, rows_bar},
 };
 use crate::{
@@ -37,6 +37,8 @@ use crate::{
 const BEFORE: &str = "before";
 /// The database that belongs to the server itself.
 const MAINTENANCE: &str = "postgres";
+/// What the analyst may look at where nothing is said, in per cent of the rows.
+const BUDGETS: [f64; 4] = [0.0, 1.0, 2.0, 5.0];
 /// The stage that is replayed where none is named.
 const STAGE: &str = "adapter";
 
@@ -48,8 +50,10 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     let [file] = files else { anyhow::bail!("a replay takes one file: name it with --files") };
     ensure!(options.stages.len() < 2, "a replay takes one stage");
-    ensure!(options.budgets.iter().all(|budget| (0.0..=100.0).contains(budget)), "--budgets takes per cents");
-    let budgets: Vec<f64> = options.budgets.iter().map(|budget| budget / 100.0).collect();
+    let Replay { budgets, out, .. } = &options.replay;
+    ensure!(budgets.iter().all(|budget| (0.0..=100.0).contains(budget)), "--budgets takes per cents");
+    let budgets = if budgets.is_empty() { &BUDGETS[..] } else { budgets };
+    let budgets: Vec<f64> = budgets.iter().map(|budget| budget / 100.0).collect();
     let made = Made { command: command(), at: clock::now() };
     let choice = options.choice.choice(SEED)?;
     let bar = rows_bar(None, "reading");
@@ -68,7 +72,7 @@ pub(super) async fn run(
     let mut courses = courses?;
     replay::compare(&ground, &mut courses, SEED);
     let page = replay_page::page(&ground, stage.engine(), corpus.rows.len(), SEED, &courses);
-    finish(options.json, options.out.as_deref(), &page, &made, &courses)
+    finish(options.json, out.as_deref(), &page, &made, &courses)
 }
 
 async fn courses(
