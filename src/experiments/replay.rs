@@ -45,7 +45,7 @@ const ANALYST: &str = "analyst";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
-    /// The top of our queue: doubt and money at risk, summed over the rows that one decision covers.
+    /// The top of the queue that serves.
     Queue,
     /// The row of the lowest confidence.
     Uncertainty,

@@ -52,7 +52,8 @@ pub fn page(ground: &Ground, engine: &str, labels: usize, seed: u64, courses: &[
              day and carries over. Every row is scored as it is first answered, before anybody has looked at it, and no \
              decision acts before the next day."
                 .to_owned(),
-            "`queue` is the order that serves: doubt and money at risk, summed over the rows that one decision covers. \
+            "`queue` is the order that serves: doubt, summed over the rows that one decision covers, with more weight for late \
+             rows and a little more for large ones. \
              `uncertainty` takes the row of the lowest confidence, `random` any group. A decision holds for the merchant (its \
              descriptor key and direction), for rows that wait and rows to come; with `no memory`, for its row alone. No \
              decision is spent on audits."
