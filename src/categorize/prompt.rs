@@ -9,8 +9,7 @@ use std::sync::Arc;
 use futures::{FutureExt, future::BoxFuture};
 
 use super::{
-    Categorizer, Error, known_around,
-    known_parts,
+    Categorizer, Error, known_around, known_parts,
     wording::{self, Asked, Wording},
 };
 use crate::{

@@ -204,13 +204,7 @@ async fn move_on(tx: &mut PgConnection, run: i64, last: &str) -> Result<(), Erro
     Ok(())
 }
 
-async fn next_ids(
-    tx: &mut PgConnection,
-    run: i64,
-    after: &str,
-    state: &str,
-    limit: u32,
-) -> Result<Vec<String>, Error> {
+async fn next_ids(tx: &mut PgConnection, run: i64, after: &str, state: &str, limit: u32) -> Result<Vec<String>, Error> {
     let ids = sqlx::query_scalar!(
         "select
             transaction_id

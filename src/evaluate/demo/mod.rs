@@ -157,8 +157,7 @@ pub fn write_transactions(seed: u64, rows: usize, file: &Path) -> Result<(), Err
     while at < rows {
         let next = month + Months::new(1);
         let awake = lives.iter_mut().filter(|(account, _)| next > account.from);
-        let mut lived: Vec<Row> =
-            awake.flat_map(|(account, dice)| life::month(account, month, false, dice)).collect();
+        let mut lived: Vec<Row> = awake.flat_map(|(account, dice)| life::month(account, month, false, dice)).collect();
         lived.sort_by(|a, b| (a.day, &a.account, &a.descriptor).cmp(&(b.day, &b.account, &b.descriptor)));
         lived.truncate(rows - at);
         for row in &lived {
