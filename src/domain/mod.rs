@@ -28,7 +28,7 @@ pub use level::{ConfidenceLevel, Levels};
 pub use merchant::{Merchant, MerchantMatch};
 pub use money::{Currency, Money};
 pub use own_words::OwnWords;
-pub use prediction::{Prediction, Provenance, TextHash};
+pub use prediction::{InputHash, Prediction, Provenance, TextHash};
 pub use recategorization::{ChangeState, LeftBecause, RecategorizationPhase, RecategorizationScope};
 pub use review::{ActionKind, Correction, CorrectionScope, DecidedBy, InForce, Lane, ReviewReason, ReviewStatus};
 pub use taxonomy::{Category, Slug, Taxonomy};

@@ -228,7 +228,7 @@ pub(super) struct Application {
     overrides: Option<Reason>,
 }
 
-/// Brings a previewed run into force. It goes on behind the answer, 1,000 rows at a time; the same call goes on where a
+/// Brings a previewed run into force. It goes on behind the answer, 5,000 rows at a time; the same call goes on where a
 /// server died, and changes nothing where all is done. Rows on which a person has spoken since the preview are skipped.
 ///
 /// Refused where more than 20 % of the scope would change, where a category of 100 rows or more would lose more than half

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Rows of one database transaction: what waits for it at most.
-const CHUNK: u32 = 1_000;
+const CHUNK: u32 = 5_000;
 
 /// Who asks for a run to be applied, and what may stand against it.
 #[derive(Debug, Clone, PartialEq)]

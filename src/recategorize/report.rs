@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::{Diff, Error, Guards, Refusal, find, found};
 use crate::{
     domain::{AccountId, ChangeState, LeftBecause, RecategorizationPhase, RecategorizationScope, Slug, TransactionId},
-    store::{Recategorization, RecategorizationChange, RecategorizationFailure, Store},
+    store::{AnswerSources, Recategorization, RecategorizationChange, RecategorizationFailure, Store},
 };
 
 /// Failed rows that are told with a run.
@@ -43,6 +43,8 @@ pub struct Report {
     pub seen: u64,
     /// Rows that could not be answered. They stay as they are, and are tried again when the run is resumed.
     pub failed: u64,
+    /// Where the answers came from: work is done once per distinct input.
+    pub answers: Answers,
     /// Why the preview stopped before its end; `null` where it did not.
     #[schema(required)]
     pub stopped: Option<String>,
@@ -76,6 +78,30 @@ pub struct Report {
     /// What it would change or has changed; left out while the preview goes on, and in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diff: Option<Diff>,
+}
+
+/// Where a run's answers came from, in rows. An input is all that an engine looks at: rows of one input get one answer.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
+#[schema(as = RecategorizationAnswers)]
+pub struct Answers {
+    /// Of an input that came up before in the same process.
+    pub from_memory: u64,
+    /// Remembered in the database, from an earlier run or process.
+    pub from_store: u64,
+    /// Computed now, or asked of a model.
+    pub computed: u64,
+    /// Share of the rows that brought an input of their own; `null` before any was answered. A run that was resumed
+    /// counts anew what it had seen before.
+    #[schema(required)]
+    pub distinct_share: Option<f64>,
+}
+
+impl From<AnswerSources> for Answers {
+    fn from(AnswerSources { from_memory, from_store, computed }: AnswerSources) -> Self {
+        let (distinct, all) = (from_store + computed, from_memory + from_store + computed);
+        let distinct_share = (all > 0).then(|| distinct as f64 / all as f64);
+        Self { from_memory, from_store, computed, distinct_share }
+    }
 }
 
 /// A row that could not be answered.
@@ -238,6 +264,7 @@ impl Report {
             rows: run.rows,
             seen: run.seen,
             failed: store.count_recategorization_failures(run.id).await?,
+            answers: run.sources.into(),
             stopped: run.stopped,
             changes: changes.into_iter().map(|of| Tally { state: of.state, why: of.why, rows: of.rows }).collect(),
             refusals: refusals.iter().map(Refusal::to_string).collect(),

@@ -3,7 +3,7 @@
 mod api;
 mod faults;
 mod guards;
-mod throughput;
+mod remembered;
 
 use std::sync::Arc;
 

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     domain::{ChangeState, Slug},
-    recategorize::{self, Diff, Report, diff::Accuracy},
+    recategorize::{self, Diff, Report, diff::Accuracy, report::Answers},
     store::{ChangeFilter, RecategorizationChange, Store},
 };
 
@@ -110,6 +110,15 @@ pub(super) fn print(report: &Report, json: bool) -> anyhow::Result<()> {
     }
     println!("recategorization {} is {}: {}", report.id, report.phase, report.reason);
     println!("  {} of {} rows looked at with {}", count(report.seen), count(report.rows), report.engines.join(", "));
+    let Answers { from_memory, from_store, computed, distinct_share } = report.answers;
+    if let Some(share) = distinct_share {
+        let (from_memory, from_store, computed) = (count(from_memory), count(from_store), count(computed));
+        println!(
+            "  answers: {computed} computed, {from_store} remembered in the database, {from_memory} in memory; {:.1} % of \
+             the rows brought an input of their own",
+            100.0 * share
+        );
+    }
     if let Some(why) = &report.stopped {
         println!("  the preview stopped: {why}");
     }
