@@ -34,18 +34,16 @@ impl Store {
                 changes.decision,
                 case
                     when in_force.decided_by in ('correction', 'import')
-                        or account_rules.id is distinct from (changes.decision -> 'rule' ->> 'id')::bigint
-                        or account_rules.category <> changes.to_category
+                        or standing.id is distinct from (changes.decision -> 'rule' ->> 'id')::bigint
+                        or standing.category <> changes.to_category
                         then 'person'
                     when in_force.transaction_id is null or not to_jsonb(in_force) @> changes.before then 'changed'
                 end as why
             from recategorization_changes as changes
             join transactions on transactions.id = changes.transaction_id
             left join in_force on in_force.transaction_id = changes.transaction_id
-            left join account_rules
-                on account_rules.account_id = transactions.account_id
-                and account_rules.descriptor_key = transactions.descriptor_key
-                and account_rules.direction = transactions.direction
+            left join lateral rule_for(transactions.account_id, transactions.descriptor_key, transactions.direction)
+                as standing on true
             where changes.run_id = $1
             and changes.transaction_id = any($2)"#,
             run,
