@@ -159,10 +159,32 @@ pub enum ActionKind {
     Skip,
     /// Left a group to somebody who knows more.
     Escalate,
+    /// Said what a merchant is called.
+    Rename,
+    /// Said what a merchant is, everywhere.
+    Categorize,
+    /// Said that two merchants are one.
+    Merge,
+}
+
+impl ActionKind {
+    /// Whether it changes what holds, so that somebody may take it back.
+    #[must_use]
+    pub fn can_be_undone(self) -> bool {
+        matches!(self, Self::Decide | Self::Rename | Self::Categorize | Self::Merge)
+    }
 }
 
 code_enum!(Lane { Doubtful = "doubtful", Audit = "audit", Escalated = "escalated" }, "doubtful, audit or escalated");
 code_enum!(
-    ActionKind { Decide = "decide", Undo = "undo", Skip = "skip", Escalate = "escalate" },
-    "decide, undo, skip or escalate"
+    ActionKind {
+        Decide = "decide",
+        Undo = "undo",
+        Skip = "skip",
+        Escalate = "escalate",
+        Rename = "rename",
+        Categorize = "categorize",
+        Merge = "merge",
+    },
+    "decide, undo, skip, escalate, rename, categorize or merge"
 );

@@ -391,6 +391,10 @@ fn review_problem(error: &review::Error) -> Problem {
     match error {
         E::UnknownTransaction => Problem::new(StatusCode::NOT_FOUND, "unknown-id", "No such transaction", detail),
         E::UnknownAction => Problem::new(StatusCode::NOT_FOUND, "unknown-decision", "No such decision", detail),
+        E::UnknownMerchant { .. } => {
+            Problem::new(StatusCode::NOT_FOUND, "unknown-merchant", "No such merchant", detail)
+        }
+        E::SameMerchant => conflict("same-merchant", "One merchant already", detail),
         E::AlreadyDecided => conflict("already-decided", "Somebody was faster", detail),
         E::NotClaimed { .. } => conflict("not-claimed", "Not yours", detail),
         E::Outdated { .. } => conflict("preview-outdated", "The rows have changed", detail),

@@ -16,6 +16,7 @@ mod extract;
 mod finetune;
 mod frame;
 mod health;
+mod merchants;
 mod openapi;
 mod pages;
 mod recategorizations;
@@ -58,9 +59,13 @@ fn api() -> scopes::Routes {
         .add(scope(Scope::Review), routes!(reviews::decisions::undo))
         .add(scope(Scope::Review), routes!(reviews::decisions::claim_second))
         .add(scope(Scope::Review), routes!(reviews::decisions::second_label))
+        .add(scope(Scope::Review), routes!(reviews::decisions::pairs))
         .add(scope(Scope::Review), routes!(reviews::trail::numbers))
         .add(scope(Scope::Review), routes!(reviews::trail::export))
         .add(scope(Scope::Review), routes!(reviews::trail::import))
+        .add(scope(Scope::Read), routes!(merchants::list))
+        .add(scope(Scope::Review), routes!(merchants::preview))
+        .add(scope(Scope::Review), routes!(merchants::edit))
         .add(scope(Scope::Read), routes!(categories::list))
         .add(scope(Scope::Read), routes!(accuracy::show))
         .add(scope(Scope::Read), routes!(advice::give))

@@ -38,6 +38,7 @@ pub(super) fn document() -> openapi::OpenApi {
         tags(
             (name = "transactions", description = "Send, look at and list transactions"),
             (name = "reviews", description = "The review queue, and corrections"),
+            (name = "merchants", description = "Merchants as statements write them: traffic, names, merges"),
             (name = "taxonomy", description = "The closed set of categories"),
             (name = "accuracy", description = "What was measured"),
             (name = "advice", description = "Which lever to pull next, with what it costs"),

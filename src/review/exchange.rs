@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{Desk, Error};
 use crate::{
     domain::{ActionKind, Correction, CorrectionScope, DecidedBy, Slug, TransactionId},
-    store::{ActionFilter, ReviewFilter, TransactionView},
+    store::{ActionFilter, LabelPair, ReviewFilter, TransactionView},
 };
 
 /// Rows read from the database at a time.
@@ -300,6 +300,19 @@ pub fn write(rows: &[Exported], format: Format) -> Result<Vec<u8>, Error> {
         }
         Format::LabelStudio => Ok(serde_json::to_vec_pretty(&rows.iter().map(Exported::task).collect::<Vec<_>>())?),
     }
+}
+
+/// Writes what two people said as CSV: decision, transaction, who said what first, and who said what, and when, second.
+///
+/// # Errors
+/// When a row can't be written.
+pub fn write_pairs(pairs: &[LabelPair]) -> Result<Vec<u8>, Error> {
+    let mut file = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+    file.write_record(["decision", "transaction_id", "first_by", "first", "second_by", "second", "second_at"])?;
+    for pair in pairs {
+        file.serialize(pair)?;
+    }
+    Ok(file.into_inner().map_err(|error| csv::Error::from(error.into_error()))?)
 }
 
 fn last_annotation(task: &Value) -> Option<&Value> {

@@ -37,25 +37,16 @@ impl Store {
                     changes.transaction_id,
                     case
                         when in_force.decided_by in ('correction', 'import')
-                            or coalesce(own.id, everybodys.id)
-                                is distinct from (changes.decision -> 'rule' ->> 'id')::bigint
-                            or coalesce(own.category, everybodys.category) <> changes.to_category
+                            or standing.id is distinct from (changes.decision -> 'rule' ->> 'id')::bigint
+                            or standing.category <> changes.to_category
                             then 'person'
                         when in_force.transaction_id is null or not to_jsonb(in_force) @> changes.before then 'changed'
                     end as why
                 from recategorization_changes as changes
                 join transactions on transactions.id = changes.transaction_id
                 left join in_force on in_force.transaction_id = changes.transaction_id
-                left join account_rules as own
-                    on own.account_id = transactions.account_id
-                    and own.descriptor_key = transactions.descriptor_key
-                    and own.direction = transactions.direction
-                    and own.retired_at is null
-                left join account_rules as everybodys
-                    on everybodys.account_id is null
-                    and everybodys.descriptor_key = transactions.descriptor_key
-                    and everybodys.direction = transactions.direction
-                    and everybodys.retired_at is null
+                left join lateral rule_for(transactions.account_id, transactions.descriptor_key, transactions.direction)
+                    as standing on true
                 where changes.run_id = $1
                 and changes.transaction_id = any($2)
             ),

@@ -2,7 +2,10 @@
 
 mod browser;
 mod decisions;
+mod driven;
 mod files;
+mod life;
+mod merchants;
 mod pages;
 mod queue;
 mod scale;

@@ -15,6 +15,7 @@ use super::{
         state::AppState,
     },
     page,
+    second::AgreementShown,
 };
 use crate::{
     evaluate::tracker::{self, Compared, RunReport, TrackedRun},
@@ -39,6 +40,7 @@ pub(super) struct AccuracyQuery {
 struct Shown {
     here: &'static str,
     measured: Accuracy,
+    agreement: AgreementShown,
     stages: Option<String>,
     runs: Vec<TrackedRun>,
     report: Option<RunReport>,
@@ -82,6 +84,7 @@ pub(super) async fn show(
     }
     let shown = Shown {
         here: "accuracy",
+        agreement: state.desk.agreement().await?.into(),
         stages: stages(&measured, report.as_ref())?,
         reliability: report.as_ref().and_then(reliability).transpose()?,
         coverage: report.as_ref().and_then(coverage).transpose()?,

@@ -1,7 +1,7 @@
-//! Pages that list what the API lists: transactions, merchants, adapters, data sets, jobs; and the advice.
+//! Pages that list what the API lists: transactions, adapters, data sets, jobs; and the advice.
 
 use axum::{extract::State, response::Response};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -18,15 +18,10 @@ use super::{
 };
 use crate::{
     advise::{Advice, Scenario},
-    clock,
     domain::DescriptorKey,
-    store::{FinetuneJob, MerchantVolume, TransactionFilter, TransactionView},
+    store::{FinetuneJob, TransactionFilter, TransactionView},
 };
 
-/// Days whose traffic the merchants' page counts.
-const DAYS: i64 = 90;
-/// Merchants on a page.
-const MOST_MERCHANTS: u32 = 200;
 /// Data sets on a page.
 const MOST_SETS: u32 = 100;
 
@@ -112,35 +107,6 @@ pub(super) async fn transactions(
         &caller,
         Transactions { here: "transactions", rows, next, account, category, key, status },
     )
-}
-
-/// Which merchants to show.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct MerchantsQuery {
-    #[serde(default)]
-    text: String,
-}
-
-#[derive(Serialize)]
-struct Merchants {
-    here: &'static str,
-    days: i64,
-    text: String,
-    merchants: Vec<MerchantVolume>,
-}
-
-pub(super) async fn merchants(
-    State(state): State<AppState>,
-    Who(caller): Who,
-    Params(query): Params<MerchantsQuery>,
-) -> Result<Response, Error> {
-    let text = query.text.trim().to_owned();
-    let since = clock::now() - TimeDelta::days(DAYS);
-    let merchants =
-        state.store.merchant_volumes(since, Some(text.as_str()).filter(|text| !text.is_empty()), MOST_MERCHANTS);
-    let merchants = merchants.await?;
-    page("merchants.html", &caller, Merchants { here: "merchants", days: DAYS, text, merchants })
 }
 
 #[derive(Serialize)]

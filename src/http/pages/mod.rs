@@ -4,8 +4,11 @@
 //! carries in its head. Nothing is loaded from elsewhere, which the content security policy enforces.
 
 mod accuracy;
+mod life;
 mod lists;
+mod merchants;
 mod review;
+mod second;
 mod sign_in;
 
 use axum::{
@@ -43,10 +46,13 @@ pub(super) fn add(routes: Routes) -> Routes {
         .add_page(page(Scope::Review), Method::GET, "/review/list", get(review::list))
         .add_page(page(Scope::Review), Method::GET, "/review/detail", get(review::detail))
         .add_page(page(Scope::Review), Method::GET, "/review/preview", get(review::preview))
+        .add_page(page(Scope::Review), Method::GET, "/review/second", get(second::show))
         .add_page(page(Scope::Read), Method::GET, "/accuracy", get(accuracy::show))
         .add_page(page(Scope::Read), Method::GET, "/accuracy/classes.csv", get(accuracy::classes))
         .add_page(page(Scope::Read), Method::GET, "/transactions", get(lists::transactions))
-        .add_page(page(Scope::Read), Method::GET, "/merchants", get(lists::merchants))
+        .add_page(page(Scope::Read), Method::GET, "/transactions/{id}", get(life::show))
+        .add_page(page(Scope::Read), Method::GET, "/merchants", get(merchants::list))
+        .add_page(page(Scope::Read), Method::GET, "/merchants/one", get(merchants::show))
         .add_page(page(Scope::Read), Method::GET, "/adapters", get(lists::adapters))
         .add_page(page(Scope::Read), Method::GET, "/datasets", get(lists::datasets))
         .add_page(page(Scope::Read), Method::GET, "/jobs", get(lists::jobs))

@@ -18,8 +18,8 @@ use crate::{
     access::Caller,
     clock,
     domain::{
-        ConfidenceLevel, CorrectionScope, Descriptor, Lane, Money, ReviewReason, Slug, Taxonomy, TransactionId,
-        UserHistory, prediction::Evidence,
+        Category, ConfidenceLevel, CorrectionScope, Descriptor, Direction, Lane, Money, ReviewReason, Slug, Taxonomy,
+        TransactionId, UserHistory, prediction::Evidence,
     },
     review::{self, Measured, Work},
     store::{GroupFilter, Opinion, ReviewAction, TransactionView},
@@ -105,13 +105,24 @@ struct Pace {
     decisions: u32,
     rows: u32,
     oldest: Option<DateTime<Utc>>,
+    kappa: Option<f64>,
+    pairs: usize,
+    asked_again: u32,
 }
 
+/// A category to choose.
 #[derive(Serialize)]
-struct Choice<'a> {
+pub(super) struct Choice<'a> {
     slug: &'a Slug,
     name: &'a str,
     probability: Option<f64>,
+}
+
+impl<'a> Choice<'a> {
+    /// Without a probability.
+    pub(super) fn of(category: &'a Category) -> Self {
+        Self { slug: &category.slug, name: &category.name, probability: None }
+    }
 }
 
 #[derive(Serialize)]
@@ -150,6 +161,9 @@ async fn queue(state: &AppState, caller: &Caller, query: DeskQuery) -> Result<Qu
             decisions: numbers.day.iter().map(|person| person.decisions).sum(),
             rows: numbers.day.iter().map(|person| person.rows).sum(),
             oldest: numbers.lanes.iter().filter_map(|lane| lane.oldest).min(),
+            kappa: numbers.agreement.kappa,
+            pairs: numbers.agreement.pairs,
+            asked_again: numbers.agreement.waiting,
         },
         query,
         filter: Filter { lane, text, reason, category },
@@ -167,9 +181,7 @@ pub(super) async fn show(
         here: "review",
         queue,
         reasons: ReviewReason::ALL.map(ReviewReason::as_str).into(),
-        categories: categories
-            .map(|category| Choice { slug: &category.slug, name: &category.name, probability: None })
-            .collect(),
+        categories: categories.map(Choice::of).collect(),
     };
     page("review.html", &caller, desk)
 }
@@ -191,7 +203,7 @@ pub(super) struct DetailQuery {
 }
 
 #[derive(Serialize)]
-struct Part {
+pub(super) struct Part {
     name: &'static str,
     value: String,
 }
@@ -227,13 +239,13 @@ impl From<UserHistory> for HistoryShown {
 }
 
 #[derive(Serialize)]
-struct Other {
+pub(super) struct Other {
     category: Slug,
     probability: f64,
 }
 
 #[derive(Serialize)]
-struct AnswerShown {
+pub(super) struct AnswerShown {
     category: Slug,
     confidence: f64,
     level: Option<&'static str>,
@@ -264,7 +276,7 @@ impl From<Measured> for MeasuredShown {
 }
 
 #[derive(Serialize)]
-struct Said {
+pub(super) struct Said {
     category: Slug,
     confidence: f64,
     stage: String,
@@ -284,11 +296,20 @@ impl From<Opinion> for Said {
     }
 }
 
+/// Something that somebody did, as pages tell it.
 #[derive(Serialize)]
-struct Done {
+pub(super) struct Done {
+    id: i64,
     made_at: DateTime<Utc>,
     made_by: String,
     kind: &'static str,
+    transaction: Option<String>,
+    merchant: Option<String>,
+    into: Option<String>,
+    direction: Option<&'static str>,
+    name: Option<String>,
+    can_undo: bool,
+    undoes: Option<i64>,
     category: Option<Slug>,
     category_before: Option<Slug>,
     rows: u32,
@@ -300,9 +321,17 @@ struct Done {
 impl From<ReviewAction> for Done {
     fn from(action: ReviewAction) -> Self {
         Self {
+            id: action.id,
             made_at: action.made_at,
             made_by: action.made_by,
             kind: action.kind.as_str(),
+            transaction: action.transaction_id.map(String::from),
+            merchant: action.merchant,
+            into: action.into,
+            direction: action.direction.map(Direction::as_str),
+            undoes: action.undoes,
+            name: action.name,
+            can_undo: action.undone_by.is_none() && action.kind.can_be_undone(),
             category: action.category,
             category_before: action.category_before,
             rows: action.rows,
@@ -407,7 +436,7 @@ fn choice<'a>(taxonomy: &'a Taxonomy, slug: &'a Slug, view: &TransactionView) ->
     Choice { slug, name: taxonomy.get(slug).map_or(slug.as_str(), |category| &category.name), probability }
 }
 
-fn answer(view: &TransactionView) -> Option<AnswerShown> {
+pub(super) fn answer(view: &TransactionView) -> Option<AnswerShown> {
     let stored = view.prediction.as_ref()?;
     let prediction = &stored.prediction;
     let others = prediction.alternatives.iter();
@@ -426,7 +455,7 @@ fn answer(view: &TransactionView) -> Option<AnswerShown> {
 }
 
 /// What the statement text told beside the merchant.
-fn parts(descriptor: &Descriptor) -> Vec<Part> {
+pub(super) fn parts(descriptor: &Descriptor) -> Vec<Part> {
     let place = descriptor.place().map(|place| {
         let told = [&place.city, &place.region, &place.country];
         told.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(", ")
@@ -450,7 +479,7 @@ fn parts(descriptor: &Descriptor) -> Vec<Part> {
 }
 
 /// One reason for an answer, as people read it.
-fn in_words(evidence: &Evidence) -> String {
+pub(super) fn in_words(evidence: &Evidence) -> String {
     let words = |slug: &Slug| slug.as_str().replace('_', " ");
     match evidence {
         Evidence::Example { text, category, similarity } => {

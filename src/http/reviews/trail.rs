@@ -20,7 +20,7 @@ use super::super::{
 };
 use crate::{
     clock,
-    domain::{ActionKind, CorrectionScope, Lane, Slug, TransactionId},
+    domain::{ActionKind, CorrectionScope, Direction, Lane, Slug, TransactionId},
     review::{self, Format},
     store::{ActionFilter, LaneCount, ReviewAction, Throughput},
 };
@@ -63,6 +63,19 @@ pub(in super::super) struct Action {
     transaction_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     group: Option<String>,
+    /// The merchant, of what is said of one as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    merchant: Option<String>,
+    /// The merchant that it was merged into.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    into: Option<String>,
+    /// Of which of its rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = codes::direction, required = false)]
+    direction: Option<Direction>,
+    /// What it was called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
     /// What was said.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -97,6 +110,10 @@ impl From<ReviewAction> for Action {
             kind: action.kind,
             transaction_id: action.transaction_id.map(String::from),
             group: action.group,
+            merchant: action.merchant,
+            into: action.into,
+            direction: action.direction,
+            name: action.name,
             category: action.category,
             category_before: action.category_before,
             scope: action.scope,
@@ -131,8 +148,8 @@ pub(in super::super) async fn list(
         made_by: query.made_by,
         transaction_id: query.transaction_id,
         standing: query.standing,
-        since: None,
         before: query.before,
+        ..ActionFilter::default()
     };
     let actions = state.store.review_actions(&filter, query.limit.get()).await?;
     Ok(Json(Trail { actions: actions.into_iter().map(Action::from).collect() }))

@@ -20,24 +20,25 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 use txcat::access::Role;
 
 use super::{person, place, stands};
 use crate::harness::{App, with};
 
-const ENTER: &str = "\u{E007}";
+pub(super) const ENTER: &str = "\u{E007}";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a browser shows pages to.
 #[derive(Clone, Copy, PartialEq)]
-enum Screen {
+pub(super) enum Screen {
     Desktop,
     Phone,
 }
 
 /// A driver with one browser. Both end when dropped.
-struct Browser {
-    client: Client,
+pub(super) struct Browser {
+    pub(super) client: Client,
     driver: Child,
 }
 
@@ -69,7 +70,7 @@ fn driver() -> std::io::Result<(Child, u16)> {
 }
 
 /// A browser; none where there is no driver, which is said.
-async fn browser(screen: Screen, dark: bool) -> Option<Browser> {
+pub(super) async fn browser(screen: Screen, dark: bool) -> Option<Browser> {
     let (driver, port) = match driver() {
         Ok(started) => started,
         Err(error) => {
@@ -98,25 +99,25 @@ async fn browser(screen: Screen, dark: bool) -> Option<Browser> {
 }
 
 impl Browser {
-    async fn open(&self, app: &App, path: &str) {
+    pub(super) async fn open(&self, app: &App, path: &str) {
         self.client.goto(&format!("http://{}{path}", app.address)).await.unwrap();
     }
 
     /// Presses keys, one after the other, wherever the focus is.
-    async fn press(&self, keys: &str) {
+    pub(super) async fn press(&self, keys: &str) {
         let typed = keys.chars().fold(KeyActions::new("keyboard".to_owned()), |typed, key| {
             typed.then(KeyAction::Down { value: key }).then(KeyAction::Up { value: key })
         });
         self.client.perform_actions(typed).await.unwrap();
     }
 
-    async fn evaluate(&self, script: &str) -> Value {
+    pub(super) async fn evaluate(&self, script: &str) -> Value {
         self.client.execute(&format!("return {script}"), Vec::new()).await.unwrap()
     }
 
     /// Waits until an expression holds in the page.
     #[track_caller]
-    fn until<'a>(&'a self, holds: &'a str) -> impl Future<Output = ()> + 'a {
+    pub(super) fn until<'a>(&'a self, holds: &'a str) -> impl Future<Output = ()> + 'a {
         let caller = std::panic::Location::caller();
         async move {
             // The page itself looks at each of its frames; where it is left for another, that one does.
@@ -136,7 +137,7 @@ impl Browser {
     }
 
     /// Signs in by keyboard alone: the field has the focus.
-    async fn sign_in(&self, app: &App, key: &str) {
+    pub(super) async fn sign_in(&self, app: &App, key: &str) {
         self.open(app, "/").await;
         self.until("location.pathname === '/sign-in' && document.activeElement.id === 'key'").await;
         self.press(&format!("{key}{ENTER}")).await;
@@ -144,7 +145,7 @@ impl Browser {
     }
 
     /// Waits until the desk shows what is selected, or that nothing waits.
-    async fn ready(&self) {
+    pub(super) async fn ready(&self) {
         self.until(
             "document.body.dataset.ready && (document.querySelector('#queue a[aria-current]') \
              ? document.querySelector('#queue a[aria-current]').closest('li').dataset.transaction \
@@ -154,7 +155,7 @@ impl Browser {
         .await;
     }
 
-    async fn selected(&self) -> String {
+    pub(super) async fn selected(&self) -> String {
         self.evaluate("document.querySelector('#detail article').dataset.transaction")
             .await
             .as_str()
@@ -162,11 +163,11 @@ impl Browser {
             .to_owned()
     }
 
-    async fn said(&self, text: &str) {
+    pub(super) async fn said(&self, text: &str) {
         self.until(&format!("document.getElementById('said').textContent.includes('{text}')")).await;
     }
 
-    async fn close(self) {
+    pub(super) async fn close(self) {
         self.client.clone().close().await.unwrap();
     }
 }
@@ -180,12 +181,16 @@ const TREES: [&str; 30] = [
 /// Merchants with one doubtful row each, the first with most at risk.
 async fn inns(count: usize) -> App {
     let app = App::start().await;
+    ingest_inns(&app, count).await;
+    app
+}
+
+async fn ingest_inns(app: &App, count: usize) {
     let inn = |at: usize, tree: &str| {
         place(&format!("inn-{at}"), "acc-1", &format!("{tree} INN"), &format!("{}.00", 400 - 10 * at))
     };
     let rows: Vec<Value> = TREES[..count].iter().enumerate().map(|(at, tree)| inn(at, tree)).collect();
     app.ingest(&rows).await;
-    app
 }
 
 /// One merchant with four doubtful rows on three accounts.
@@ -322,7 +327,20 @@ async fn two_analysts_at_once_never_have_the_same_item() {
 
 /// A service with something on every page.
 async fn furnished() -> (App, Vec<(&'static str, String)>) {
-    let app = inns(14).await;
+    let app = App::start_with_second_share(1.0).await;
+    // Two decisions that wait for a second person, and two that have one.
+    ingest_inns(&app, 4).await;
+    super::claimed(&app, json!({ "count": 4 })).await;
+    for at in 0..4 {
+        let said = super::decision(&format!("inn-{at}"), "restaurant", "transaction");
+        app.post("/v1/reviews/decisions", &said).await.with(201);
+    }
+    let mut pool = sqlx::PgConnection::connect(&app.database.url).await.unwrap();
+    let again = "update second_labels set category = case when action_id = (select min(action_id) from second_labels) then \
+                 'fast_food' else first_category end, made_by = 'analyst-2', made_at = now() \
+                 where action_id in (select action_id from second_labels order by action_id limit 2)";
+    sqlx::query(again).execute(&mut pool).await.unwrap();
+    ingest_inns(&app, 14).await;
     app.ingest(&corner()).await;
     let now = txcat::clock::now();
     let recent = |id: &str, text: &str| with(place(id, "acc-2", text, "42.10"), json!({ "posted_at": now }));
@@ -343,6 +361,9 @@ async fn furnished() -> (App, Vec<(&'static str, String)>) {
     let accuracy = format!("/accuracy?run={}&with={}", runs[2], runs[0]);
     let pages = ["transactions", "merchants", "adapters", "datasets", "jobs", "advice"];
     let mut all: Vec<_> = pages.iter().map(|page| (*page, format!("/{page}"))).collect();
+    all.push(("life", "/transactions/m3".to_owned()));
+    all.push(("merchant", "/merchants/one?key=river%20house".to_owned()));
+    all.push(("second", "/review/second".to_owned()));
     all.insert(0, ("accuracy", accuracy));
     all.insert(0, ("review", "/review".to_owned()));
     (app, all)
