@@ -47,6 +47,7 @@ mod second_labels;
 mod sessions;
 mod shadows;
 mod taxonomies;
+mod taxonomy_migrations;
 mod transactions;
 
 use std::{str::FromStr, time::Duration};
@@ -94,7 +95,8 @@ pub use second_labels::LabelPair;
 pub use sessions::{NewSession, StoredSession};
 pub use shadows::{ShadowPrediction, ShadowTally};
 pub use taxonomies::StoredTaxonomy;
-pub use transactions::{Cursor, StoredPrediction, TransactionFilter, TransactionView, ViewedMerchant};
+pub use taxonomy_migrations::TaxonomyMigration;
+pub use transactions::{Cursor, Shadow, StoredPrediction, TransactionFilter, TransactionView, ViewedMerchant};
 
 /// The code with which Postgres says that a database doesn't exist.
 const NO_SUCH_DATABASE: &str = "3D000";
