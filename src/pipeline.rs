@@ -408,6 +408,15 @@ pub struct Prepared<'a> {
     recalled: HashMap<remembered::Key, Prediction>,
 }
 
+impl Prepared<'_> {
+    /// As if nobody had left a rule.
+    #[must_use]
+    pub fn without_rules(mut self) -> Self {
+        self.rules.clear();
+        self
+    }
+}
+
 /// What would be said of rows.
 #[derive(Debug)]
 pub struct Said {

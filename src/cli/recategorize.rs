@@ -3,6 +3,7 @@
 mod moves;
 mod preview;
 mod show;
+mod taxonomy;
 
 use std::{io::IsTerminal as _, time::Instant};
 
@@ -49,6 +50,8 @@ pub enum Action {
     Undo(moves::Undo),
     /// Give up a run that was not applied.
     Cancel(moves::Cancel),
+    /// Lead everything to another taxonomy.
+    Taxonomy(taxonomy::Taxonomy),
 }
 
 /// Runs `txcat recategorize`.
@@ -66,6 +69,7 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
         Action::Apply(apply) => apply.run(store).await,
         Action::Undo(undo) => undo.run(store).await,
         Action::Cancel(cancel) => cancel.run(store).await,
+        Action::Taxonomy(taxonomy) => taxonomy.run(settings, store).await,
     };
     opened.close().await?;
     done

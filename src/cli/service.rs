@@ -204,7 +204,7 @@ impl Serving {
             Some(_) if entry.retrieves(&stages) => Some(Examples::live(encoder.clone(), store.clone()).await?),
             _ => None,
         };
-        let labelled = if entry.engine == Engine::Adapter { Vec::new() } else { labelled(store).await? };
+        let labelled = if entry.engine == Engine::Adapter { Vec::new() } else { labelled(store, taxonomy).await? };
         let sources = Sources {
             stages: &stages,
             taxonomy,
@@ -220,9 +220,9 @@ impl Serving {
     }
 }
 
-/// What people said of stored transactions, newest first, as far as a stage keeps it at hand.
-async fn labelled(store: &Store) -> anyhow::Result<Vec<LabelledExample>> {
-    let rows = store.labelled(MOST_LABELLED).await?.into_iter();
+/// What people said of stored transactions in the words of a taxonomy, newest first, as far as a stage keeps it at hand.
+async fn labelled(store: &Store, taxonomy: &Taxonomy) -> anyhow::Result<Vec<LabelledExample>> {
+    let rows = store.labelled(MOST_LABELLED).await?.into_iter().filter(|row| taxonomy.contains(&row.category));
     let example = |row: store::LabelledTransaction| LabelledExample {
         transaction: EnrichedTransaction {
             transaction: row.transaction,

@@ -157,6 +157,23 @@ pub enum Evidence {
     },
 }
 
+impl Evidence {
+    /// With another name for its category; `None` where it has none.
+    #[must_use]
+    pub fn renamed(mut self, new: impl Fn(&Slug) -> Option<Slug>) -> Option<Self> {
+        match &mut self {
+            Self::Example { category, .. }
+            | Self::Description { category, .. }
+            | Self::History { category, .. }
+            | Self::Merchant { category, .. }
+            | Self::KnownKey { category, .. }
+            | Self::Encoder { category, .. } => *category = new(category)?,
+            Self::Suspicious { .. } | Self::Unanswered { .. } => {}
+        }
+        Some(self)
+    }
+}
+
 /// One answer: a category, how sure, what else it could be, why, and from what.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {

@@ -336,6 +336,16 @@ fn recategorize_problem(error: &recategorize::Error) -> Problem {
             detail,
         )
         .at(Some("/scope".to_owned())),
+        E::UnknownTaxonomy { .. } | E::SameTaxonomy { .. } => {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-mapping", "The mapping can't be used", detail)
+                .at(Some("/from".to_owned()))
+        }
+        E::Mapping { .. } => {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-mapping", "The mapping can't be used", detail)
+                .at(Some("/map".to_owned()))
+        }
+        E::NeverAnswered { .. } => Problem::new(conflict, "never-answered", "Rows have no answer yet", detail),
+        E::NoMigration { .. } | E::Concluded { .. } => Problem::new(conflict, "phase", "The run is not there", detail),
         E::Phase { .. } => Problem::new(conflict, "phase", "The run is not there", detail),
         E::OtherEngines { .. } => Problem::new(conflict, "other-engines", "Others answer now", detail),
         E::Overtaken { .. } => Problem::new(conflict, "moved", "Somebody else was faster", detail),

@@ -9,16 +9,19 @@ use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
 use tokio::sync::mpsc;
 
-use super::{Error, diff, find};
+use super::{
+    Error, diff, find,
+    taxonomy::{self, Route},
+};
 use crate::{
     categorize::Lineup,
     causes::with_causes,
-    domain::{DecidedBy, RecategorizationPhase, RecategorizationScope, Transaction, TransactionId},
+    domain::{DecidedBy, RecategorizationPhase, RecategorizationScope, Slug, Transaction, TransactionId},
     enrich,
     pipeline::{self, Fresh, Memory, Pipeline, Prepared, Said},
     store::{
         AnswerSources, Decision, LabelAsked, NewRecategorization, PageDone, Proposal, Recategorization, ScopeCursor,
-        ScopedRow, Store,
+        ScopedRow, Store, TaxonomyMigration,
     },
 };
 
@@ -97,7 +100,15 @@ async fn go_on(store: &Store, pipeline: &Pipeline, id: i64, told: Progress<'_>) 
         return Err(Error::OtherEngines { id, begun: run.run.engines.join(", "), now: engines.join(", ") });
     }
     let memory = Memory::open(store, &engines, run.run.made_at).await?;
-    let asker = Asker { pipeline, lineup: &lineup, adapter: adapter.as_deref(), memory: &memory };
+    let migration = store.taxonomy_migration(id).await?;
+    let asker = Asker {
+        store,
+        pipeline,
+        lineup: &lineup,
+        adapter: adapter.as_deref(),
+        memory: &memory,
+        migration: migration.as_ref(),
+    };
     let mut failed_before = store.recategorization_failures(id, None, PAGE).await?;
     if run.phase == RecategorizationPhase::Predicting {
         walk(store, &asker, &run, told).await?;
@@ -123,7 +134,7 @@ async fn go_on(store: &Store, pipeline: &Pipeline, id: i64, told: Progress<'_>) 
         failed_before = store.recategorization_failures(id, Some(&last), PAGE).await?;
     }
     told(run.seen, run.rows);
-    let diff = diff::of(store, &run).await?;
+    let diff = diff::of(store, &run, migration.as_ref()).await?;
     if !store.put_recategorization_diff(id, &serde_json::to_value(&diff)?).await? {
         return Err(overtaken_or_moved(store, id).await?);
     }
@@ -187,7 +198,7 @@ async fn overtaken_or_moved(store: &Store, id: i64) -> Result<Error, Error> {
 }
 
 /// The engines that may answer.
-fn engines(lineup: &Lineup, adapter: Option<&str>) -> Result<Vec<String>, Error> {
+pub(super) fn engines(lineup: &Lineup, adapter: Option<&str>) -> Result<Vec<String>, Error> {
     let Some(name) = adapter else { return Ok(lineup.engines()) };
     let unknown = || pipeline::Error::UnknownAdapter { name: name.to_owned() };
     Ok(vec![lineup.named(name).ok_or_else(unknown)?.engine().to_owned()])
@@ -195,10 +206,13 @@ fn engines(lineup: &Lineup, adapter: Option<&str>) -> Result<Vec<String>, Error>
 
 /// Who is asked about a run's rows: the same from its beginning to its end.
 struct Asker<'a> {
+    store: &'a Store,
     pipeline: &'a Pipeline,
     lineup: &'a Lineup,
     adapter: Option<&'a str>,
     memory: &'a Memory,
+    /// Where the run leads from one taxonomy to another.
+    migration: Option<&'a TaxonomyMigration>,
 }
 
 /// Rows to ask about.
@@ -242,25 +256,44 @@ impl<'a> Asker<'a> {
         };
         let mut open: HashMap<TransactionId, ScopedRow> = HashMap::with_capacity(rows.len());
         let mut asked = Vec::with_capacity(rows.len());
+        let mut renamed = Vec::new();
         for row in rows {
             *done.categories.entry(row.category.clone()).or_default() += 1;
-            match row.decided_by {
-                DecidedBy::AccountRule | DecidedBy::MerchantRule => {
-                    done.rules += 1;
+            let ruled = matches!(row.decided_by, DecidedBy::AccountRule | DecidedBy::MerchantRule);
+            done.rules += u32::from(ruled);
+            done.people += u32::from(matches!(row.decided_by, DecidedBy::Correction | DecidedBy::Import));
+            match self.migration.map(|migration| taxonomy::route(migration, &row)) {
+                None if ruled => continue,
+                Some(Route::Stays) => continue,
+                Some(Route::Renamed(to)) => {
+                    renamed.push((row, to));
                     continue;
                 }
-                DecidedBy::Correction | DecidedBy::Import => done.people += 1,
-                DecidedBy::Stage => {}
+                None | Some(Route::Asked) => {}
             }
             asked.push(row.transaction.id.clone());
             open.insert(row.transaction.id.clone(), row);
         }
+        self.rename(renamed, &mut done).await?;
         let transactions = asked.iter().filter_map(|id| open.get(id)).map(|row| row.transaction.clone()).collect();
         let prepared = match self.prepared(transactions).await {
             Ok(prepared) => Some(prepared),
             Err(error) => cut(error).map(|_| None)?,
         };
         Ok(Page { done, open, asked, prepared })
+    }
+
+    /// Rows that a mapping renames, with what was said of them.
+    async fn rename(&self, rows: Vec<(ScopedRow, Slug)>, done: &mut PageDone) -> Result<(), Error> {
+        let Some(migration) = self.migration.filter(|_| !rows.is_empty()) else { return Ok(()) };
+        let ids: Vec<&TransactionId> = rows.iter().map(|(row, _)| &row.transaction.id).collect();
+        let said = self.store.said_before(&ids).await?.into_iter();
+        let mut said: HashMap<TransactionId, Decision> = said.map(|said| (said.transaction_id.clone(), said)).collect();
+        for (row, to) in rows {
+            let Some(said) = said.remove(&row.transaction.id) else { continue };
+            done.proposals.push(taxonomy::renamed(migration, row, to, said));
+        }
+        Ok(())
     }
 
     /// What becomes of a page's rows.
@@ -272,7 +305,9 @@ impl<'a> Asker<'a> {
         done.sources = sources;
         for decision in decisions {
             let Some(row) = open.remove(&decision.transaction_id) else { continue };
-            if matches!(row.decided_by, DecidedBy::Correction | DecidedBy::Import) {
+            if let Some(migration) = self.migration {
+                done.proposals.push(taxonomy::split(migration, row, decision));
+            } else if matches!(row.decided_by, DecidedBy::Correction | DecidedBy::Import) {
                 // Where a rule stands, an engine that is paid for is not asked, and repeats the rule.
                 if decision.rule.is_some() {
                     continue;
@@ -286,7 +321,8 @@ impl<'a> Asker<'a> {
                 });
             } else if *decision.category() != row.category {
                 let (posted_at, from, before) = (row.transaction.posted_at, row.category, row.before);
-                done.proposals.push(Proposal { decision, posted_at, from, before });
+                let to = decision.category().clone();
+                done.proposals.push(Proposal { decision, posted_at, from, to, before });
             }
         }
         Ok(Answered { page: done, outage, fresh: fresh.into_iter().collect() })
@@ -336,7 +372,9 @@ impl<'a> Asker<'a> {
     }
 
     async fn prepared(&self, rows: Vec<Transaction>) -> Result<Prepared<'a>, pipeline::Error> {
-        guarded(self.pipeline.prepare(rows, self.lineup, self.adapter, self.memory)).await
+        let prepared = guarded(self.pipeline.prepare(rows, self.lineup, self.adapter, self.memory)).await?;
+        // People's rules are in the words of the old taxonomy.
+        Ok(if self.migration.is_some() { prepared.without_rules() } else { prepared })
     }
 }
 

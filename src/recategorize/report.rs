@@ -1,5 +1,7 @@
 //! A run as people and programs see it: the wire format of the command line and of the API.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -7,8 +9,12 @@ use utoipa::ToSchema;
 
 use super::{Diff, Error, Guards, Refusal, find, found};
 use crate::{
-    domain::{AccountId, ChangeState, LeftBecause, RecategorizationPhase, RecategorizationScope, Slug, TransactionId},
-    store::{AnswerSources, Recategorization, RecategorizationChange, RecategorizationFailure, Store},
+    domain::{
+        AccountId, Becomes, ChangeState, LeftBecause, RecategorizationPhase, RecategorizationScope, Slug, TransactionId,
+    },
+    store::{
+        AnswerSources, Recategorization, RecategorizationChange, RecategorizationFailure, Store, TaxonomyMigration,
+    },
 };
 
 /// Failed rows that are told with a run.
@@ -75,6 +81,9 @@ pub struct Report {
     pub cancelled_at: Option<DateTime<Utc>>,
     /// The first 100 rows that could not be answered; none in lists.
     pub failures: Vec<Failure>,
+    /// Where it leads from one taxonomy to another; left out of other runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taxonomy: Option<Migration>,
     /// What it would change or has changed; left out while the preview goes on, and in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diff: Option<Diff>,
@@ -102,6 +111,48 @@ impl From<AnswerSources> for Answers {
         let distinct_share = (all > 0).then(|| distinct as f64 / all as f64);
         Self { from_memory, from_store, computed, distinct_share }
     }
+}
+
+/// From which taxonomy to which.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = TaxonomyMigration)]
+pub struct Migration {
+    /// Version of the old taxonomy.
+    #[schema(example = "consumer@8f14e45f")]
+    pub from: String,
+    /// Version of the new one.
+    #[schema(example = "consumer@1c39b0aa")]
+    pub to: String,
+    /// What becomes of each category: another name, or one of several that a stage chooses from.
+    #[schema(value_type = BTreeMap<String, BecomesDoc>)]
+    pub map: BTreeMap<Slug, Becomes>,
+    /// Whether answers tell the category in both now.
+    pub shadow: bool,
+    /// Who concluded it: nothing is taken back any more.
+    #[schema(required)]
+    pub concluded_by: Option<String>,
+    /// When.
+    #[schema(required)]
+    pub concluded_at: Option<DateTime<Utc>>,
+}
+
+impl From<TaxonomyMigration> for Migration {
+    fn from(of: TaxonomyMigration) -> Self {
+        let TaxonomyMigration { from_taxonomy, to_taxonomy, map, shadow, concluded_by, concluded_at } = of;
+        Self { from: from_taxonomy, to: to_taxonomy, map, shadow, concluded_by, concluded_at }
+    }
+}
+
+/// What becomes of a category.
+#[derive(ToSchema)]
+#[schema(as = Becomes)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "read by the OpenAPI document only")]
+pub enum BecomesDoc {
+    /// This one.
+    One(String),
+    /// One of these, as a stage chooses.
+    OneOf(Vec<String>),
 }
 
 /// A row that could not be answered.
@@ -276,6 +327,7 @@ impl Report {
             cancelled_by: run.cancelled_by,
             cancelled_at: run.cancelled_at,
             failures: failures.into_iter().map(Failure::from).collect(),
+            taxonomy: store.taxonomy_migration(run.id).await?.map(Migration::from),
             diff: diff.filter(|_| whole),
         })
     }

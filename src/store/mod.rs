@@ -49,6 +49,7 @@ mod second_labels;
 mod sessions;
 mod shadows;
 mod taxonomies;
+mod taxonomy_migrations;
 mod transaction_life;
 mod transactions;
 
@@ -98,8 +99,9 @@ pub use second_labels::LabelPair;
 pub use sessions::{NewSession, StoredSession};
 pub use shadows::{ShadowPrediction, ShadowTally};
 pub use taxonomies::StoredTaxonomy;
+pub use taxonomy_migrations::TaxonomyMigration;
 pub use transaction_life::{GivenLabel, HoldingSet, LeftRule, Waited};
-pub use transactions::{Cursor, StoredPrediction, TransactionFilter, TransactionView, ViewedMerchant};
+pub use transactions::{Cursor, Shadow, StoredPrediction, TransactionFilter, TransactionView, ViewedMerchant};
 
 /// The code with which Postgres says that a database doesn't exist.
 const NO_SUCH_DATABASE: &str = "3D000";

@@ -10,6 +10,7 @@ use super::{
     Error, Store,
     predictions::{Brought, bring_into_force},
     read,
+    taxonomy_migrations::{begin_in, free_split_in, rename_said_in, take_back_in},
 };
 use crate::domain::{LeftBecause, RecategorizationPhase};
 
@@ -29,6 +30,9 @@ impl Store {
             tx.commit().await?;
             return Ok(Some(0));
         };
+        if after.is_empty() {
+            begin_in(&mut tx, run, now).await?;
+        }
         lock_in_force(&mut tx, &ids).await?;
         // In one statement: whether a row still is as it was previewed, and its review item as it is now.
         let applied = sqlx::query_scalar!(
@@ -36,14 +40,22 @@ impl Store {
                 select
                     changes.transaction_id,
                     case
-                        when in_force.decided_by in ('correction', 'import')
+                        when taxonomy_migrations.run_id is null and (
+                            in_force.decided_by in ('correction', 'import')
                             or standing.id is distinct from (changes.decision -> 'rule' ->> 'id')::bigint
                             or standing.category <> changes.to_category
-                            then 'person'
+                        ) then 'person'
+                        when exists (
+                            select
+                            from corrections_made
+                            where corrections_made.transaction_id = changes.transaction_id
+                            and corrections_made.id > taxonomy_migrations.upto_correction
+                        ) then 'person'
                         when in_force.transaction_id is null or not to_jsonb(in_force) @> changes.before then 'changed'
                     end as why
                 from recategorization_changes as changes
                 join transactions on transactions.id = changes.transaction_id
+                left join taxonomy_migrations on taxonomy_migrations.run_id = changes.run_id
                 left join in_force on in_force.transaction_id = changes.transaction_id
                 left join lateral rule_for(transactions.account_id, transactions.descriptor_key, transactions.direction)
                     as standing on true
@@ -73,7 +85,9 @@ impl Store {
         .fetch_all(&mut *tx)
         .await?;
         let brought = append_decided(&mut tx, run, &applied, now).await?;
+        free_split_in(&mut tx, run, &applied).await?;
         bring_into_force(&mut tx, &brought, now).await?;
+        rename_said_in(&mut tx, run, &applied).await?;
         move_on(&mut tx, run, last).await?;
         tx.commit().await?;
         Ok(Some(ids.len() as u32))
@@ -90,6 +104,7 @@ impl Store {
         let Some(after) = locked_in(&mut tx, run, RecategorizationPhase::Undoing).await? else { return Ok(None) };
         let ids = next_ids(&mut tx, run, &after, "applied", limit).await?;
         let Some(last) = ids.last() else {
+            take_back_in(&mut tx, run).await?;
             end(&mut tx, run, RecategorizationPhase::Undone).await?;
             tx.commit().await?;
             return Ok(Some(0));
@@ -99,10 +114,19 @@ impl Store {
             r#"select
                 changes.transaction_id,
                 case
-                    when in_force.review_status = 'reviewed' then 'person'
+                    when taxonomy_migrations.run_id is null and in_force.review_status = 'reviewed' then 'person'
+                    when exists (
+                        select
+                        from corrections_made
+                        where corrections_made.transaction_id = changes.transaction_id
+                        and corrections_made.id > taxonomy_migrations.upto_correction
+                    ) then 'person'
+                    when taxonomy_migrations.run_id is not null and in_force.category <> changes.to_category
+                        then 'changed'
                     when predictions.recategorization_id is distinct from changes.run_id then 'changed'
                 end as why
             from recategorization_changes as changes
+            left join taxonomy_migrations on taxonomy_migrations.run_id = changes.run_id
             left join in_force on in_force.transaction_id = changes.transaction_id
             left join predictions on predictions.id = in_force.prediction_id
             where changes.run_id = $1

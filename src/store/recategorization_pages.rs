@@ -22,6 +22,8 @@ pub struct ScopedRow {
     pub decided_by: DecidedBy,
     /// What a stage said last.
     pub predicted: Slug,
+    /// The taxonomy that it said it in.
+    pub taxonomy: String,
     /// Whether nobody chose the row for its answer when it was labelled.
     pub at_random: bool,
     /// Everything that is in force, as stored.
@@ -37,6 +39,8 @@ pub struct Proposal {
     pub posted_at: DateTime<Utc>,
     /// The category in force.
     pub from: Slug,
+    /// The category that would come into force.
+    pub to: Slug,
     /// Everything that is in force, as stored.
     pub before: serde_json::Value,
 }
@@ -113,6 +117,7 @@ impl Store {
                 in_force.category,
                 in_force.decided_by,
                 predictions.category as predicted,
+                predictions.taxonomy,
                 (
                     in_force.decided_by = 'import'
                     or exists (
@@ -167,6 +172,7 @@ impl Store {
                     category: read(&row.category, "in_force.category")?,
                     decided_by: read(&row.decided_by, "in_force.decided_by")?,
                     predicted: read(&row.predicted, "predictions.category")?,
+                    taxonomy: row.taxonomy,
                     at_random: row.at_random,
                     before: row.before,
                     transaction: transaction_of!(row)?,
@@ -263,7 +269,7 @@ async fn insert_proposals(tx: &mut PgConnection, run: i64, proposals: &[Proposal
     let ids: Vec<&str> = proposals.iter().map(|proposal| proposal.decision.transaction_id.as_str()).collect();
     let posted_at: Vec<DateTime<Utc>> = proposals.iter().map(|proposal| proposal.posted_at).collect();
     let from: Vec<&str> = proposals.iter().map(|proposal| proposal.from.as_str()).collect();
-    let to: Vec<&str> = proposals.iter().map(|proposal| proposal.decision.category().as_str()).collect();
+    let to: Vec<&str> = proposals.iter().map(|proposal| proposal.to.as_str()).collect();
     let before: Vec<serde_json::Value> = proposals.iter().map(|proposal| proposal.before.clone()).collect();
     sqlx::query!(
         "insert into recategorization_changes (

@@ -1,6 +1,7 @@
 //! Runs that categorize stored transactions anew: what each looks at, and where it stands.
 
 use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
 
 use super::{Error, Store, read, read_some};
 use crate::domain::{AccountId, DescriptorKey, RecategorizationPhase, RecategorizationScope, Slug, TransactionId};
@@ -143,67 +144,9 @@ impl Store {
     /// # Errors
     /// When the database fails; then nothing was stored.
     pub async fn plan_recategorization(&self, new: &NewRecategorization) -> Result<i64, Error> {
-        let scope = serde_json::to_value(&new.scope).map_err(|_| Error::Corrupt { what: "recategorizations.scope" })?;
-        let filter = ScopeFilter::from(&new.scope);
-        let id = sqlx::query_scalar!(
-            "with bound as (
-                select
-                    coalesce(max(predictions.id), 0) as upto
-                from predictions
-            ),
-            scope as (
-                select
-                    count(*) as rows
-                from transactions
-                join in_force on in_force.transaction_id = transactions.id
-                join predictions on predictions.id = in_force.prediction_id
-                where transactions.replaced_by is null
-                and predictions.id <= (select upto from bound)
-                and ($1::timestamptz is null or transactions.posted_at >= $1)
-                and ($2::timestamptz is null or transactions.posted_at < $2)
-                and ($3::text[] is null or transactions.account_id = any($3))
-                and ($4::text[] is null or transactions.descriptor_key = any($4))
-                and ($5::text[] is null or in_force.category = any($5))
-                and ($6::text[] is null or predictions.engine = any($6))
-                and ($7::real is null or predictions.confidence < $7)
-            )
-            insert into recategorizations (
-                scope,
-                adapter,
-                engines,
-                reason,
-                made_by,
-                made_at,
-                upto_prediction,
-                rows
-            )
-            select
-                $8,
-                $9,
-                $10,
-                $11,
-                $12,
-                $13,
-                bound.upto,
-                scope.rows
-            from bound, scope
-            returning id",
-            filter.from,
-            filter.to,
-            filter.accounts as Option<Vec<String>>,
-            filter.keys as Option<Vec<String>>,
-            filter.categories as Option<Vec<String>>,
-            filter.engines as Option<Vec<String>>,
-            filter.below,
-            scope,
-            new.adapter,
-            &new.engines,
-            new.reason,
-            new.made_by,
-            new.made_at,
-        )
-        .fetch_one(&self.pool)
-        .await?;
+        let mut tx = self.pool.begin().await?;
+        let id = plan_in(&mut tx, new).await?;
+        tx.commit().await?;
         Ok(id)
     }
 
@@ -342,6 +285,72 @@ impl Store {
         .await?;
         Ok(())
     }
+}
+
+/// Fixes and counts a run's scope within a database transaction, and returns the run's number.
+pub(super) async fn plan_in(tx: &mut PgConnection, new: &NewRecategorization) -> Result<i64, Error> {
+    let scope = serde_json::to_value(&new.scope).map_err(|_| Error::Corrupt { what: "recategorizations.scope" })?;
+    let filter = ScopeFilter::from(&new.scope);
+    let id = sqlx::query_scalar!(
+        "with bound as (
+            select
+                coalesce(max(predictions.id), 0) as upto
+            from predictions
+        ),
+        scope as (
+            select
+                count(*) as rows
+            from transactions
+            join in_force on in_force.transaction_id = transactions.id
+            join predictions on predictions.id = in_force.prediction_id
+            where transactions.replaced_by is null
+            and predictions.id <= (select upto from bound)
+            and ($1::timestamptz is null or transactions.posted_at >= $1)
+            and ($2::timestamptz is null or transactions.posted_at < $2)
+            and ($3::text[] is null or transactions.account_id = any($3))
+            and ($4::text[] is null or transactions.descriptor_key = any($4))
+            and ($5::text[] is null or in_force.category = any($5))
+            and ($6::text[] is null or predictions.engine = any($6))
+            and ($7::real is null or predictions.confidence < $7)
+        )
+        insert into recategorizations (
+            scope,
+            adapter,
+            engines,
+            reason,
+            made_by,
+            made_at,
+            upto_prediction,
+            rows
+        )
+        select
+            $8,
+            $9,
+            $10,
+            $11,
+            $12,
+            $13,
+            bound.upto,
+            scope.rows
+        from bound, scope
+        returning id",
+        filter.from,
+        filter.to,
+        filter.accounts as Option<Vec<String>>,
+        filter.keys as Option<Vec<String>>,
+        filter.categories as Option<Vec<String>>,
+        filter.engines as Option<Vec<String>>,
+        filter.below,
+        scope,
+        new.adapter,
+        &new.engines,
+        new.reason,
+        new.made_by,
+        new.made_at,
+    )
+    .fetch_one(tx)
+    .await?;
+    Ok(id)
 }
 
 struct RunRow {

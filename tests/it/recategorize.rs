@@ -4,6 +4,7 @@ mod api;
 mod faults;
 mod guards;
 mod remembered;
+mod taxonomy;
 
 use std::sync::Arc;
 
@@ -55,6 +56,10 @@ impl Stand {
     fn pipeline(&self, engine: Scripted) -> Pipeline {
         let mut stage = Stage::new("scripted", 0.92, Enrichment::Full, Box::new(engine));
         stage.acceptance = Some(Acceptance { known: Some(0.9), unknown: Some(0.9) });
+        self.of(stage)
+    }
+
+    fn of(&self, stage: Stage) -> Pipeline {
         Pipeline::new(self.store.clone(), Enricher::new(self.store.clone()), Lineup::alone(stage), 0.25)
     }
 

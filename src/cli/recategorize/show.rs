@@ -6,7 +6,11 @@ use serde_json::json;
 
 use crate::{
     domain::{ChangeState, Slug},
-    recategorize::{self, Diff, Report, diff::Accuracy, report::Answers},
+    recategorize::{
+        self, Diff, Report,
+        diff::Accuracy,
+        report::{Answers, Migration},
+    },
     store::{ChangeFilter, RecategorizationChange, Store},
 };
 
@@ -129,6 +133,14 @@ pub(super) fn print(report: &Report, json: bool) -> anyhow::Result<()> {
     for row in report.failures.iter().take(FAILURES) {
         println!("  failed: {} ({} tries): {}", row.transaction_id, row.tries, row.why);
     }
+    if let Some(Migration { from, to, shadow, concluded_by, .. }) = &report.taxonomy {
+        let now = match (shadow, concluded_by) {
+            (true, _) => "answers tell both",
+            (false, Some(_)) => "concluded",
+            (false, None) => "not in force",
+        };
+        println!("  from taxonomy {from} to {to}: {now}");
+    }
     if let Some(why) = &report.override_reason {
         println!("  guards were overridden: {why}");
     }
@@ -144,7 +156,17 @@ pub(super) fn print(report: &Report, json: bool) -> anyhow::Result<()> {
 fn print_diff(diff: &Diff) {
     let share = 100.0 * diff.changed as f64 / diff.rows.max(1) as f64;
     println!("  {} rows would change ({share:.1} % of the scope), on {} accounts", count(diff.changed), diff.accounts);
-    println!("  {} rows are people's word and {} an account rule's: they stay", count(diff.people), count(diff.rules));
+    let (people, rules) = (count(diff.people), count(diff.rules));
+    match diff.renamed {
+        None => println!("  {people} rows are people's word and {rules} an account rule's: they stay"),
+        Some(renamed) => {
+            println!(
+                "  {} of them are renamed by the mapping, the others are of a category that is split",
+                count(renamed)
+            );
+            println!("  {people} rows are people's word and {rules} a rule's: renamed, or waiting where it was split");
+        }
+    }
     if diff.failed > 0 {
         println!("  {} rows could not be answered and stay: `resume` tries them again", count(diff.failed));
     }
