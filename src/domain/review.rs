@@ -73,6 +73,8 @@ pub enum ReviewReason {
     Disagreement,
     /// A rule had decided it, and was taken back.
     RuleWithdrawn,
+    /// Drawn by lot from a merchant or category whose answers have moved.
+    Drift,
 }
 
 /// Whose word the category in force is, strongest first.
@@ -111,9 +113,10 @@ code_enum!(
         Complaint = "complaint",
         Disagreement = "disagreement",
         RuleWithdrawn = "rule_withdrawn",
+        Drift = "drift",
     },
-    "low_confidence, not_calibrated, unanswered, suspicious, broken_promise, audit, complaint, disagreement or \
-     rule_withdrawn"
+    "low_confidence, not_calibrated, unanswered, suspicious, broken_promise, audit, complaint, disagreement, \
+     rule_withdrawn or drift"
 );
 code_enum!(
     DecidedBy {
