@@ -126,18 +126,31 @@ impl<'a> Choice<'a> {
     }
 }
 
+impl From<review::Numbers> for Pace {
+    fn from(numbers: review::Numbers) -> Self {
+        Self {
+            decisions: numbers.day.iter().map(|person| person.decisions).sum(),
+            rows: numbers.day.iter().map(|person| person.rows).sum(),
+            oldest: numbers.lanes.iter().filter_map(|lane| lane.oldest).min(),
+            kappa: numbers.agreement.kappa,
+            pairs: numbers.agreement.pairs,
+            asked_again: numbers.agreement.waiting,
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Queue {
     items: Vec<Item>,
     lanes: Vec<LaneShown>,
     filter: Filter,
-    pace: Pace,
     query: String,
 }
 
 #[derive(Serialize)]
 struct Desk<'a> {
     here: &'static str,
+    pace: Pace,
     views: Vec<View>,
     /// What is shown now, as the API takes it.
     filter_json: String,
@@ -181,8 +194,8 @@ fn query_of(lane: Lane, text: &str, reason: &str, category: &str) -> String {
 async fn queue(state: &AppState, caller: &Caller, query: DeskQuery) -> Result<Queue, Error> {
     let now = clock::now();
     let work = state.desk.claim(&query.filter(), AT_HAND, caller.name(), now).await?;
-    let numbers = state.desk.numbers(now).await?;
-    let of = |lane| numbers.lanes.iter().find(|count| count.lane == lane);
+    let counted = state.desk.lanes(now).await?;
+    let of = |lane| counted.iter().find(|count| count.lane == lane);
     let lanes = [Lane::Doubtful, Lane::Audit, Lane::Escalated];
     let DeskQuery { lane, text, reason, category, group } = query;
     let mut query = query_of(lane, &text, &reason, &category);
@@ -193,14 +206,6 @@ async fn queue(state: &AppState, caller: &Caller, query: DeskQuery) -> Result<Qu
     Ok(Queue {
         items: work.into_iter().map(Item::from).collect(),
         lanes: lanes.map(|lane| LaneShown { lane, rows: of(lane).map_or(0, |count| count.rows) }).into(),
-        pace: Pace {
-            decisions: numbers.day.iter().map(|person| person.decisions).sum(),
-            rows: numbers.day.iter().map(|person| person.rows).sum(),
-            oldest: numbers.lanes.iter().filter_map(|lane| lane.oldest).min(),
-            kappa: numbers.agreement.kappa,
-            pairs: numbers.agreement.pairs,
-            asked_again: numbers.agreement.waiting,
-        },
         query,
         filter: Filter { lane, text, reason, category },
     })
@@ -221,6 +226,7 @@ pub(super) async fn show(
     let categories = state.taxonomy.assignable().iter();
     let desk = Desk {
         here: "review",
+        pace: state.desk.numbers(clock::now()).await?.into(),
         views: views::of(&state, caller.name()).await?.into_iter().map(View::from).collect(),
         filter_json: serde_json::to_string(&now).map_err(Error::Report)?,
         queue,
