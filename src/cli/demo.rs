@@ -72,6 +72,7 @@ async fn show(options: &Options, settings: &Settings, opened: &Opened) -> anyhow
         listen: options.listen.clone(),
         serving: options.serving.clone(),
         watch_every: serve::WATCH_EVERY,
+        drift_every: serve::DRIFT_EVERY,
         webhook_secret: None,
     };
     serve::serve(&serving, settings, opened).await

@@ -23,11 +23,14 @@ use crate::{
     evaluate::promise,
     http,
     pipeline::Pipeline,
+    review,
     store::Store,
 };
 
 /// Seconds between looks at the adapters.
 pub const WATCH_EVERY: u64 = 60;
+/// Seconds between looks for what has moved.
+pub const DRIFT_EVERY: u64 = 3_600;
 
 /// Serves the JSON API until Ctrl-C or SIGTERM; requests under way are finished.
 ///
@@ -46,6 +49,10 @@ pub struct Options {
     #[arg(long, env = "TXCAT_WATCH_EVERY", value_name = "SECONDS", default_value_t = WATCH_EVERY,
         value_parser = clap::value_parser!(u64).range(1..))]
     pub watch_every: u64,
+    /// Seconds between looks at merchants and categories whose answers have moved; people are asked about a few of those rows.
+    #[arg(long, env = "TXCAT_DRIFT_EVERY", value_name = "SECONDS", default_value_t = DRIFT_EVERY,
+        value_parser = clap::value_parser!(u64).range(1..))]
+    pub drift_every: u64,
     /// What fine-tuning providers sign their webhooks with, `whsec_` and base64; without it none is taken.
     #[arg(long, env = "TXCAT_WEBHOOK_SECRET", value_name = "SECRET", hide_env_values = true)]
     pub webhook_secret: Option<Secret>,
@@ -97,6 +104,8 @@ pub async fn serve(options: &Options, settings: &Settings, opened: &Opened) -> a
         }
     }
     beside.spawn(promises(opened.store.clone(), Arc::clone(&pipeline), ticks(every)));
+    let drifts = ticks(Duration::from_secs(options.drift_every));
+    beside.spawn(drift(opened.store.clone(), Arc::clone(&pipeline), drifts));
     let served = http::serve(listener, state, asked_to_stop()).await;
     beside.shutdown().await;
     pipeline.settle().await;
@@ -118,6 +127,23 @@ async fn watch(store: Store, mut ticks: Interval) {
         ticks.tick().await;
         if let Err(error) = watch::look(&store, watch::Limits::default(), clock::now()).await {
             tracing::warn!(error = %error, "the adapters could not be looked at");
+        }
+    }
+}
+
+/// Asks people, again and again, about some rows of what has moved.
+async fn drift(store: Store, pipeline: Arc<Pipeline>, mut ticks: Interval) {
+    loop {
+        ticks.tick().await;
+        let engine = pipeline.lineup().champion().engine().to_owned();
+        match review::drift::look(&store, &engine, clock::now()).await {
+            Ok(moved) => {
+                let asked: u64 = moved.iter().map(|one| one.asked).sum();
+                if asked > 0 {
+                    tracing::warn!(%engine, drift.moved = moved.len(), drift.asked = asked, "Answers have moved: people are asked");
+                }
+            }
+            Err(error) => tracing::warn!(error = %error, "nobody could look for what has moved"),
         }
     }
 }

@@ -75,6 +75,8 @@ pub enum ReviewReason {
     RuleWithdrawn,
     /// A person or a rule had decided it, and that category was split in another taxonomy.
     Split,
+    /// Drawn by lot from a merchant or category whose answers have moved.
+    Drift,
 }
 
 /// Whose word the category in force is, strongest first.
@@ -114,9 +116,10 @@ code_enum!(
         Disagreement = "disagreement",
         RuleWithdrawn = "rule_withdrawn",
         Split = "split",
+        Drift = "drift",
     },
     "low_confidence, not_calibrated, unanswered, suspicious, broken_promise, audit, complaint, disagreement, \
-     rule_withdrawn or split"
+     rule_withdrawn, split or drift"
 );
 code_enum!(
     DecidedBy {

@@ -19,6 +19,8 @@ const REVIEW_REASONS: &[&str] = &[
     "complaint",
     "disagreement",
     "rule_withdrawn",
+    "split",
+    "drift",
 ];
 const CONFIDENCE_LEVELS: &[&str] = &["low", "medium", "high", "very_high"];
 const SCOPES: &[&str] = &["transaction", "account_merchant", "merchant"];

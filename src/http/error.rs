@@ -141,6 +141,15 @@ pub enum Error {
     /// A change that came with a cookie, from a page that is not ours.
     #[error("this change did not come from a page of this service: load the page again")]
     Forged,
+    /// Too many streams are open.
+    #[error("too many streams are open: ask again and again instead")]
+    TooManyStreams,
+    /// No saved view of that number.
+    #[error("you have no view with this number")]
+    UnknownView,
+    /// A file could not be written.
+    #[error("the file could not be written")]
+    Unwritten,
     /// A page could not be made.
     #[error("the page could not be made")]
     Page(#[from] web::Error),
@@ -246,6 +255,10 @@ impl Error {
             Self::UnknownTransaction => Problem::new(S::NOT_FOUND, "unknown-id", "No such transaction", detail),
             Self::UnknownDataset => Problem::new(S::NOT_FOUND, "unknown-dataset", "No such data set", detail),
             Self::UnknownRecategorization => unknown_recategorization(detail),
+            Self::UnknownView => Problem::new(S::NOT_FOUND, "unknown-view", "No such view", detail),
+            Self::TooManyStreams => {
+                Problem::new(S::SERVICE_UNAVAILABLE, "too-many-streams", "Too many streams", detail)
+            }
             Self::UnknownRun | Self::Tracker(tracker::Error::Unknown { .. }) => {
                 Problem::new(S::NOT_FOUND, "unknown-run", "No such eval run", detail)
             }
@@ -287,7 +300,7 @@ impl Error {
             Self::MissingScope { .. } => Problem::new(S::FORBIDDEN, "missing-scope", "Missing scope", detail),
             Self::Forged => Problem::new(S::FORBIDDEN, "forged", "Not from here", detail),
             Self::Review(error) => review_problem(error),
-            Self::Page(_) => internal(),
+            Self::Page(_) | Self::Unwritten => internal(),
             Self::Undeclared => Problem::new(S::FORBIDDEN, "undeclared-scope", "Closed route", detail),
             Self::ForeignHost => Problem::new(S::MISDIRECTED_REQUEST, "foreign-host", "Wrong host", detail),
             Self::Timeout { .. } => Problem::new(S::SERVICE_UNAVAILABLE, "timeout", "Took too long", detail),

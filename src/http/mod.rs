@@ -16,6 +16,7 @@ mod extract;
 mod finetune;
 mod frame;
 mod health;
+mod live;
 mod merchants;
 mod openapi;
 mod pages;
@@ -61,6 +62,9 @@ fn api() -> scopes::Routes {
         .add(scope(Scope::Review), routes!(reviews::decisions::second_label))
         .add(scope(Scope::Review), routes!(reviews::decisions::pairs))
         .add(scope(Scope::Review), routes!(reviews::trail::numbers))
+        .add(scope(Scope::Review), routes!(live::reviews))
+        .add(scope(Scope::Review), routes!(reviews::views::list, reviews::views::save))
+        .add(scope(Scope::Review), routes!(reviews::views::forget))
         .add(scope(Scope::Review), routes!(reviews::trail::export))
         .add(scope(Scope::Review), routes!(reviews::trail::import))
         .add(scope(Scope::Read), routes!(merchants::list))
@@ -124,5 +128,10 @@ pub async fn serve(
     state: AppState,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
+    let live = state.live.clone();
+    let stop = async move {
+        stop.await;
+        live.stop();
+    };
     axum::serve(listener, router(state)).with_graceful_shutdown(stop).await
 }

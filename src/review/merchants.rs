@@ -88,7 +88,7 @@ fn memory(edit: &MerchantEdit, reach: &MerchantReach) -> String {
             let rules = match reach.rules {
                 0 => "no rule stands for it".to_owned(),
                 1 => "the one rule of either holds for both".to_owned(),
-                rules => format!("the {rules} rules of either hold for both"),
+                rules => format!("the {rules} rules of either hold for both, those made for “{merchant}” first"),
             };
             format!("“{}” counts as “{merchant}”: in histories, at the desk and for rules; {rules}", edit.merchant)
         }

@@ -3,6 +3,7 @@
 //! It decides nothing by itself and teaches nothing silently: a decision tells beforehand which rows it changes and
 //! which rule it leaves. SQL, leases included, is in [`crate::store`].
 
+pub mod drift;
 mod exchange;
 mod life;
 mod merchants;
@@ -15,7 +16,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-pub use exchange::{Exported, Format, Imported, RefusedTask, write, write_pairs};
+pub use exchange::{Exported, Format, Imported, RefusedTask, write_pairs, written};
 pub use life::Life;
 pub use merchants::MerchantPreview;
 pub use why::{Measured, Why};
@@ -353,14 +354,22 @@ impl Desk {
         if self.store.second_label(action, category, who, now).await? { Ok(()) } else { Err(Error::NotAsked) }
     }
 
+    /// What waits, queue by queue.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn lanes(&self, now: DateTime<Utc>) -> Result<Vec<LaneCount>, Error> {
+        self.store.count_groups(now).await?;
+        Ok(self.store.lane_counts().await?)
+    }
+
     /// The desk in numbers.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn numbers(&self, now: DateTime<Utc>) -> Result<Numbers, Error> {
-        self.store.count_groups(now).await?;
         Ok(Numbers {
-            lanes: self.store.lane_counts().await?,
+            lanes: self.lanes(now).await?,
             day: self.store.throughput(now - TimeDelta::hours(24)).await?,
             agreement: self.agreement().await?,
         })

@@ -14,7 +14,7 @@ use super::Error;
 
 const WIDTH: f64 = 520.0;
 const HEIGHT: f64 = 320.0;
-const LEFT: f64 = 52.0;
+const LEFT: f64 = 60.0;
 const RIGHT: f64 = 26.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 44.0;

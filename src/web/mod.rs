@@ -11,7 +11,7 @@ use minijinja::{AutoEscape, Environment, Value, syntax::SyntaxConfig, value::Ser
 use serde::Serialize;
 
 /// Every template, by the name that pages extend or include it under.
-const TEMPLATES: [(&str, &str); 18] = [
+const TEMPLATES: [(&str, &str); 20] = [
     ("accuracy.html", include_str!("templates/accuracy.html")),
     ("adapters.html", include_str!("templates/adapters.html")),
     ("advice.html", include_str!("templates/advice.html")),
@@ -25,21 +25,24 @@ const TEMPLATES: [(&str, &str); 18] = [
     ("parts.html", include_str!("templates/parts.html")),
     ("life.html", include_str!("templates/life.html")),
     ("preview.html", include_str!("templates/preview.html")),
+    ("recategorization.html", include_str!("templates/recategorization.html")),
     ("refused.html", include_str!("templates/refused.html")),
     ("review.html", include_str!("templates/review.html")),
+    ("rows.html", include_str!("templates/rows.html")),
     ("second.html", include_str!("templates/second.html")),
     ("sign_in.html", include_str!("templates/sign_in.html")),
     ("transactions.html", include_str!("templates/transactions.html")),
 ];
 
 /// What pages load: name, media type, content.
-pub const ASSETS: [(&str, &str, &str); 7] = [
+pub const ASSETS: [(&str, &str, &str); 8] = [
     ("style.css", "text/css; charset=utf-8", include_str!("assets/style.css")),
     ("api.js", "text/javascript; charset=utf-8", include_str!("assets/api.js")),
     ("review.js", "text/javascript; charset=utf-8", include_str!("assets/review.js")),
     ("trail.js", "text/javascript; charset=utf-8", include_str!("assets/trail.js")),
     ("merchant.js", "text/javascript; charset=utf-8", include_str!("assets/merchant.js")),
     ("second.js", "text/javascript; charset=utf-8", include_str!("assets/second.js")),
+    ("jobs.js", "text/javascript; charset=utf-8", include_str!("assets/jobs.js")),
     ("icon.svg", "image/svg+xml", include_str!("assets/icon.svg")),
 ];
 

@@ -1,4 +1,4 @@
-//! Pages that list what the API lists: transactions, adapters, data sets, jobs; and the advice.
+//! Pages that list what the API lists: transactions, adapters, data sets; and the advice.
 
 use axum::{extract::State, response::Response};
 use chrono::{DateTime, Utc};
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     advise::{Advice, Scenario},
     domain::DescriptorKey,
-    store::{FinetuneJob, TransactionFilter, TransactionView},
+    store::{TransactionFilter, TransactionView},
 };
 
 /// Data sets on a page.
@@ -148,25 +148,6 @@ pub(super) async fn datasets(
     };
     let datasets = stored.into_iter().map(Dataset::from).collect();
     page("datasets.html", &caller, Sets { here: "datasets", datasets, chosen })
-}
-
-#[derive(Serialize)]
-struct Job {
-    #[serde(flatten)]
-    job: FinetuneJob,
-    under_way: bool,
-}
-
-#[derive(Serialize)]
-struct Jobs {
-    here: &'static str,
-    jobs: Vec<Job>,
-}
-
-pub(super) async fn jobs(State(state): State<AppState>, Who(caller): Who) -> Result<Response, Error> {
-    let jobs = state.store.finetune_jobs(None).await?.into_iter();
-    let jobs = jobs.map(|job| Job { under_way: job.finished_at.is_none(), job }).collect();
-    page("jobs.html", &caller, Jobs { here: "jobs", jobs })
 }
 
 #[derive(Serialize)]

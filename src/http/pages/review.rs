@@ -10,6 +10,7 @@ use super::{
         answer::printed,
         error::Error,
         extract::{Params, Who},
+        reviews::views::{self, ViewOut},
         state::AppState,
     },
     page, part,
@@ -125,46 +126,86 @@ impl<'a> Choice<'a> {
     }
 }
 
-#[derive(Serialize)]
-struct Queue {
-    items: Vec<Item>,
-    lanes: Vec<LaneShown>,
-    filter: Filter,
-    pace: Pace,
-    query: String,
-}
-
-#[derive(Serialize)]
-struct Desk<'a> {
-    here: &'static str,
-    #[serde(flatten)]
-    queue: Queue,
-    reasons: Vec<&'static str>,
-    categories: Vec<Choice<'a>>,
-}
-
-/// Leases work to the one who looks, and lists it.
-async fn queue(state: &AppState, caller: &Caller, query: DeskQuery) -> Result<Queue, Error> {
-    let now = clock::now();
-    let work = state.desk.claim(&query.filter(), AT_HAND, caller.name(), now).await?;
-    let numbers = state.desk.numbers(now).await?;
-    let of = |lane| numbers.lanes.iter().find(|count| count.lane == lane);
-    let lanes = [Lane::Doubtful, Lane::Audit, Lane::Escalated];
-    let DeskQuery { lane, text, reason, category, group } = query;
-    let mut fields = vec![("lane", lane.as_str()), ("text", &text), ("reason", &reason), ("category", &category)];
-    fields.extend(group.iter().map(|group| ("group", group.as_str())));
-    let query = serde_urlencoded::to_string(&fields).unwrap_or_default();
-    Ok(Queue {
-        items: work.into_iter().map(Item::from).collect(),
-        lanes: lanes.map(|lane| LaneShown { lane, rows: of(lane).map_or(0, |count| count.rows) }).into(),
-        pace: Pace {
+impl From<review::Numbers> for Pace {
+    fn from(numbers: review::Numbers) -> Self {
+        Self {
             decisions: numbers.day.iter().map(|person| person.decisions).sum(),
             rows: numbers.day.iter().map(|person| person.rows).sum(),
             oldest: numbers.lanes.iter().filter_map(|lane| lane.oldest).min(),
             kappa: numbers.agreement.kappa,
             pairs: numbers.agreement.pairs,
             asked_again: numbers.agreement.waiting,
-        },
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Queue {
+    items: Vec<Item>,
+    lanes: Vec<LaneShown>,
+    filter: Filter,
+    query: String,
+}
+
+#[derive(Serialize)]
+struct Desk<'a> {
+    here: &'static str,
+    pace: Pace,
+    views: Vec<View>,
+    /// What is shown now, as the API takes it.
+    filter_json: String,
+    #[serde(flatten)]
+    queue: Queue,
+    reasons: Vec<&'static str>,
+    categories: Vec<Choice<'a>>,
+}
+
+/// A saved view, as a link.
+#[derive(Serialize)]
+struct View {
+    id: i64,
+    name: String,
+    shared: bool,
+    own: bool,
+    made_by: String,
+    query: String,
+}
+
+impl From<ViewOut> for View {
+    fn from(view: ViewOut) -> Self {
+        let filter = view.filter;
+        let query = query_of(
+            filter.lane,
+            filter.text.as_deref().unwrap_or_default(),
+            filter.reason.map_or("", ReviewReason::as_str),
+            filter.category.as_ref().map_or("", Slug::as_str),
+        );
+        Self { id: view.id, name: view.name, shared: view.shared, own: view.own, made_by: view.made_by, query }
+    }
+}
+
+/// What the queue is narrowed to, as a query.
+fn query_of(lane: Lane, text: &str, reason: &str, category: &str) -> String {
+    let fields = [("lane", lane.as_str()), ("text", text), ("reason", reason), ("category", category)];
+    serde_urlencoded::to_string(fields).unwrap_or_default()
+}
+
+/// Leases work to the one who looks, and lists it.
+async fn queue(state: &AppState, caller: &Caller, query: DeskQuery) -> Result<Queue, Error> {
+    let now = clock::now();
+    let work = state.desk.claim(&query.filter(), AT_HAND, caller.name(), now).await?;
+    let counted = state.desk.lanes(now).await?;
+    let of = |lane| counted.iter().find(|count| count.lane == lane);
+    let lanes = [Lane::Doubtful, Lane::Audit, Lane::Escalated];
+    let DeskQuery { lane, text, reason, category, group } = query;
+    let mut query = query_of(lane, &text, &reason, &category);
+    if let Some(group) = &group {
+        query.push('&');
+        query.push_str(&serde_urlencoded::to_string([("group", group)]).unwrap_or_default());
+    }
+    Ok(Queue {
+        items: work.into_iter().map(Item::from).collect(),
+        lanes: lanes.map(|lane| LaneShown { lane, rows: of(lane).map_or(0, |count| count.rows) }).into(),
         query,
         filter: Filter { lane, text, reason, category },
     })
@@ -175,10 +216,19 @@ pub(super) async fn show(
     Who(caller): Who,
     Params(query): Params<DeskQuery>,
 ) -> Result<Response, Error> {
+    let now = views::ViewFilter {
+        lane: query.lane,
+        text: query.filter().text,
+        reason: query.reason.parse().ok(),
+        category: query.category.parse().ok(),
+    };
     let queue = queue(&state, &caller, query).await?;
     let categories = state.taxonomy.assignable().iter();
     let desk = Desk {
         here: "review",
+        pace: state.desk.numbers(clock::now()).await?.into(),
+        views: views::of(&state, caller.name()).await?.into_iter().map(View::from).collect(),
+        filter_json: serde_json::to_string(&now).map_err(Error::Report)?,
         queue,
         reasons: ReviewReason::ALL.map(ReviewReason::as_str).into(),
         categories: categories.map(Choice::of).collect(),

@@ -4,10 +4,12 @@
 
 use axum::{
     Json,
+    body::Body,
     extract::State,
     http::{HeaderName, header},
 };
 use chrono::{DateTime, Utc};
+use futures::{StreamExt as _, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -19,6 +21,7 @@ use super::super::{
     state::AppState,
 };
 use crate::{
+    causes::with_causes,
     clock,
     domain::{ActionKind, CorrectionScope, Direction, Lane, Slug, TransactionId},
     review::{self, Format},
@@ -218,15 +221,19 @@ pub(in super::super) struct PairOut {
     kappa: Option<f64>,
 }
 
+impl From<LaneCount> for LaneOut {
+    fn from(lane: LaneCount) -> Self {
+        Self { lane: lane.lane, groups: lane.groups, rows: lane.rows, oldest: lane.oldest }
+    }
+}
+
 impl From<review::Numbers> for Numbers {
     fn from(numbers: review::Numbers) -> Self {
-        let lane =
-            |lane: LaneCount| LaneOut { lane: lane.lane, groups: lane.groups, rows: lane.rows, oldest: lane.oldest };
         let person =
             |person: Throughput| PersonOut { made_by: person.made_by, decisions: person.decisions, rows: person.rows };
         let said = numbers.agreement;
         Self {
-            lanes: numbers.lanes.into_iter().map(lane).collect(),
+            lanes: numbers.lanes.into_iter().map(LaneOut::from).collect(),
             day: numbers.day.into_iter().map(person).collect(),
             agreement: AgreementOut {
                 pairs: said.pairs,
@@ -286,10 +293,10 @@ enum What {
 pub(in super::super) async fn export(
     State(state): State<AppState>,
     Params(query): Params<ExportQuery>,
-) -> Result<([(HeaderName, String); 2], Vec<u8>), Error> {
+) -> ([(HeaderName, String); 2], Body) {
     let (rows, name) = match query.what {
-        What::Decisions => (state.desk.decisions().await?, "decisions"),
-        What::Waiting => (state.desk.backlog().await?, "waiting"),
+        What::Decisions => (state.desk.decisions().boxed(), "decisions"),
+        What::Waiting => (state.desk.backlog().boxed(), "waiting"),
     };
     let (media, ending) = match query.format {
         Format::Csv => ("text/csv; charset=utf-8", "csv"),
@@ -298,7 +305,11 @@ pub(in super::super) async fn export(
     };
     let attached = format!("attachment; filename=\"{name}.{ending}\"");
     let headers = [(header::CONTENT_TYPE, media.to_owned()), (header::CONTENT_DISPOSITION, attached)];
-    Ok((headers, review::write(&rows, query.format)?))
+    // The answer has begun: where something fails now, the file ends without its end, and the log says why.
+    let file = review::written(rows, query.format).inspect_err(|error| {
+        tracing::error!(error = %with_causes(error), "an export broke off");
+    });
+    (headers, Body::from_stream(file))
 }
 
 /// Tasks that were annotated in Label Studio.

@@ -1,4 +1,4 @@
-//! A confusion matrix: what is what down the side, what it was taken for along the top, the darker the more.
+//! A confusion matrix: what is what down the side, what it was taken for along the top, the stronger the more.
 
 use std::fmt::{self, Write as _};
 
@@ -9,8 +9,10 @@ use crate::web::Error;
 const SIDE: f64 = 560.0;
 /// Room for names at the left and the top.
 const NAMES: f64 = 150.0;
-/// From so many categories on, names would not be read.
+/// With more categories than these, names would not be read.
 const MOST_NAMES: usize = 45;
+/// With more than these, neither would counts.
+const MOST_COUNTS: usize = 20;
 
 /// Rows of one category that were answered alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +25,7 @@ pub struct Cell<'a> {
     pub rows: u32,
 }
 
-/// A confusion matrix. A cell is as dark as its share of its category's rows.
+/// A confusion matrix. A cell's colour is as strong as its share of its category's rows.
 ///
 /// # Errors
 /// Never: writing to a string can't fail.
@@ -56,6 +58,16 @@ fn draw(says: &str, cells: &[Cell<'_>]) -> Result<String, fmt::Error> {
             escaped(&cell.predicted.replace('_', " ")),
             cell.rows,
         )?;
+        if names.len() <= MOST_COUNTS {
+            write!(
+                svg,
+                r#"<text class="count{}" x="{:.1}" y="{:.1}" text-anchor="middle">{}</text>"#,
+                if share > 0.4 { " strong" } else { "" },
+                place(cell.predicted) + step / 2.0,
+                place(cell.expected) + step / 2.0 + 4.0,
+                cell.rows,
+            )?;
+        }
     }
     if named {
         for name in &names {
@@ -107,6 +119,9 @@ mod tests {
             svg.contains(r#"class="wrong" x="430.0" y="150.0""#) && svg.contains(r#"fill-opacity="0.36""#),
             "{svg}"
         );
-        assert!(svg.contains("a taken for b&lt;: 1"));
+        assert!(
+            svg.contains("a taken for b&lt;: 1") && svg.contains(r#"<text class="count" x="570.0" y="294.0""#),
+            "{svg}"
+        );
     }
 }

@@ -59,7 +59,7 @@ async fn a_correction_s_whole_life_stands_on_one_page_and_undo_is_told_there() {
         "It counts as a label for training",
         "Later debits of corner place on every account without a rule of its own are bar and nightlife : 1 row has come and found it",
         "may show its text as bar and nightlife to a prompt",
-        "corrections bar and nightlife",
+        "1 · correctionsbar and nightlife",
         "none yet",
     ] {
         assert!(own.replace(" :", ":").contains(&told.replace(" :", ":")), "{told}: {own}");
