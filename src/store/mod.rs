@@ -17,10 +17,12 @@ mod eval_figures;
 mod eval_items;
 mod eval_pairs;
 mod eval_runs;
+mod events;
 mod finetune_claims;
 mod finetune_jobs;
 mod history;
 mod ingest;
+mod jobs;
 mod keys;
 mod labelled;
 mod levels;
@@ -47,6 +49,7 @@ mod sessions;
 mod shadows;
 mod taxonomies;
 mod transactions;
+mod webhooks;
 
 use std::{str::FromStr, time::Duration};
 
@@ -67,9 +70,11 @@ pub use eval_figures::{EvalBin, EvalCell, EvalSlice, EvalTotals};
 pub use eval_items::EvalItem;
 pub use eval_pairs::{EvalPair, PairedCell};
 pub use eval_runs::{EvalRun, EvalRunFilter, NewEvalRun};
+pub use events::{Event, EventNews};
 pub use finetune_claims::{Claim, NewFinetuneJob};
 pub use finetune_jobs::{FinetuneJob, FinetuneNews};
 pub use ingest::Ingested;
+pub use jobs::{Job, JobFilter, NewJob};
 pub use keys::{NewKey, StoredKey};
 pub use labelled::{CorrectedTransaction, LabelledTransaction, Traffic};
 pub use levels::LevelTally;
@@ -94,6 +99,7 @@ pub use sessions::{NewSession, StoredSession};
 pub use shadows::{ShadowPrediction, ShadowTally};
 pub use taxonomies::StoredTaxonomy;
 pub use transactions::{Cursor, StoredPrediction, TransactionFilter, TransactionView, ViewedMerchant};
+pub use webhooks::{FailedDelivery, NewWebhook, Webhook};
 
 /// The code with which Postgres says that a database doesn't exist.
 const NO_SUCH_DATABASE: &str = "3D000";
@@ -125,6 +131,12 @@ pub enum Error {
     /// The schema could not be brought up to date.
     #[error("the database schema can't be brought up to date")]
     Migrate(#[source] sqlx::migrate::MigrateError),
+    /// The queue's schema could not be brought up to date.
+    #[error("the queue's schema can't be brought up to date")]
+    MigrateQueue(#[source] graphile_worker::WorkerBuildError),
+    /// The queue.
+    #[error("the queue of jobs failed")]
+    Queue(#[source] graphile_worker::errors::GraphileWorkerError),
     /// Anything else.
     #[error("the database failed")]
     Sqlx(#[source] sqlx::Error),
@@ -171,11 +183,12 @@ impl Store {
             Err(sqlx::Error::Database(refusal)) if refusal.code().as_deref() == Some(NO_SUCH_DATABASE) => {
                 // Another process may create it at the same moment: what counts is that it is there.
                 let created = sqlx::Postgres::create_database(url).await;
-                pool.connect_with(options).await.map_err(|error| created.err().unwrap_or(error))?
+                pool.connect_with(options.clone()).await.map_err(|error| created.err().unwrap_or(error))?
             }
             outcome => outcome?,
         };
         sqlx::migrate!().run(&pool).await.map_err(Error::Migrate)?;
+        jobs::migrate(&pool, &options).await?;
         Ok(Self { pool })
     }
 

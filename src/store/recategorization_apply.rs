@@ -6,7 +6,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{Decision, Error, Store, predictions::record_in, read};
+use super::{Decision, Error, Store, events::tell_cause, predictions::record_in, read};
 use crate::domain::{LeftBecause, RecategorizationPhase};
 
 impl Store {
@@ -132,6 +132,7 @@ impl Store {
             }
         }
         left.put(&mut tx, run, "kept").await?;
+        tell_cause(&mut tx, &format!("recategorization_undone:{run}")).await?;
         put_back(&mut tx, run, &back).await?;
         tx.commit().await?;
         Ok(Some(ids.len() as u32))

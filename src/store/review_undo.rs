@@ -6,7 +6,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{Error, Store, count};
+use super::{Error, Store, count, events::tell_cause};
 
 /// What became of an undo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +90,7 @@ impl Store {
         .fetch_optional(&mut *tx)
         .await?;
         let Some(undo) = undo else { return Ok(Undone::Already) };
+        tell_cause(&mut tx, "decision_undone").await?;
         let (restored, kept) = restore(&mut tx, &decision, undo).await?;
         if let Some(correction) = decision.correction_id {
             sqlx::query!(

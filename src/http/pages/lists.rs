@@ -20,7 +20,8 @@ use crate::{
     advise::{Advice, Scenario},
     clock,
     domain::DescriptorKey,
-    store::{FinetuneJob, MerchantVolume, TransactionFilter, TransactionView},
+    recategorize::Report,
+    store::{self, FinetuneJob, JobFilter, MerchantVolume, TransactionFilter, TransactionView},
 };
 
 /// Days whose traffic the merchants' page counts.
@@ -29,6 +30,10 @@ const DAYS: i64 = 90;
 const MOST_MERCHANTS: u32 = 200;
 /// Data sets on a page.
 const MOST_SETS: u32 = 100;
+/// Recategorizations on the page of jobs.
+const MOST_RUNS: u32 = 50;
+/// Jobs that are not done, on the page of jobs.
+const MOST_JOBS: u32 = 200;
 
 /// What the list is narrowed to. A form sends fields that nobody filled in as empty text.
 #[derive(Deserialize)]
@@ -194,13 +199,17 @@ struct Job {
 #[derive(Serialize)]
 struct Jobs {
     here: &'static str,
+    runs: Vec<Report>,
+    queue: Vec<store::Job>,
     jobs: Vec<Job>,
 }
 
 pub(super) async fn jobs(State(state): State<AppState>, Who(caller): Who) -> Result<Response, Error> {
     let jobs = state.store.finetune_jobs(None).await?.into_iter();
     let jobs = jobs.map(|job| Job { under_way: job.finished_at.is_none(), job }).collect();
-    page("jobs.html", &caller, Jobs { here: "jobs", jobs })
+    let runs = Report::list(&state.store, None, MOST_RUNS).await?;
+    let queue = state.store.jobs(&JobFilter::default(), MOST_JOBS).await?;
+    page("jobs.html", &caller, Jobs { here: "jobs", runs, queue, jobs })
 }
 
 #[derive(Serialize)]
