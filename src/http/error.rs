@@ -14,8 +14,8 @@ use utoipa::ToSchema;
 
 use super::rows::RefusedRow;
 use crate::{
-    access, access::Scope, adapters, advise, causes::with_causes, domain::Slug, enrich, evaluate::tracker, pipeline,
-    recategorize, review, store, web,
+    access, access::Scope, adapters, advise, causes::with_causes, domain::Slug, enrich, evaluate::tracker, events,
+    pipeline, recategorize, review, store, web,
 };
 
 /// Why a request got no answer.
@@ -36,6 +36,9 @@ pub enum Error {
     /// No recategorization of that number.
     #[error("there is no recategorization with this number")]
     UnknownRecategorization,
+    /// No endpoint of that number.
+    #[error("there is no webhook of this number")]
+    UnknownWebhook,
     /// No eval run of that number.
     #[error("there is no eval run with this number")]
     UnknownRun,
@@ -132,6 +135,9 @@ pub enum Error {
     /// Stored transactions could not be categorized anew.
     #[error(transparent)]
     Recategorize(#[from] recategorize::Error),
+    /// An endpoint could not be made.
+    #[error(transparent)]
+    Events(#[from] events::Error),
     /// No advice can be given.
     #[error(transparent)]
     Advise(#[from] advise::Error),
@@ -259,6 +265,8 @@ impl Error {
             Self::TooManyStreams => {
                 Problem::new(S::SERVICE_UNAVAILABLE, "too-many-streams", "Too many streams", detail)
             }
+            Self::UnknownWebhook => Problem::new(S::NOT_FOUND, "unknown-webhook", "No such webhook", detail),
+            Self::Events(error) => events_problem(error),
             Self::UnknownRun | Self::Tracker(tracker::Error::Unknown { .. }) => {
                 Problem::new(S::NOT_FOUND, "unknown-run", "No such eval run", detail)
             }
@@ -330,6 +338,20 @@ fn pipeline_problem(error: &pipeline::Error) -> Problem {
         | pipeline::Error::Vanished
         | pipeline::Error::Broken
         | pipeline::Error::Enrich(enrich::Error::Build(_) | enrich::Error::Model(_)) => internal(),
+    }
+}
+
+fn events_problem(error: &events::Error) -> Problem {
+    match error {
+        events::Error::Url(refusal) => Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid-body",
+            "The body is not of the documented shape",
+            refusal.to_string(),
+        )
+        .at(Some("/url".to_owned())),
+        events::Error::Store(error) => store_problem(error),
+        events::Error::Client(_) | events::Error::Message(_) => internal(),
     }
 }
 
@@ -465,6 +487,8 @@ fn store_problem(error: &store::Error) -> Problem {
         store::Error::Constraint { .. }
         | store::Error::Corrupt { .. }
         | store::Error::Migrate(_)
+        | store::Error::MigrateQueue(_)
+        | store::Error::Queue(_)
         | store::Error::Sqlx(_) => internal(),
     }
 }

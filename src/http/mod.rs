@@ -12,6 +12,7 @@ mod codes;
 mod datasets;
 mod error;
 mod eval_runs;
+mod events;
 mod extract;
 mod finetune;
 mod frame;
@@ -26,6 +27,7 @@ mod rows;
 mod scopes;
 mod state;
 mod transactions;
+mod webhooks;
 
 use std::{future::Future, sync::Arc};
 
@@ -94,6 +96,10 @@ fn api() -> scopes::Routes {
         .add(scope(Scope::Batch), routes!(recategorizations::undo))
         .add(scope(Scope::Batch), routes!(recategorizations::cancel))
         .add(scope(Scope::Batch), routes!(recategorizations::conclude))
+        .add(scope(Scope::Read), routes!(events::list))
+        .add(scope(Scope::Admin), routes!(webhooks::create, webhooks::list))
+        .add(scope(Scope::Admin), routes!(webhooks::delete))
+        .add(scope(Scope::Admin), routes!(webhooks::resume))
         .add(Need::Signed, routes!(finetune::webhook))
         .add(Need::Open, routes!(health::alive))
         .add(Need::Open, routes!(health::ready))

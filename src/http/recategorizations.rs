@@ -1,5 +1,5 @@
-//! Stored transactions categorized anew: previewed, applied, undone. The work goes on behind the answer; the run says how far
-//! it came.
+//! Stored transactions categorized anew: previewed, applied, undone. The work is a job for whichever worker is free; the run
+//! says how far it came.
 
 #![expect(unused_qualifications, reason = "utoipa writes paths out in full")]
 
@@ -19,9 +19,9 @@ use super::{
     state::AppState,
 };
 use crate::{
-    causes::with_causes,
     clock,
-    domain::{Becomes, ChangeState, RecategorizationScope, Slug, TaxonomyMapping},
+    domain::{Becomes, ChangeState, RecategorizationScope, RecategorizationStep, Slug, TaxonomyMapping, Urgency},
+    jobs::recategorization::Step,
     recategorize::{
         self, Guards, Plan, Report,
         apply::{self, Ask},
@@ -47,8 +47,8 @@ pub(super) struct NewRecategorization {
     adapter: Option<String>,
 }
 
-/// Begins a preview: what would change if the rows of a scope were categorized now. It goes on behind the answer; look at
-/// the run until its phase is `previewed`. Nothing that apps see changes.
+/// Begins a preview: what would change if the rows of a scope were categorized now. A worker does it behind the answer, also
+/// after a restart; look at the run until its phase is `previewed`. Nothing that apps see changes.
 #[utoipa::path(
     post,
     path = "/v1/recategorizations",
@@ -70,8 +70,7 @@ pub(super) async fn begin(
     let NewRecategorization { scope, reason: Reason(reason), adapter } = body.parse()?;
     let plan = Plan { scope, adapter, reason, by: caller.name().to_owned() };
     let id = preview::plan(&state.store, &state.pipeline, plan, clock::now()).await?;
-    go_on(&state, id);
-    accepted(&state, id).await
+    accepted(&state, id, RecategorizationStep::Preview).await
 }
 
 /// Goes on with a preview that stopped, and tries rows again that could not be answered.
@@ -93,8 +92,7 @@ pub(super) async fn resume(
 ) -> Result<(StatusCode, Json<Report>), Error> {
     let id = number(id)?;
     preview::allow(&state.store, id).await?;
-    go_on(&state, id);
-    accepted(&state, id).await
+    accepted(&state, id, RecategorizationStep::Preview).await
 }
 
 /// A change of the taxonomy to begin.
@@ -137,8 +135,7 @@ pub(super) async fn begin_taxonomy(
     let NewTaxonomyMigration { from, map, reason: Reason(reason) } = body.parse()?;
     let plan = taxonomy::Plan { mapping: TaxonomyMapping { from, map }, reason, by: caller.name().to_owned() };
     let id = taxonomy::plan(&state.store, &state.pipeline, &state.taxonomy, plan, clock::now()).await?;
-    go_on(&state, id);
-    accepted(&state, id).await
+    accepted(&state, id, RecategorizationStep::Preview).await
 }
 
 /// Ends the time in which answers tell both taxonomies. From then on nothing is taken back.
@@ -358,9 +355,7 @@ pub(super) async fn apply(
     let overrides = overrides.map(|reason| reason.0);
     let (now, ask) = (clock::now(), Ask { guards, overrides, by: caller.name().to_owned() });
     apply::allow(&state.store, id, &ask, now).await?;
-    let store = state.store.clone();
-    behind(id, async move { apply::apply(&store, id, now, &|_, _| {}).await });
-    accepted(&state, id).await
+    accepted(&state, id, RecategorizationStep::Apply).await
 }
 
 /// Puts back what a run changed, as it was; rows on which a person has spoken since are kept. It goes on behind the
@@ -384,9 +379,7 @@ pub(super) async fn undo(
 ) -> Result<(StatusCode, Json<Report>), Error> {
     let id = number(id)?;
     apply::allow_undo(&state.store, id, caller.name(), clock::now()).await?;
-    let store = state.store.clone();
-    behind(id, async move { apply::put_back(&store, id, &|_, _| {}).await });
-    accepted(&state, id).await
+    accepted(&state, id, RecategorizationStep::Undo).await
 }
 
 /// Gives up a run of which nothing was applied; a preview that is under way stops at its next page.
@@ -416,20 +409,8 @@ fn number(id: Result<Path<i64>, PathRejection>) -> Result<i64, Error> {
     id.map(|Path(id)| id).map_err(|_| Error::UnknownRecategorization)
 }
 
-async fn accepted(state: &AppState, id: i64) -> Result<(StatusCode, Json<Report>), Error> {
+/// Has workers take the run this step further.
+async fn accepted(state: &AppState, id: i64, step: RecategorizationStep) -> Result<(StatusCode, Json<Report>), Error> {
+    Step { run: id, step, urgency: Urgency::Interactive }.ask(&state.store).await?;
     Ok((StatusCode::ACCEPTED, Json(Report::of(&state.store, id).await?)))
-}
-
-fn go_on(state: &AppState, id: i64) {
-    let (store, pipeline) = (state.store.clone(), state.pipeline.clone());
-    behind(id, async move { preview::run(&store, &pipeline, id, &|_, _| {}).await });
-}
-
-/// Goes on behind the answer. What it did by the time this process ends is stored, and the next call goes on from there.
-fn behind(id: i64, work: impl Future<Output = Result<(), recategorize::Error>> + Send + 'static) {
-    tokio::spawn(async move {
-        if let Err(error) = work.await {
-            tracing::warn!(recategorization.id = id, error = %with_causes(&error), "a recategorization stopped");
-        }
-    });
 }

@@ -10,10 +10,12 @@ use utoipa::ToSchema;
 use super::{Diff, Error, Guards, Refusal, find, found};
 use crate::{
     domain::{
-        AccountId, Becomes, ChangeState, LeftBecause, RecategorizationPhase, RecategorizationScope, Slug, TransactionId,
+        AccountId, Becomes, ChangeState, JobState, LeftBecause, RecategorizationPhase, RecategorizationScope, Slug,
+        TransactionId,
     },
     store::{
-        AnswerSources, Recategorization, RecategorizationChange, RecategorizationFailure, Store, TaxonomyMigration,
+        AnswerSources, Job, JobFilter, Recategorization, RecategorizationChange, RecategorizationFailure, Store,
+        TaxonomyMigration,
     },
 };
 
@@ -51,6 +53,9 @@ pub struct Report {
     pub failed: u64,
     /// Where the answers came from: work is done once per distinct input.
     pub answers: Answers,
+    /// The job that takes it further; `null` where there is nothing to do.
+    #[schema(required)]
+    pub job: Option<Work>,
     /// Why the preview stopped before its end; `null` where it did not.
     #[schema(required)]
     pub stopped: Option<String>,
@@ -153,6 +158,41 @@ pub enum BecomesDoc {
     One(String),
     /// One of these, as a stage chooses.
     OneOf(Vec<String>),
+}
+
+/// The job that takes a run further. How far it is say `seen` of `rows`, and `changes`.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = RecategorizationJob)]
+pub struct Work {
+    /// Its number.
+    pub id: i64,
+    /// `waiting` for a worker, `running`, `retrying` (it failed, and is tried again at `due_at`) or `failed` (it failed too
+    /// often; ask for the same again).
+    #[schema(value_type = String, example = "running")]
+    pub state: JobState,
+    /// How often it was begun.
+    pub attempts: i16,
+    /// When it was asked for, or is tried again.
+    pub due_at: DateTime<Utc>,
+    /// Which worker is at it; `null` where none is.
+    #[schema(required)]
+    pub worker: Option<String>,
+    /// Why it failed the last time; `null` where it did not.
+    #[schema(required)]
+    pub last_error: Option<String>,
+}
+
+impl From<Job> for Work {
+    fn from(job: Job) -> Self {
+        Self {
+            id: job.id,
+            state: job.state,
+            attempts: job.attempts,
+            due_at: job.run_at,
+            worker: job.worker,
+            last_error: job.last_error,
+        }
+    }
 }
 
 /// A row that could not be answered.
@@ -300,6 +340,8 @@ impl Report {
         let diff = found(&run)?;
         let guarded = diff.as_ref().filter(|_| run.phase == RecategorizationPhase::Previewed);
         let refusals = guarded.map(|diff| Guards::default().look_at(diff)).unwrap_or_default();
+        let queue = JobFilter { queue: Some(Recategorization::queue(run.id)), ..JobFilter::default() };
+        let job = store.jobs(&queue, 1).await?.pop();
         let changes = store.change_tallies(run.id).await?;
         let listed = if whole { FAILURES } else { 0 };
         let failures = store.recategorization_failures(run.id, None, listed).await?;
@@ -316,6 +358,7 @@ impl Report {
             seen: run.seen,
             failed: store.count_recategorization_failures(run.id).await?,
             answers: run.sources.into(),
+            job: job.map(Work::from),
             stopped: run.stopped,
             changes: changes.into_iter().map(|of| Tally { state: of.state, why: of.why, rows: of.rows }).collect(),
             refusals: refusals.iter().map(Refusal::to_string).collect(),

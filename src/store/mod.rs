@@ -19,10 +19,12 @@ mod eval_items;
 mod eval_pairs;
 mod eval_rows;
 mod eval_runs;
+mod events;
 mod finetune_claims;
 mod finetune_jobs;
 mod history;
 mod ingest;
+mod jobs;
 mod keys;
 mod labelled;
 mod levels;
@@ -55,6 +57,7 @@ mod taxonomies;
 mod taxonomy_migrations;
 mod transaction_life;
 mod transactions;
+mod webhooks;
 
 use std::{str::FromStr, time::Duration};
 
@@ -77,9 +80,11 @@ pub use eval_items::EvalItem;
 pub use eval_pairs::{EvalPair, PairedCell};
 pub use eval_rows::{ConfusionCell, RowPair, RowsOf};
 pub use eval_runs::{EvalRun, EvalRunFilter, NewEvalRun};
+pub use events::{Event, EventNews};
 pub use finetune_claims::{Claim, NewFinetuneJob};
 pub use finetune_jobs::{FinetuneJob, FinetuneNews};
 pub use ingest::Ingested;
+pub use jobs::{Job, JobFilter, NewJob};
 pub use keys::{NewKey, StoredKey};
 pub use labelled::{CorrectedTransaction, LabelledTransaction, Traffic};
 pub use levels::LevelTally;
@@ -108,6 +113,7 @@ pub use taxonomies::StoredTaxonomy;
 pub use taxonomy_migrations::TaxonomyMigration;
 pub use transaction_life::{GivenLabel, HoldingSet, LeftRule, Waited};
 pub use transactions::{Cursor, Shadow, StoredPrediction, TransactionFilter, TransactionView, ViewedMerchant};
+pub use webhooks::{FailedDelivery, NewWebhook, Webhook};
 
 /// The code with which Postgres says that a database doesn't exist.
 const NO_SUCH_DATABASE: &str = "3D000";
@@ -139,6 +145,12 @@ pub enum Error {
     /// The schema could not be brought up to date.
     #[error("the database schema can't be brought up to date")]
     Migrate(#[source] sqlx::migrate::MigrateError),
+    /// The queue's schema could not be brought up to date.
+    #[error("the queue's schema can't be brought up to date")]
+    MigrateQueue(#[source] graphile_worker::WorkerBuildError),
+    /// The queue.
+    #[error("the queue of jobs failed")]
+    Queue(#[source] graphile_worker::errors::GraphileWorkerError),
     /// Anything else.
     #[error("the database failed")]
     Sqlx(#[source] sqlx::Error),
@@ -185,11 +197,12 @@ impl Store {
             Err(sqlx::Error::Database(refusal)) if refusal.code().as_deref() == Some(NO_SUCH_DATABASE) => {
                 // Another process may create it at the same moment: what counts is that it is there.
                 let created = sqlx::Postgres::create_database(url).await;
-                pool.connect_with(options).await.map_err(|error| created.err().unwrap_or(error))?
+                pool.connect_with(options.clone()).await.map_err(|error| created.err().unwrap_or(error))?
             }
             outcome => outcome?,
         };
         sqlx::migrate!().run(&pool).await.map_err(Error::Migrate)?;
+        jobs::migrate(&pool, &options).await?;
         Ok(Self { pool })
     }
 

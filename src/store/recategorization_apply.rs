@@ -8,6 +8,7 @@ use sqlx::PgConnection;
 
 use super::{
     Error, Store,
+    events::tell_cause,
     predictions::{Brought, bring_into_force},
     read,
     taxonomy_migrations::{begin_in, free_split_in, rename_said_in, take_back_in},
@@ -145,6 +146,7 @@ impl Store {
             }
         }
         left.put(&mut tx, run).await?;
+        tell_cause(&mut tx, &format!("recategorization_undone:{run}")).await?;
         put_back(&mut tx, run, &back).await?;
         move_on(&mut tx, run, last).await?;
         tx.commit().await?;

@@ -97,6 +97,14 @@ pub struct Recategorization {
     pub cancelled_at: Option<DateTime<Utc>>,
 }
 
+impl Recategorization {
+    /// The queue of a run's jobs: they are done one after the other.
+    #[must_use]
+    pub fn queue(id: i64) -> String {
+        format!("recategorization:{id}")
+    }
+}
+
 /// A step of a run, with who took it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PhaseMove<'a> {

@@ -8,6 +8,7 @@ use sqlx::PgConnection;
 
 use super::{
     Error, Store, count,
+    events::tell_cause,
     merchant_edits::call,
     merchant_merges::{follow, lock_merges, names_of, regroup},
 };
@@ -107,6 +108,7 @@ impl Store {
         .fetch_optional(&mut *tx)
         .await?;
         let Some(undo) = undo else { return Ok(Undone::Already) };
+        tell_cause(&mut tx, "decision_undone").await?;
         let parted = part(&mut tx, &decision).await?;
         let (restored, kept) = restore(&mut tx, &decision, undo).await?;
         if !parted.is_empty() {

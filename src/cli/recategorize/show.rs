@@ -87,7 +87,7 @@ impl List {
             println!("{}", json!({ "recategorizations": reports }));
             return Ok(());
         }
-        let mut table = table(&["run", "phase", "begun", "rows", "seen", "changes", "failed", "by", "reason"]);
+        let mut table = table(&["run", "phase", "begun", "rows", "seen", "job", "changes", "failed", "by", "reason"]);
         for report in reports {
             table.add_row([
                 Cell::new(report.id),
@@ -95,6 +95,7 @@ impl List {
                 Cell::new(report.made_at.format("%Y-%m-%d %H:%M")),
                 number(report.rows),
                 number(report.seen),
+                Cell::new(report.job.map_or("", |job| job.state.as_str())),
                 number(report.changes.iter().map(|tally| tally.rows).sum()),
                 number(report.failed),
                 Cell::new(report.made_by),
@@ -122,6 +123,13 @@ pub(super) fn print(report: &Report, json: bool) -> anyhow::Result<()> {
              the rows brought an input of their own",
             100.0 * share
         );
+    }
+    if let Some(job) = &report.job {
+        let worker = job.worker.as_deref().map_or_else(String::new, |worker| format!(", {worker} is at it"));
+        println!("  job {} is {} (begun {} times{worker})", job.id, job.state, job.attempts);
+        if let Some(why) = &job.last_error {
+            println!("  it failed the last time: {why}");
+        }
     }
     if let Some(why) = &report.stopped {
         println!("  the preview stopped: {why}");

@@ -43,6 +43,7 @@ pub(super) async fn until(app: &App, run: &Value, phase: &str) -> Value {
 #[tokio::test]
 async fn from_preview_to_undo_over_http() {
     let app = service(60).await;
+    let _worker = app.work();
     let document = app.get("/openapi.json").await.with(200);
     let valid = |method: &str, path: &str, status: u16, body: &Value| {
         let answer = &document["paths"][path][method]["responses"][status.to_string()];
@@ -108,6 +109,7 @@ async fn guards_take_their_limits_over_http() {
 #[tokio::test]
 async fn what_makes_no_sense_is_refused_with_a_problem() {
     let app = service(3).await;
+    let _worker = app.work();
     for (body, status, kind) in [
         (json!({ "scope": {}, "reason": "why" }), 422, "invalid-body"),
         (json!({ "scope": { "everything": true, "engines": ["x"] }, "reason": "why" }), 422, "invalid-body"),
