@@ -152,7 +152,6 @@ impl From<TaxonomyMigration> for Migration {
 #[derive(ToSchema)]
 #[schema(as = Becomes)]
 #[serde(untagged)]
-#[expect(dead_code, reason = "read by the OpenAPI document only")]
 pub enum BecomesDoc {
     /// This one.
     One(String),
@@ -287,7 +286,6 @@ impl From<RecategorizationChange> for Change {
 /// Which stored transactions a run looks at; all that are given must hold.
 #[derive(ToSchema)]
 #[schema(as = RecategorizationScope)]
-#[expect(dead_code, reason = "read by the OpenAPI document only")]
 pub struct ScopeDoc {
     /// Posted at this time or later.
     #[schema(default)]

@@ -13,11 +13,13 @@ use super::{
 use crate::{
     domain::{ChangeState, RecategorizationPhase},
     recategorize::Report,
-    store::FinetuneJob,
+    store::{FinetuneJob, Job, JobFilter},
 };
 
 /// Recategorizations on a page.
 const MOST_RUNS: u32 = 50;
+/// Jobs of the queue on a page.
+const MOST_JOBS: u32 = 200;
 
 /// How far a job is, as the page and its stream tell it.
 #[derive(Serialize)]
@@ -87,6 +89,7 @@ struct Tuning {
 struct Jobs {
     here: &'static str,
     runs: Vec<Run>,
+    queue: Vec<Job>,
     jobs: Vec<Tuning>,
 }
 
@@ -102,6 +105,7 @@ pub(super) async fn show(State(state): State<AppState>, Who(caller): Who) -> Res
     let jobs = state.store.finetune_jobs(None).await?.into_iter();
     let shown = Jobs {
         here: "jobs",
+        queue: state.store.jobs(&JobFilter::default(), MOST_JOBS).await?,
         runs: runs.map(|run| Run { progress: Progress::from(&run), run }).collect(),
         jobs: jobs.map(|tuning| Tuning { progress: Progress::from(&tuning), tuning }).collect(),
     };

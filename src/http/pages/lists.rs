@@ -24,10 +24,6 @@ use crate::{
 
 /// Data sets on a page.
 const MOST_SETS: u32 = 100;
-/// Recategorizations on the page of jobs.
-const MOST_RUNS: u32 = 50;
-/// Jobs that are not done, on the page of jobs.
-const MOST_JOBS: u32 = 200;
 
 /// What the list is narrowed to. A form sends fields that nobody filled in as empty text.
 #[derive(Deserialize)]
