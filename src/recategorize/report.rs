@@ -147,7 +147,6 @@ impl From<TaxonomyMigration> for Migration {
 #[derive(ToSchema)]
 #[schema(as = Becomes)]
 #[serde(untagged)]
-#[expect(dead_code, reason = "read by the OpenAPI document only")]
 pub enum BecomesDoc {
     /// This one.
     One(String),
