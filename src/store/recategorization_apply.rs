@@ -25,15 +25,15 @@ impl Store {
     pub async fn apply_recategorization(&self, run: i64, limit: u32, now: DateTime<Utc>) -> Result<Option<u32>, Error> {
         let mut tx = self.pool.begin().await?;
         let Some(after) = locked_in(&mut tx, run, RecategorizationPhase::Applying).await? else { return Ok(None) };
+        if after.is_empty() {
+            begin_in(&mut tx, run, now).await?;
+        }
         let ids = next_ids(&mut tx, run, &after, "proposed", limit).await?;
         let Some(last) = ids.last() else {
             end(&mut tx, run, RecategorizationPhase::Applied).await?;
             tx.commit().await?;
             return Ok(Some(0));
         };
-        if after.is_empty() {
-            begin_in(&mut tx, run, now).await?;
-        }
         lock_in_force(&mut tx, &ids).await?;
         // In one statement: whether a row still is as it was previewed, and its review item as it is now.
         let applied = sqlx::query_scalar!(
@@ -46,7 +46,7 @@ impl Store {
                             or standing.id is distinct from (changes.decision -> 'rule' ->> 'id')::bigint
                             or standing.category <> changes.to_category
                         ) then 'person'
-                        when exists (
+                        when taxonomy_migrations.run_id is not null and exists (
                             select
                             from corrections_made
                             where corrections_made.transaction_id = changes.transaction_id
@@ -116,7 +116,7 @@ impl Store {
                 changes.transaction_id,
                 case
                     when taxonomy_migrations.run_id is null and in_force.review_status = 'reviewed' then 'person'
-                    when exists (
+                    when taxonomy_migrations.run_id is not null and exists (
                         select
                         from corrections_made
                         where corrections_made.transaction_id = changes.transaction_id

@@ -5,6 +5,7 @@ mod faults;
 mod guards;
 mod remembered;
 mod taxonomy;
+mod throughput;
 
 use std::sync::Arc;
 

@@ -30,7 +30,7 @@ const NEXT: &str = "category,description\n\
     groceries,Food to cook and eat at home.\n\
     eating_out,A meal at a table.\n\
     snack_bar,A meal in the hand.\n\
-    bakery,Bread and cakes.\n";
+    liquor_store,Wine and spirits.\n";
 
 /// What the engine of the new taxonomy says: some places are snack bars, and one it takes for neither.
 const SAYS: &[Line] = &[
@@ -50,7 +50,7 @@ fn stage(taxonomy: &Taxonomy) -> Stage {
     stage
 }
 
-/// Cafés are renamed, supermarkets and convenience stores become one, restaurants are split, bakeries stay.
+/// Cafés are renamed, supermarkets and convenience stores become one, restaurants are split, liquor stores stay.
 fn mapping(from: &str) -> TaxonomyMapping {
     serde_json::from_value(json!({
         "from": from,
@@ -70,7 +70,7 @@ impl Stand {
         self.answered(&rows(60)).await;
         for (of, category, scope) in [
             ("t1", "supermarket", CorrectionScope::Transaction),
-            ("t2", "bakery", CorrectionScope::AccountMerchant),
+            ("t2", "liquor_store", CorrectionScope::AccountMerchant),
             ("t4", "convenience_store", CorrectionScope::AccountMerchant),
             ("t5", "restaurant", CorrectionScope::AccountMerchant),
             ("t6", "restaurant", CorrectionScope::Transaction),
@@ -126,17 +126,27 @@ async fn everything_is_led_to_another_taxonomy_and_back_to_the_byte() {
     ] {
         assert!(pairs.contains(&expected), "{expected:?} in {pairs:?}");
     }
-    assert!(diff.pairs.iter().all(|pair| pair.from.as_str() != "bakery"), "what stays is no change");
+    assert!(diff.pairs.iter().all(|pair| pair.from.as_str() != "liquor_store"), "what stays is no change");
     let split: u64 = diff.pairs.iter().filter(|pair| pair.from.as_str() == "restaurant").map(|pair| pair.rows).sum();
     assert_eq!(diff.renamed, Some(diff.changed - split));
-    assert_eq!(report.answers.computed + report.answers.from_memory, split, "nobody is asked about what is renamed");
+    assert_eq!(
+        report.answers.computed + report.answers.from_memory,
+        split + 1,
+        "nobody is asked about what is renamed"
+    );
 
+    let audited = in_force(&stand.store, "t0").await;
     stand.apply(run).await;
-    assert_eq!(stand.tally(run, ChangeState::Applied).await, [(None, diff.changed)]);
+    assert_eq!(
+        in_force(&stand.store, "t0").await,
+        audited.replace("coffee_shop", "cafes"),
+        "what waits goes on waiting"
+    );
+    // Beside a liquor store, as a person says, stands a prediction that is split: what is in force does not change.
+    assert_eq!(stand.tally(run, ChangeState::Applied).await, [(None, diff.changed + 1)]);
     for (row, says) in [
-        ("t0", "cafes by stage, accepted"),
         ("t1", "groceries by correction, reviewed"),
-        ("t2", "bakery by correction, reviewed"),
+        ("t2", "liquor_store by correction, reviewed"),
         ("t4", "groceries by correction, reviewed"),
         ("t5", "eating_out by stage, pending"),
         ("t6", "eating_out by stage, pending"),
@@ -154,22 +164,21 @@ async fn everything_is_led_to_another_taxonomy_and_back_to_the_byte() {
     assert_eq!(stand.text(reasons).await, "split\nsplit\nsplit");
     assert_eq!(
         stand.text("select distinct category from corrections order by 1").await,
-        "bakery\ngroceries",
+        "groceries\nliquor_store",
         "nobody learns from a word that was split"
     );
     assert_eq!(
         stand.text("select category from account_rules where retired_at is null order by 1").await,
-        "bakery\ngroceries"
+        "groceries\nliquor_store"
     );
     let made = "select string_agg(category, ' ' order by id) from corrections_made";
-    assert_eq!(stand.text(made).await, "supermarket bakery convenience_store restaurant restaurant supermarket");
-    let taxonomies = "select distinct p.taxonomy from in_force f join predictions p on p.id = f.prediction_id \
-                      where f.category <> 'bakery'";
+    assert_eq!(stand.text(made).await, "supermarket liquor_store convenience_store restaurant restaurant supermarket");
+    let taxonomies = "select distinct p.taxonomy from in_force f join predictions p on p.id = f.prediction_id";
     assert_eq!(stand.text(taxonomies).await, next().version());
 
     stand.undo(run).await;
     assert_eq!(stand.everything_said().await, before);
-    assert_eq!(stand.tally(run, ChangeState::Undone).await, [(None, diff.changed)]);
+    assert_eq!(stand.tally(run, ChangeState::Undone).await, [(None, diff.changed + 1)]);
     assert_eq!(view(&stand.store, "t0").await.shadow, None);
 }
 
@@ -187,11 +196,11 @@ async fn answers_tell_both_taxonomies_until_the_migration_is_concluded() {
     };
     assert_eq!(shadow("t0").await, "coffee_shop");
     assert_eq!(shadow("t1").await, "supermarket", "of two that became one, which it was");
-    assert_eq!(shadow("t2").await, "bakery");
+    assert_eq!(shadow("t2").await, "liquor_store");
     assert_eq!(shadow("t17").await, "restaurant");
     // Rows that come now are answered in the new taxonomy; of what two became one it can't be told which it had been.
     let next = next();
-    let lines = &[("COFFEE", "cafes", 0.96875, "bakery"), ("", "groceries", 0.96875, "bakery")];
+    let lines = &[("COFFEE", "cafes", 0.96875, "liquor_store"), ("", "groceries", 0.96875, "liquor_store")];
     let engine = Scripted::saying(next.version(), "scripted@new", lines);
     let pipeline = stand.of(Stage::new("scripted", 0.92, Enrichment::Full, Box::new(engine)));
     let new = [row("new-1", "account-8", 700, "COFFEE NEW"), row("new-2", "account-8", 700, "MARKET NEW")];
@@ -204,7 +213,7 @@ async fn answers_tell_both_taxonomies_until_the_migration_is_concluded() {
     assert!(matches!(refused, Error::Concluded { .. }), "{refused}");
     let again = taxonomy::conclude(&stand.store, run, "product", hour(2_200)).await.unwrap_err();
     assert!(matches!(again, Error::Concluded { .. }), "{again}");
-    assert_eq!(in_force(&stand.store, "t0").await, "cafes by stage, accepted");
+    assert!(in_force(&stand.store, "t0").await.starts_with("cafes by stage"));
 }
 
 #[tokio::test]
@@ -239,7 +248,7 @@ async fn a_killed_migration_goes_on_and_half_of_one_can_be_undone() {
     apply::allow(&stand.store, run, &ask, hour(2_001)).await.unwrap();
     stand.store.apply_recategorization(run, 25, hour(2_001)).await.unwrap();
     stand.apply(run).await;
-    assert_eq!(in_force(&stand.store, "t0").await, "cafes by stage, accepted");
+    assert!(in_force(&stand.store, "t0").await.starts_with("cafes by stage"));
     assert_eq!(in_force(&stand.store, "ruled").await, "groceries by account_rule, accepted");
 }
 
@@ -254,7 +263,7 @@ async fn a_second_migration_takes_along_what_the_first_one_skipped_and_nothing_t
     assert_eq!(stand.report(second).await.diff.unwrap().changed, 1);
     stand.apply(second).await;
     assert_eq!(in_force(&stand.store, "t3").await, "groceries by correction, reviewed");
-    assert_eq!(stand.text("select distinct category from corrections order by 1").await, "bakery\ngroceries");
+    assert_eq!(stand.text("select distinct category from corrections order by 1").await, "groceries\nliquor_store");
 }
 
 #[tokio::test]
@@ -274,7 +283,7 @@ async fn every_mistake_of_a_mapping_is_named_and_nothing_begins() {
         "`cafe` is no category of the old taxonomy",
         "`coffee_shop` shall become `coffees`, which is no category of the new taxonomy",
         "`restaurant` is split into fewer than two categories",
-        "`supermarket` has 20 rows or rules, and nothing says what becomes of it",
+        "`supermarket` has 19 rows or rules, and nothing says what becomes of it",
         "`convenience_store` has 3 rows or rules, and nothing says what becomes of it",
     ] {
         assert!(error.contains(mistake), "{mistake} in {error}");
@@ -317,6 +326,12 @@ async fn a_taxonomy_changes_over_http() {
     let answer = app.get("/v1/transactions/t0").await.with(200);
     assert_eq!((&answer["category"], &answer["shadow_category"]), (&json!("cafes"), &json!("coffee_shop")));
     assert_eq!((&answer["taxonomy"], &answer["shadow_taxonomy"]), (&json!(next.version()), &json!(from)));
+
+    let categories = app.get("/v1/categories").await.with(200);
+    assert_eq!(categories["taxonomy"], next.version());
+    assert_eq!(categories["shadow"]["taxonomy"], json!(from));
+    let old = categories["shadow"]["categories"].as_array().unwrap();
+    assert_eq!(old.len(), taxonomy.categories().len());
 
     let conclude = format!("/v1/recategorizations/{run}/conclude");
     let concluded = app.send(app.request("POST", &conclude)).await.with(200);
