@@ -17,6 +17,17 @@ use crate::{
 /// Next times of a cron line that are shown.
 const TIMES: usize = 3;
 
+/// What cron lines look like.
+const LINES: &str = "\
+A line begins a recategorization: five fields of time in UTC as cron has them, the task, options, and in braces what to look
+at and why. Without apply:true it is previewed only; with it, applied where the guards allow that.
+
+  # doubtful answers of the last month, every night at 02:30; made up for within six hours
+  30 2 * * * recategorize ?id=doubtful&fill=6h {scope:{below_confidence:0.8},last_days:30,reason:\"nightly\",apply:true}
+  0 4 * * 0 recategorize ?id=all {scope:{everything:true},reason:\"weekly look\"}
+
+The scope is that of POST /v1/recategorizations; adapter:\"consumer@3\" has a registered adapter answer.";
+
 /// What waits in the queue, what is being worked on, and what failed. A job that is done is gone: what it did stands with
 /// its run (`txcat recategorize list`).
 #[derive(Debug, Args)]
@@ -58,16 +69,7 @@ pub enum Action {
         job: i64,
     },
     /// Check a file of cron lines, and say when each is due next.
-    ///
-    /// A line begins a recategorization: five fields of time in UTC as cron has them, the task, options, and in braces what
-    /// to look at and why. Without `apply:true` it is previewed only; with it, applied where the guards allow that.
-    ///
-    ///   # doubtful answers of the last month, every night at 02:30; made up for within six hours
-    ///   30 2 * * * recategorize ?id=doubtful&fill=6h {scope:{below_confidence:0.8},last_days:30,reason:"nightly",apply:true}
-    ///   0 4 * * 0 recategorize ?id=all {scope:{everything:true},reason:"weekly look"}
-    ///
-    /// The scope is that of `POST /v1/recategorizations`; `adapter:"consumer@3"` has a registered adapter answer.
-    #[command(verbatim_doc_comment)]
+    #[command(after_long_help = LINES)]
     Cron {
         /// The file.
         #[arg(value_name = "FILE", env = "TXCAT_CRON")]

@@ -1,6 +1,7 @@
 //! A real server on a free loopback port, with a database of its own and an engine by script.
 
 mod scripted;
+mod work;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -18,6 +19,7 @@ use txcat::{
 };
 
 pub(crate) use scripted::{Line, Scripted};
+pub(crate) use work::{Server, work};
 
 use crate::database::{TestDatabase, fresh_store};
 
