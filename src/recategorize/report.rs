@@ -286,6 +286,7 @@ impl From<RecategorizationChange> for Change {
 /// Which stored transactions a run looks at; all that are given must hold.
 #[derive(ToSchema)]
 #[schema(as = RecategorizationScope)]
+#[expect(dead_code, reason = "read by the OpenAPI document only")]
 pub struct ScopeDoc {
     /// Posted at this time or later.
     #[schema(default)]

@@ -14,25 +14,28 @@ use crate::{
     store::Store,
 };
 
+/// What a mapping looks like, and how a change goes.
+const EXAMPLE: &str = r#"A mapping file:
+  from = "consumer@1f3a9c02"          # the version that answers name
+  [map]
+  coffee_shop = "cafes"               # a new name
+  restaurant = "eating_out"           # several may become one
+  fast_food = "eating_out"
+  other_shopping = ["hobbies", "household"]   # one of these, as the stage chooses row by row
+
+From the file to the end:
+  txcat recategorize taxonomy preview --mapping FILE --taxonomy new.toml --stage few_shot --reason "fewer, clearer"
+  txcat recategorize apply 7
+  txcat recategorize taxonomy conclude 7"#;
+
 /// Leads everything stored to another taxonomy, by a mapping from old categories to new ones.
-///
-///   from = "consumer@1f3a9c02"          the version that answers name
-///   [map]
-///   coffee_shop = "cafes"               a new name
-///   restaurant = "eating_out"           several may become one
-///   fast_food = "eating_out"
-///   other_shopping = ["hobbies", "household"]   one of these, as the stage chooses row by row
 ///
 /// A category that both have needs no line where it stays what it is. Every mistake in the file is named at once. The run
 /// that comes of it is shown, applied and undone as any other. What a person said is renamed with its category; where that
 /// is split, the row waits for a person, and the old word stays stored. From `apply` on, answers tell the category in both
 /// taxonomies (`category` in the new one, `shadow_category` in the old one), until `conclude`, or until it is undone.
-///
-///   txcat recategorize taxonomy preview --mapping FILE --taxonomy new.toml --stage few_shot --reason "fewer, clearer"
-///   txcat recategorize apply 7
-///   txcat recategorize taxonomy conclude 7
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = EXAMPLE)]
 pub struct Taxonomy {
     /// What to do.
     #[command(subcommand)]

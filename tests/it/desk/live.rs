@@ -18,10 +18,9 @@ async fn event(stream: &mut reqwest::Response) -> Value {
         loop {
             let chunk = stream.chunk().await.unwrap().expect("the stream has ended");
             text.push_str(std::str::from_utf8(&chunk).unwrap());
-            if let Some(data) = text.lines().find_map(|line| line.strip_prefix("data: ")) {
-                if text.ends_with("\n\n") {
-                    return serde_json::from_str(data).unwrap();
-                }
+            let data = text.lines().find_map(|line| line.strip_prefix("data: "));
+            if let Some(data) = data.filter(|_| text.ends_with("\n\n")) {
+                return serde_json::from_str(data).unwrap();
             }
         }
     };
