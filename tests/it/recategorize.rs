@@ -5,7 +5,6 @@ mod faults;
 mod guards;
 mod remembered;
 mod taxonomy;
-mod throughput;
 
 use std::sync::Arc;
 
