@@ -33,7 +33,23 @@ pub struct Options {
 
 /// Works until the hands' `stop` is cancelled. While there is no database, it waits for one.
 pub async fn run(hands: Hands, options: Options) {
-    tokio::join!(jobs(&hands, &options), webhooks::announce(hands.clone()));
+    tokio::join!(jobs(&hands, &options), webhooks::announce(hands.clone()), free(&hands, options.lease));
+}
+
+/// Sees, once a lease, to queues that nobody would free.
+async fn free(hands: &Hands, lease: Duration) {
+    let mut looks = tokio::time::interval(lease);
+    loop {
+        tokio::select! {
+            () = hands.stop.cancelled() => return,
+            _ = looks.tick() => {}
+        }
+        match hands.store.free_queues(lease).await {
+            Ok(0) => {}
+            Ok(queues) => tracing::warn!(queues, "Queues were freed whose job was gone"),
+            Err(error) => tracing::debug!(error = %error, "The queues could not be looked at"),
+        }
+    }
 }
 
 async fn jobs(hands: &Hands, options: &Options) {

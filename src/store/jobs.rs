@@ -4,7 +4,7 @@
 //! It has no call that lists jobs, so they are read from its tables here. Those are no tables of ours, and these are the
 //! only queries that the build can't check: tests do.
 
-use std::io;
+use std::{io, time::Duration};
 
 use chrono::{DateTime, Utc};
 use graphile_worker::{
@@ -184,6 +184,29 @@ impl Store {
         let rows = self.queue().fetch_all(sql, asked.into()).await.map_err(GraphileWorkerError::from)?;
         let waits = rows.first().map(|row| row.try_get("waits")).transpose().map_err(GraphileWorkerError::from)?;
         Ok(waits.unwrap_or(false))
+    }
+
+    /// Frees queues that are kept for a job that is gone, for longer than a worker may be silent. A worker that was taken
+    /// for dead and ends its job all the same leaves such a one behind, when another has taken the job up meanwhile.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn free_queues(&self, lease: Duration) -> Result<u64, Error> {
+        // A worker takes a job and its queue in one statement, so none is seen with the queue alone.
+        let sql = "update graphile_worker._private_job_queues as queues
+            set
+                locked_by = null,
+                locked_at = null
+            where queues.locked_at < now() - $1::bigint * interval '1 millisecond'
+            and not exists (
+                select
+                    1
+                from graphile_worker._private_jobs as jobs
+                where jobs.job_queue_id = queues.id
+                and jobs.locked_at is not null
+            )";
+        let lease = DbValue::I64(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX));
+        Ok(self.queue().execute(sql, vec![lease].into()).await.map_err(GraphileWorkerError::from)?)
     }
 
     /// Has a job that waits or failed done at once, as if it had never failed; tells whether there is one that no worker

@@ -159,3 +159,19 @@ async fn the_command_line_lists_retries_and_cancels_jobs() {
     let (code, _, error) = txcat(&stand, &["worker", "--cron", file]);
     assert_eq!((code, error.contains("cron line 1: there is no task `recategorise`")), (1, true), "{error}");
 }
+
+#[tokio::test]
+async fn a_queue_that_is_kept_for_a_job_that_is_gone_is_freed() {
+    let stand = Stand::start().await;
+    stand.answered(&rows(9)).await;
+    let pipeline = Arc::new(stand.next());
+    let run = stand.planned(&pipeline, everything()).await;
+    let step = Step { run, step: RecategorizationStep::Preview, urgency: Urgency::Interactive };
+    step.ask(&stand.store).await.unwrap();
+    let keep = "update graphile_worker._private_job_queues
+                set locked_by = 'a worker', locked_at = now() - interval '1 minute' returning locked_by";
+    assert_eq!(stand.text(keep).await, "a worker");
+    let worker = work(&stand.store, &pipeline, 1);
+    until(async || stand.report(run).await.phase.as_str() == "previewed").await;
+    drop(worker);
+}

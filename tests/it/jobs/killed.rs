@@ -39,7 +39,7 @@ use crate::{
 };
 
 /// Seconds without a heartbeat until a worker counts as dead.
-const LEASE: &str = "1";
+const LEASE: &str = "2";
 
 /// A server that may be killed, with rows that an engine by script answered, and worker processes beside it.
 struct Ground {
