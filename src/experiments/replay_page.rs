@@ -66,6 +66,9 @@ pub fn page(ground: &Ground, engine: &str, labels: usize, seed: u64, courses: &[
         limits: vec![
             "The file is a sample of the traffic: a decision meets fewer later rows of its merchant than it would in service."
                 .to_owned(),
+            "The order of the queue was chosen by how many later rows of merchants new to the pool's first years its decisions \
+             reached in the pool's later years: without labels, and without a row of this file."
+                .to_owned(),
             "The analyst is never wrong where the label isn't, and always decides for the whole merchant.".to_owned(),
             "Orders and budgets are compared on the same rows: the best of them is not a promise. One draw of random orders."
                 .to_owned(),
