@@ -98,7 +98,7 @@ def check(name, ours, theirs, n):
 
 with tempfile.TemporaryDirectory() as folder:
     pathlib.Path(folder).chmod(0o755)
-    ingest = key_in(called("keys", "create", "backend", "--scopes", "ingest,read"))
+    ingest = key_in(called("keys", "create", "--name", "backend", "--scope", "ingest,read"))
     people = [key_in(called("people", "add", name, "--role", "analyst")) for name in ("analyst-1", "analyst-2")]
     server = subprocess.Popen(
         [arguments.txcat, "--data-dir", folder, "serve", "--bind", "127.0.0.1:0", "--audit-share", "0.5"],
