@@ -154,6 +154,7 @@ impl Desk {
             let views = store.views(&ids).await?;
             let exported = decided.into_iter().zip(views).filter_map(|((_, action), view)| {
                 Some(Exported {
+                    reason: action.reason.map(|reason| reason.as_str().to_owned()),
                     category: action.category.map(String::from),
                     category_before: action.category_before.map(String::from),
                     scope: action.scope.map(|scope| scope.as_str().to_owned()),

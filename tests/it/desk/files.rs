@@ -30,6 +30,7 @@ async fn decisions_are_written_for_other_programs_without_those_that_were_taken_
     let cell = |name: &str| rows[0].get(columns.iter().position(|column| column == name).unwrap()).unwrap();
     assert_eq!((cell("descriptor"), cell("category"), cell("scope")), ("GRAND, HALL", "fast_food", "merchant"));
     assert_eq!((cell("category_before"), cell("made_by")), ("restaurant", "local"));
+    assert_eq!(cell("reason"), "low_confidence", "why it waited");
     let line: Value = serde_json::from_str(file(&app, "format=jsonl").await.trim()).unwrap();
     assert_eq!((&line["transaction_id"], &line["amount"]), (&json!("b"), &json!("9")));
     let tasks: Value = serde_json::from_str(&file(&app, "format=label_studio").await).unwrap();
