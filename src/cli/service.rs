@@ -23,7 +23,7 @@ use crate::{
     adapters::roster::{self, Roster},
     categorize::{Engine, LabelledExample, Lineup, Otherwise, Sources, Stage, StageEntry, StageFile},
     clock,
-    domain::{EnrichedTransaction, Taxonomy, UserHistory},
+    domain::{EnrichedTransaction, Taxonomy},
     embedded,
     enrich::{Enricher, Examples},
     evaluate::{dataset, promise},
@@ -307,11 +307,7 @@ impl Serving {
 async fn labelled(store: &Store, taxonomy: &Taxonomy) -> anyhow::Result<Vec<LabelledExample>> {
     let rows = store.labelled(MOST_LABELLED).await?.into_iter().filter(|row| taxonomy.contains(&row.category));
     let example = |row: store::LabelledTransaction| LabelledExample {
-        transaction: EnrichedTransaction {
-            transaction: row.transaction,
-            merchant: None,
-            history: UserHistory::default(),
-        },
+        transaction: EnrichedTransaction::bare(row.transaction),
         category: row.category,
     };
     Ok(rows.map(example).collect())

@@ -1,14 +1,14 @@
 //! `txcat webhooks`: endpoints that are told of changes.
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use clap::{Args, Subcommand};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
-use rand::{RngCore as _, SeedableRng as _, rngs::StdRng};
+use rand::RngCore as _;
 use serde_json::json;
 
 use super::{Settings, service::Opened};
 use crate::{
-    access::LOCAL,
+    access::{self, LOCAL},
     clock, events,
     jobs::webhooks::Deliver,
     signature,
@@ -70,8 +70,7 @@ async fn on(action: Action, store: &Store) -> anyhow::Result<()> {
     match action {
         Action::Add { url, after } => {
             let mut random = [0; signature::SECRET];
-            let mut system = StdRng::try_from_os_rng().context("the operating system gave no random bytes")?;
-            system.fill_bytes(&mut random);
+            access::random()?.fill_bytes(&mut random);
             let (id, secret) = events::register(store, &url, after, LOCAL, random, clock::now()).await?;
             Deliver { webhook: id }.ask(store, None).await?;
             eprintln!("webhook {id} is made; this secret is shown now and never again:");

@@ -16,8 +16,8 @@ const TARGET: f64 = 0.92;
 pub fn name(way: &Way) -> String {
     match (way.budget > 0.0, way.memory) {
         (false, _) => "nobody looks".to_owned(),
-        (true, true) => format!("{} %, {}", per_cent(way.budget), order(way.order)),
-        (true, false) => format!("{} %, {}, no memory", per_cent(way.budget), order(way.order)),
+        (true, true) => format!("{} %, {}", per_cent(way.budget), way.order.as_str()),
+        (true, false) => format!("{} %, {}, no memory", per_cent(way.budget), way.order.as_str()),
     }
 }
 
@@ -80,10 +80,6 @@ fn per_cent(share: f64) -> String {
     format!("{}", (share * 1e4).round() / 1e2)
 }
 
-fn order(order: Order) -> &'static str {
-    order.as_str()
-}
-
 fn by_way(courses: &[Course]) -> Sheet {
     let mut sheet = Sheet::new(&[
         "budget, order",
@@ -134,7 +130,7 @@ fn chart(courses: &[Course]) -> Chart {
             .filter(|course| course.way.budget > 0.0 && course.way.order == by && course.way.memory == memory);
         let points: Vec<(f64, Share)> =
             none.into_iter().chain(of).filter_map(|course| Some((100.0 * course.way.budget, course.first?))).collect();
-        let name = if memory { order(by).to_owned() } else { format!("{}, no memory", order(by)) };
+        let name = if memory { by.as_str().to_owned() } else { format!("{}, no memory", by.as_str()) };
         Line { name, points, intervals: by == Order::Queue && memory }
     });
     let mut marks: Vec<f64> = courses.iter().map(|course| 100.0 * course.way.budget).collect();

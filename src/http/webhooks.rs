@@ -6,7 +6,7 @@ use axum::{
     http::StatusCode,
 };
 use chrono::{DateTime, Utc};
-use rand::{RngCore as _, SeedableRng as _, rngs::StdRng};
+use rand::RngCore as _;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -114,7 +114,7 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Json<FreshWebhook>), Error> {
     let NewWebhook { url, after } = body.parse()?;
     let mut random = [0; signature::SECRET];
-    StdRng::try_from_os_rng().map_err(|_| access::Error::NoRandom)?.fill_bytes(&mut random);
+    access::random()?.fill_bytes(&mut random);
     let (id, secret) = events::register(&state.store, &url, after, caller.name(), random, clock::now()).await?;
     Deliver { webhook: id }.ask(&state.store, None).await?;
     let webhook = find(&state.store, id).await?;

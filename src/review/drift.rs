@@ -1,7 +1,7 @@
 //! Merchants and categories whose answers have moved: a few of their recent rows, drawn by lot, go before people.
 //!
 //! Nobody has to have complained and no label is needed: what an engine answered lately is held against what the same engine
-//! answered before ([`Drift`](crate::evaluate::drift::Drift)). The draw is bounded; what is moving anyway is not asked about again.
+//! answered before ([`Drift`]). The draw is bounded; what is moving anyway is not asked about again.
 
 use std::collections::BTreeMap;
 

@@ -154,6 +154,7 @@ impl Desk {
             let views = store.views(&ids).await?;
             let exported = decided.into_iter().zip(views).filter_map(|((_, action), view)| {
                 Some(Exported {
+                    reason: action.reason.map(|reason| reason.as_str().to_owned()),
                     category: action.category.map(String::from),
                     category_before: action.category_before.map(String::from),
                     scope: action.scope.map(|scope| scope.as_str().to_owned()),
@@ -316,7 +317,8 @@ fn write(rows: &[Exported], format: Format, before: bool) -> Result<Vec<u8>, Err
         Format::Csv => {
             let mut file = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
             for row in rows {
-                file.serialize(row)?;
+                let (descriptor, note) = (as_text(&row.descriptor), row.note.as_deref().map(as_text));
+                file.serialize(Exported { descriptor, note, ..row.clone() })?;
             }
             Ok(file.into_inner().map_err(|error| csv::Error::from(error.into_error()))?)
         }
@@ -357,6 +359,11 @@ pub fn write_pairs(pairs: &[LabelPair]) -> Result<Vec<u8>, Error> {
         file.serialize(pair)?;
     }
     Ok(file.into_inner().map_err(|error| csv::Error::from(error.into_error()))?)
+}
+
+/// A cell that no spreadsheet takes for a formula: a quote before what could begin one, as OWASP has it for CSV injection.
+fn as_text(cell: &str) -> String {
+    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{cell}") } else { cell.to_owned() }
 }
 
 fn last_annotation(task: &Value) -> Option<&Value> {

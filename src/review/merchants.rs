@@ -3,7 +3,7 @@
 use super::{Desk, Error};
 use crate::{
     domain::Direction,
-    store::{Edited, MerchantChange, MerchantEdit, MerchantReach, StandingRule},
+    store::{EditRefused, MerchantChange, MerchantEdit, MerchantReach, StandingRule},
 };
 
 /// Rules of a merchant that are shown.
@@ -26,10 +26,7 @@ impl Desk {
     /// or the database fails; then nothing was changed.
     pub async fn edit_merchant(&self, edit: &MerchantEdit) -> Result<(i64, u32), Error> {
         self.check_change(&edit.change)?;
-        match self.store.edit_merchant(edit).await? {
-            Edited::Done { action, rows } => Ok((action, rows)),
-            other => Err(refused(other)),
-        }
+        self.store.edit_merchant(edit).await?.map_err(refused)
     }
 
     /// What it would do, with at most `limit` rows. Nothing is changed.
@@ -59,13 +56,11 @@ impl Desk {
     }
 }
 
-fn refused(edited: Edited) -> Error {
-    match edited {
-        Edited::Unknown { key } => Error::UnknownMerchant { key },
-        Edited::Same => Error::SameMerchant,
-        Edited::Outdated { rows } => Error::Outdated { rows },
-        // Never from a preview, and never handed here by an edit.
-        Edited::Done { rows, .. } => Error::Outdated { rows },
+fn refused(why: EditRefused) -> Error {
+    match why {
+        EditRefused::Unknown { key } => Error::UnknownMerchant { key },
+        EditRefused::Same => Error::SameMerchant,
+        EditRefused::Outdated { rows } => Error::Outdated { rows },
     }
 }
 

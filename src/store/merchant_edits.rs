@@ -4,7 +4,7 @@
 //! a row stays. A preview does the very thing and rolls back, so that it can't differ from what comes.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Postgres, Transaction};
 
 use super::{
     Error, Store, count,
@@ -53,16 +53,9 @@ pub struct MerchantEdit {
     pub made_at: DateTime<Utc>,
 }
 
-/// What became of it.
+/// Why it does not hold; nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Edited {
-    /// It holds.
-    Done {
-        /// Its number in the trail.
-        action: i64,
-        /// How many rows it decided.
-        rows: u32,
-    },
+pub enum EditRefused {
     /// No row has such a key.
     Unknown {
         /// Which.
@@ -70,7 +63,7 @@ pub enum Edited {
     },
     /// The two are one merchant already.
     Same,
-    /// It would decide another number of rows than the person was shown; nothing was changed.
+    /// It would decide another number of rows than the person was shown.
     Outdated {
         /// How many now.
         rows: u32,
@@ -114,29 +107,28 @@ struct Reached {
     everywhere: bool,
 }
 
-/// What a change reaches.
-struct Reach {
+/// A change that is carried out in a database transaction, but for the rows that it reaches.
+struct CarriedOut {
+    tx: Transaction<'static, Postgres>,
+    action: i64,
+    /// The merchant that it leaves.
     names: Names,
     rows: Vec<Reached>,
 }
 
 impl Store {
-    /// What is said of a merchant holds from now on.
+    /// What is said of a merchant holds from now on; its number in the trail, and how many rows it decided.
     ///
     /// # Errors
     /// When the database fails; then nothing was changed.
-    pub async fn edit_merchant(&self, edit: &MerchantEdit) -> Result<Edited, Error> {
-        let mut tx = self.pool.begin().await?;
-        lock_merges(&mut tx).await?;
-        let names = match found(&mut tx, edit).await? {
-            Ok(names) => names,
-            Err(refused) => return Ok(refused),
+    pub async fn edit_merchant(&self, edit: &MerchantEdit) -> Result<Result<(i64, u32), EditRefused>, Error> {
+        let CarriedOut { mut tx, action, rows, .. } = match self.carried_out(edit).await? {
+            Ok(carried_out) => carried_out,
+            Err(refused) => return Ok(Err(refused)),
         };
-        let action = note_edit(&mut tx, edit, &names).await?;
-        let Reach { rows, .. } = carry_out(&mut tx, edit, &names, action).await?;
         let many = count(i64::try_from(rows.len()).unwrap_or(i64::MAX), "review_changes")?;
         if edit.expects.is_some_and(|expected| expected != many) {
-            return Ok(Edited::Outdated { rows: many });
+            return Ok(Err(EditRefused::Outdated { rows: many }));
         }
         let ids: Vec<&str> = rows.iter().map(|row| row.row.transaction_id.as_str()).collect();
         resolve(&mut tx, &ids, &edit.made_by, edit.made_at).await?;
@@ -145,7 +137,7 @@ impl Store {
             note_covered(&mut tx, action, &covered, &category, decided_by).await?;
         }
         tx.commit().await?;
-        Ok(Edited::Done { action, rows: many })
+        Ok(Ok((action, many)))
     }
 
     /// What it would do, with at most `limit` rows. Nothing is changed.
@@ -156,15 +148,11 @@ impl Store {
         &self,
         edit: &MerchantEdit,
         limit: u32,
-    ) -> Result<Result<MerchantReach, Edited>, Error> {
-        let mut tx = self.pool.begin().await?;
-        lock_merges(&mut tx).await?;
-        let names = match found(&mut tx, edit).await? {
-            Ok(names) => names,
+    ) -> Result<Result<MerchantReach, EditRefused>, Error> {
+        let CarriedOut { mut tx, names, rows, .. } = match self.carried_out(edit).await? {
+            Ok(carried_out) => carried_out,
             Err(refused) => return Ok(Err(refused)),
         };
-        let action = note_edit(&mut tx, edit, &names).await?;
-        let Reach { names, rows } = carry_out(&mut tx, edit, &names, action).await?;
         let rules = sqlx::query_scalar!(
             r#"select
                 count(*) as "rules!"
@@ -197,10 +185,26 @@ impl Store {
             keys: names.keys,
         }))
     }
+
+    async fn carried_out(&self, edit: &MerchantEdit) -> Result<Result<CarriedOut, EditRefused>, Error> {
+        let mut tx = self.pool.begin().await?;
+        lock_merges(&mut tx).await?;
+        let (names, change) = match found(&mut tx, edit).await? {
+            Ok(found) => found,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let action = note_edit(&mut tx, edit, &change, &names).await?;
+        let (names, rows) = carry_out(&mut tx, &change, names, action).await?;
+        Ok(Ok(CarriedOut { tx, action, names, rows }))
+    }
 }
 
-/// The merchant that an edit is about; or why there is nothing to edit.
-async fn found(tx: &mut PgConnection, edit: &MerchantEdit) -> Result<Result<Names, Edited>, Error> {
+/// The merchant that an edit is about, and the change, in which another merchant goes by its own key; or why there is
+/// nothing to edit.
+async fn found(
+    tx: &mut PgConnection,
+    edit: &MerchantEdit,
+) -> Result<Result<(Names, MerchantChange), EditRefused>, Error> {
     let mut asked = vec![edit.merchant.as_str()];
     if let MerchantChange::Merge { into } = &edit.change {
         asked.push(into);
@@ -220,30 +224,34 @@ async fn found(tx: &mut PgConnection, edit: &MerchantEdit) -> Result<Result<Name
         .fetch_one(&mut *tx)
         .await?;
         if key.is_empty() || !known {
-            return Ok(Err(Edited::Unknown { key: key.to_owned() }));
+            return Ok(Err(EditRefused::Unknown { key: key.to_owned() }));
         }
         merchants.push(names);
     }
-    if merchants.get(1).is_some_and(|into| into.merchant == merchants[0].merchant) {
-        return Ok(Err(Edited::Same));
-    }
-    Ok(Ok(merchants.swap_remove(0)))
+    let into = merchants.get(1).map(|into| into.merchant.clone());
+    let names = merchants.swap_remove(0);
+    Ok(match into {
+        Some(into) if into == names.merchant => Err(EditRefused::Same),
+        Some(into) => Ok((names, MerchantChange::Merge { into })),
+        None => Ok((names, edit.change.clone())),
+    })
 }
 
 /// Writes the act into the trail; returns its number.
-async fn note_edit(tx: &mut PgConnection, edit: &MerchantEdit, names: &Names) -> Result<i64, Error> {
-    let (kind, category, direction, name) = match &edit.change {
-        MerchantChange::Rename { name } => (ActionKind::Rename, None, None, name.as_deref()),
+async fn note_edit(
+    tx: &mut PgConnection,
+    edit: &MerchantEdit,
+    change: &MerchantChange,
+    names: &Names,
+) -> Result<i64, Error> {
+    let (kind, category, direction, name, into) = match change {
+        MerchantChange::Rename { name } => (ActionKind::Rename, None, None, name.as_deref(), None),
         MerchantChange::Categorize { direction, category } => {
-            (ActionKind::Categorize, Some(category.as_str()), Some(direction.as_str()), None)
+            (ActionKind::Categorize, Some(category.as_str()), Some(direction.as_str()), None, None)
         }
-        MerchantChange::Merge { .. } => (ActionKind::Merge, None, None, None),
+        MerchantChange::Merge { into } => (ActionKind::Merge, None, None, None, Some(into)),
     };
-    let into = match &edit.change {
-        MerchantChange::Merge { into } => Some(names_of(tx, into).await?.merchant),
-        _ => None,
-    };
-    let rule = match &edit.change {
+    let rule = match change {
         MerchantChange::Categorize { direction, category } => {
             let rule = NewRule {
                 account: None,
@@ -304,21 +312,25 @@ async fn note_edit(tx: &mut PgConnection, edit: &MerchantEdit, names: &Names) ->
     Ok(action)
 }
 
-/// Does what is said, but for the rows that it reaches: those are locked and told.
-async fn carry_out(tx: &mut PgConnection, edit: &MerchantEdit, names: &Names, action: i64) -> Result<Reach, Error> {
-    match &edit.change {
+/// Does what is said, but for the rows that it reaches: those are locked and told, with the merchant that is left.
+async fn carry_out(
+    tx: &mut PgConnection,
+    change: &MerchantChange,
+    names: Names,
+    action: i64,
+) -> Result<(Names, Vec<Reached>), Error> {
+    match change {
         MerchantChange::Rename { name } => {
             call(tx, &names.merchant, name.as_deref(), action).await?;
-            Ok(Reach { names: names.clone(), rows: Vec::new() })
+            Ok((names, Vec::new()))
         }
         MerchantChange::Categorize { direction, category } => {
-            let rows = cover(tx, names, direction.as_str(), None, "").await?;
+            let rows = cover(tx, &names, direction.as_str(), None, "").await?;
             let becomes = category.as_str();
             let rows = rows.into_iter().map(|row| Reached { row, becomes: becomes.to_owned(), everywhere: true });
-            Ok(Reach { names: names.clone(), rows: rows.collect() })
+            Ok((names, rows.collect()))
         }
         MerchantChange::Merge { into } => {
-            let into = names_of(tx, into).await?.merchant;
             sqlx::query!(
                 "insert into merchant_merges (
                     descriptor_key,
@@ -355,9 +367,9 @@ async fn carry_out(tx: &mut PgConnection, edit: &MerchantEdit, names: &Names, ac
             .await?;
             follow(tx).await?;
             regroup(tx, &names.keys).await?;
-            let names = names_of(tx, &into).await?;
+            let names = names_of(tx, into).await?;
             let rows = ruled(tx, &names).await?;
-            Ok(Reach { names, rows })
+            Ok((names, rows))
         }
     }
 }

@@ -46,15 +46,22 @@ impl Store {
 
 /// The merchant of a key, with all its keys.
 pub(super) async fn names_of(tx: &mut PgConnection, key: &str) -> Result<Names, Error> {
-    let merchant = sqlx::query_scalar!(r#"select merchant_key($1) as "key!""#, key).fetch_one(&mut *tx).await?;
-    let mut keys = sqlx::query_scalar!(
-        "select descriptor_key from merchant_merges where root_key = $1 order by descriptor_key",
-        merchant,
+    let names = sqlx::query_as!(
+        Names,
+        r#"select
+            root.merchant as "merchant!",
+            root.merchant || array(
+                select merchant_merges.descriptor_key
+                from merchant_merges
+                where merchant_merges.root_key = root.merchant
+                order by merchant_merges.descriptor_key
+            ) as "keys!"
+        from (select merchant_key($1) as merchant) as root"#,
+        key,
     )
-    .fetch_all(tx)
+    .fetch_one(tx)
     .await?;
-    keys.insert(0, merchant.clone());
-    Ok(Names { merchant, keys })
+    Ok(names)
 }
 
 /// Merges and what takes them back go one after the other, so that no two make a circle.

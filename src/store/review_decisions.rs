@@ -77,6 +77,13 @@ struct Target {
     direction: String,
 }
 
+impl Target {
+    /// The account that a scope stays within, where it reaches further than the row.
+    fn account_of(&self, scope: CorrectionScope) -> Option<&str> {
+        (scope == CorrectionScope::AccountMerchant).then_some(self.account_id.as_str())
+    }
+}
+
 /// A row that a decision covers beside the one at hand, locked.
 pub(super) struct Covered {
     pub(super) transaction_id: String,
@@ -118,7 +125,8 @@ impl Store {
         let Some(target) = lock_latest(&mut tx, &correction.transaction_id).await? else {
             return Ok(None);
         };
-        settle(&mut tx, &target, correction, &[], None).await?;
+        let names = reached(&mut tx, &target, correction.scope).await?;
+        settle(&mut tx, &target, correction, names.as_ref(), &[], None).await?;
         tx.commit().await?;
         let views = self.views(&[read(&target.id, "transactions.id")?]).await?;
         Ok(views.into_iter().next().flatten())
@@ -164,22 +172,19 @@ impl Store {
         if holder.as_deref() != Some(correction.made_by.as_str()) {
             return Ok(Decided::NotClaimed { by: holder });
         }
-        let covered = match reach(&target, correction.scope) {
-            CorrectionScope::Transaction => Vec::new(),
-            CorrectionScope::AccountMerchant => {
-                let names = names_of(&mut tx, &target.descriptor_key).await?;
-                cover(&mut tx, &names, &target.direction, Some(target.account_id.as_str()), &target.id).await?
+        let names = reached(&mut tx, &target, correction.scope).await?;
+        let covered = match &names {
+            Some(names) => {
+                let account = target.account_of(correction.scope);
+                cover(&mut tx, names, &target.direction, account, &target.id).await?
             }
-            CorrectionScope::Merchant => {
-                let names = names_of(&mut tx, &target.descriptor_key).await?;
-                cover(&mut tx, &names, &target.direction, None, &target.id).await?
-            }
+            None => Vec::new(),
         };
         let rows = u32::try_from(covered.len() + 1).map_err(|_| Error::Corrupt { what: "a count" })?;
         if verdict.expects.is_some_and(|expected| expected != rows) {
             return Ok(Decided::Outdated { rows });
         }
-        let action = settle(&mut tx, &target, correction, &covered, Some(&item.group_key)).await?;
+        let action = settle(&mut tx, &target, correction, names.as_ref(), &covered, Some(&item.group_key)).await?;
         if verdict.second {
             sqlx::query!(
                 "insert into second_labels (
@@ -230,8 +235,8 @@ impl Store {
         .fetch_optional(&self.pool)
         .await?;
         let Some(target) = target else { return Ok(None) };
-        let scope = reach(&target, scope);
-        let names = names_of(&mut *self.pool.acquire().await?, &target.descriptor_key).await?;
+        let names = reached(&mut *self.pool.acquire().await?, &target, scope).await?;
+        let keys = names.map_or_else(Vec::new, |names| names.keys);
         let rows = sqlx::query!(
             r#"select
                 transactions.id as "id!",
@@ -245,11 +250,10 @@ impl Store {
                 and review_items.resolved_at is null
             where transactions.descriptor_key = any($1)
             and transactions.direction = $2
-            and $3
-            and ($4::text is null or transactions.account_id = $4)
+            and ($3::text is null or transactions.account_id = $3)
             and transactions.replaced_by is null
-            and transactions.id <> $5
-            and ($4::text is not null or not exists (
+            and transactions.id <> $4
+            and ($3::text is not null or not exists (
                 select
                 from account_rules
                 where account_rules.account_id = transactions.account_id
@@ -261,10 +265,9 @@ impl Store {
             and in_force.decided_by not in ('correction', 'import')
             and (review_items.reason is null or review_items.reason <> 'audit')
             order by transactions.id"#,
-            &names.keys,
+            &keys,
             target.direction,
-            scope != CorrectionScope::Transaction,
-            (scope == CorrectionScope::AccountMerchant).then_some(&target.account_id),
+            target.account_of(scope),
             target.id,
         )
         .fetch_all(&self.pool)
@@ -291,6 +294,16 @@ impl Store {
 /// How far a scope really reaches: a row without a key has no others like it.
 fn reach(target: &Target, scope: CorrectionScope) -> CorrectionScope {
     if target.descriptor_key.is_empty() { CorrectionScope::Transaction } else { scope }
+}
+
+/// The merchant that a decision reaches beyond the row at hand, where it does.
+async fn reached(tx: &mut PgConnection, target: &Target, scope: CorrectionScope) -> Result<Option<Names>, Error> {
+    match reach(target, scope) {
+        CorrectionScope::Transaction => Ok(None),
+        CorrectionScope::AccountMerchant | CorrectionScope::Merchant => {
+            Ok(Some(names_of(tx, &target.descriptor_key).await?))
+        }
+    }
 }
 
 /// Locks the rows of a merchant that no person has decided, of one account or of all, but for the one at hand.
@@ -347,6 +360,7 @@ async fn settle(
     tx: &mut PgConnection,
     target: &Target,
     correction: &Correction,
+    names: Option<&Names>,
     covered: &[Covered],
     group_key: Option<&str>,
 ) -> Result<i64, Error> {
@@ -390,19 +404,19 @@ async fn settle(
     )
     .fetch_one(&mut *tx)
     .await?;
-    let rule = if scope == CorrectionScope::Transaction {
-        None
-    } else {
-        let names = names_of(tx, &target.descriptor_key).await?;
-        let rule = NewRule {
-            account: (scope == CorrectionScope::AccountMerchant).then_some(target.account_id.as_str()),
-            merchant: &names.merchant,
-            direction: &target.direction,
-            category,
-            made_by: &correction.made_by,
-            made_at: correction.made_at,
-        };
-        Some(leave_rule(tx, &rule).await?)
+    let rule = match names {
+        Some(names) => {
+            let rule = NewRule {
+                account: target.account_of(scope),
+                merchant: &names.merchant,
+                direction: &target.direction,
+                category,
+                made_by: &correction.made_by,
+                made_at: correction.made_at,
+            };
+            Some(leave_rule(tx, &rule).await?)
+        }
+        None => None,
     };
     sqlx::query!(
         "insert into in_force (

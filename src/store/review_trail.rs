@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{Error, Store, count, read, read_some};
-use crate::domain::{ActionKind, CorrectionScope, Direction, Slug, TransactionId};
+use crate::domain::{ActionKind, CorrectionScope, Direction, ReviewReason, Slug, TransactionId};
 
 /// Something that somebody did at the desk.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +16,8 @@ pub struct ReviewAction {
     pub transaction_id: Option<TransactionId>,
     /// Its statement text.
     pub descriptor: Option<String>,
+    /// Why the transaction at hand waits, or did.
+    pub reason: Option<ReviewReason>,
     /// The group.
     pub group: Option<String>,
     /// The merchant, of what is said of one as a whole.
@@ -88,6 +90,7 @@ impl Store {
                 review_actions.kind,
                 review_actions.transaction_id,
                 transactions.descriptor as "descriptor?",
+                review_items.reason as "reason?",
                 review_actions.group_key,
                 review_actions.merchant_key,
                 review_actions.into_key,
@@ -107,6 +110,7 @@ impl Store {
                 review_actions.made_at
             from review_actions
             left join transactions on transactions.id = review_actions.transaction_id
+            left join review_items on review_items.transaction_id = review_actions.transaction_id
             left join review_actions as undone on undone.undoes = review_actions.id
             left join review_changes as own
                 on own.action_id = review_actions.id
@@ -142,6 +146,7 @@ impl Store {
                         .map(|id| read(&id, "review_actions.transaction_id"))
                         .transpose()?,
                     descriptor: row.descriptor,
+                    reason: read_some(row.reason.as_deref(), "review_items.reason")?,
                     group: row.group_key,
                     merchant: row.merchant_key,
                     into: row.into_key,

@@ -18,7 +18,7 @@ use crate::{
         service::Opened,
     },
     clock,
-    domain::{EnrichedTransaction, UserHistory},
+    domain::EnrichedTransaction,
     embedded::{Durability, Postgres},
     evaluate::{
         corpus::Corpus,
@@ -116,11 +116,7 @@ async fn stage(options: &Options, settings: &Settings, dataset: &Dataset, corpus
         .by_traffic()
         .into_iter()
         .map(|row| LabelledExample {
-            transaction: EnrichedTransaction {
-                transaction: row.transaction.clone(),
-                merchant: None,
-                history: UserHistory::default(),
-            },
+            transaction: EnrichedTransaction::bare(row.transaction.clone()),
             category: row.category.clone(),
         })
         .collect();

@@ -104,6 +104,7 @@ async fn a_view_is_its_owner_s_or_everybody_s_and_its_name_stands_for_the_latest
 #[tokio::test(flavor = "multi_thread")]
 async fn the_desk_counts_live_and_keeps_a_view_and_jobs_show_their_progress() {
     let mut app = App::start().await;
+    let _worker = app.work();
     let Some(browser) = browser(Screen::Desktop, false).await else { return };
     let admin = person(&app, "admin-1", Role::Admin).await;
     browser.sign_in(&app, &admin).await;

@@ -81,16 +81,22 @@ impl Ground {
         Self { workers: Vec::new(), encoder, store, server, luck: ChaCha8Rng::seed_from_u64(seed) }
     }
 
-    /// Starts workers, and waits until the queue knows them.
+    /// Starts workers, and waits until the queue knows them: from then on they stop when they are told to.
     async fn hire(&mut self, count: usize) {
-        let known = "select count(*)::text from graphile_worker._private_workers";
-        let before: usize = self.text(known).await.parse().unwrap();
         for _ in 0..count {
             let worker = worker(&self.server.url(), self.encoder.path());
             self.workers.push(worker);
         }
-        while self.text(known).await.parse::<usize>().unwrap() < before + count {
-            tokio::task::yield_now().await;
+        let known = "select metadata ->> 'pid' from graphile_worker._private_workers";
+        loop {
+            let known = self.text(known).await;
+            let is_known = |worker: &Child| known.lines().any(|pid| pid == worker.id().to_string());
+            if self.workers.iter().all(is_known) {
+                return;
+            }
+            for worker in &mut self.workers {
+                assert_eq!(worker.try_wait().unwrap(), None, "a worker that began goes on");
+            }
         }
     }
 
@@ -205,7 +211,7 @@ impl Ground {
         let mut worker = self.workers.remove(place);
         worker.kill().unwrap();
         worker.wait().unwrap();
-        self.workers.push(self::worker(&self.server.url(), self.encoder.path()));
+        self.hire(1).await;
     }
 
     /// What apps and people see, without what a later run numbers or dates otherwise.

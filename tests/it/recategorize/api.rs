@@ -98,6 +98,7 @@ async fn from_preview_to_undo_over_http() {
 #[tokio::test]
 async fn guards_take_their_limits_over_http() {
     let app = service(60).await;
+    let _worker = app.work();
     let body = json!({ "scope": { "everything": true }, "reason": "a better engine" });
     let run = app.post("/v1/recategorizations", &body).await.with(202)["id"].clone();
     until(&app, &run, "previewed").await;

@@ -311,6 +311,7 @@ async fn a_taxonomy_changes_over_http() {
     let next = next();
     let Stand { store, taxonomy, database } = stand;
     let app = App::answering(store, database, Arc::clone(&next), Lineup::alone(stage(&next)), 0.0).await;
+    let _worker = app.work();
     let TaxonomyMapping { from, map } = mapping(taxonomy.version());
     let bad = json!({ "from": from, "map": { "coffee_shop": "coffees" }, "reason": "fewer" });
     let problem = app.post("/v1/recategorizations/taxonomy", &bad).await.with(422);
