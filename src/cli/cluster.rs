@@ -81,8 +81,8 @@ pub struct ExecutorOptions {
     pub host: Option<String>,
 
     /// Tasks at the same time. [default: one for each core]
-    #[arg(long, value_name = "COUNT")]
-    pub tasks: Option<usize>,
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub tasks: Option<u16>,
 
     /// Seconds between two signs of life.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
@@ -117,7 +117,10 @@ async fn executor(options: ExecutorOptions, settings: &Settings) -> anyhow::Resu
         scheduler: options.scheduler,
         listen: options.listen,
         host: options.host,
-        tasks: options.tasks.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into)),
+        tasks: match options.tasks {
+            Some(tasks) => tasks.into(),
+            None => std::thread::available_parallelism().map_or(1, Into::into),
+        },
         sign_every: options.sign_every,
         work_dir: options.work_dir.unwrap_or_else(|| temporary.path().to_owned()),
     };

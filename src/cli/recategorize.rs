@@ -114,7 +114,13 @@ impl Moving {
     }
 
     fn end(self) {
+        let rows = self.bar.position();
+        self.end_after(rows);
+    }
+
+    /// The end where the bar counts something else than rows.
+    fn end_after(self, rows: u64) {
         self.bar.finish_and_clear();
-        eprintln!("{}: {} rows in {:.2} s", self.what, self.bar.position(), self.begun.elapsed().as_secs_f64());
+        eprintln!("{}: {rows} rows in {:.2} s", self.what, self.begun.elapsed().as_secs_f64());
     }
 }

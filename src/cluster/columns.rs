@@ -8,7 +8,7 @@ use datafusion::{
     dataframe::DataFrame,
     error::Result,
     functions::core::expr_fn::get_field,
-    logical_expr::{Expr, ScalarUDF, cast, ident, lit, try_cast},
+    logical_expr::{Expr, ScalarUDF, ident, lit, try_cast},
 };
 
 use super::function::ANSWER;
@@ -41,13 +41,14 @@ fn has(table: &DataFrame, column: &str) -> bool {
     table.schema().fields().iter().any(|field| field.name() == column)
 }
 
-/// A column as text. A value that has none (bytes that are no UTF-8) counts as missing, and its row as a problem.
+/// A column as text. A value that has none (bytes that are no UTF-8, a time out of all time) counts as missing, and its
+/// row as a problem.
 fn text(table: &DataFrame, column: &str) -> Expr {
     let of = table.schema().fields().iter().find(|field| field.name() == column).map(|field| field.data_type());
     let value = match of {
         // A time without a zone is one in UTC, as a date is midnight there.
         Some(DataType::Timestamp(..)) => {
-            cast(ident(column), DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())))
+            try_cast(ident(column), DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())))
         }
         _ => ident(column),
     };

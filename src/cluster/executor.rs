@@ -40,11 +40,12 @@ impl Executor {
         let mut functions = BallistaFunctionRegistry::default();
         functions.scalar_functions.insert(categorize.name().to_owned(), categorize);
         let spill = self.work_dir.clone();
+        let (port, grpc_port) = free_ports(self.listen)?;
         let config = ExecutorProcessConfig {
             bind_host: self.listen.to_string(),
             external_host: self.host.or_else(|| (!self.listen.is_unspecified()).then(|| self.listen.to_string())),
-            port: free_port(self.listen)?,
-            grpc_port: free_port(self.listen)?,
+            port,
+            grpc_port,
             scheduler_host,
             scheduler_port,
             scheduler_connect_timeout_seconds: 30,
@@ -62,8 +63,11 @@ impl Executor {
     }
 }
 
-/// A port that is free now: Ballista tells the scheduler the number that it is given, so it can't be 0.
-fn free_port(host: IpAddr) -> Result<u16, Error> {
+/// Two ports that are free now: Ballista tells the scheduler the numbers that it is given, so they can't be 0.
+fn free_ports(host: IpAddr) -> Result<(u16, u16), Error> {
     let failed = |source| Error::Listen { host: host.to_string(), source };
-    Ok(TcpListener::bind((host, 0)).map_err(failed)?.local_addr().map_err(failed)?.port())
+    // Both are held until both are known, or they might be one.
+    let held = [TcpListener::bind((host, 0)).map_err(failed)?, TcpListener::bind((host, 0)).map_err(failed)?];
+    let port = |listener: &TcpListener| Ok(listener.local_addr().map_err(failed)?.port());
+    Ok((port(&held[0])?, port(&held[1])?))
 }

@@ -52,15 +52,15 @@ impl Folders {
     /// # Errors
     /// When a place is none, or one lies in the other.
     pub fn new(from: &str, to: &str) -> Result<Self, Error> {
-        if !to.contains("://") {
-            std::fs::create_dir_all(to).map_err(|source| Error::Folder { place: to.to_owned(), source })?;
-        }
         let slash = if to.ends_with('/') { "" } else { "/" };
         let folders = Self { from: place(from)?, to: place(&format!("{to}{slash}"))? };
         let (rows, answers) = (folders.from.prefix(), folders.to.prefix());
         let same_store = folders.from.object_store() == folders.to.object_store();
         if same_store && (rows.prefix_matches(answers) || answers.prefix_matches(rows)) {
             return Err(Error::Overlap { from: from.to_owned(), to: to.to_owned() });
+        }
+        if !to.contains("://") {
+            std::fs::create_dir_all(to).map_err(|source| Error::Folder { place: to.to_owned(), source })?;
         }
         Ok(folders)
     }

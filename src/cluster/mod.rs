@@ -135,6 +135,14 @@ pub enum Error {
         /// What was given.
         address: String,
     },
+    /// Nobody listens at the scheduler's address.
+    #[error("no scheduler can be reached at `{address}`: start one with `txcat cluster scheduler`")]
+    Unreachable {
+        /// What was given.
+        address: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A port can't be had.
     #[error("can't listen on {host}")]
     Listen {

@@ -1,11 +1,14 @@
 //! Who carries queries out: this process, or a cluster. The settings are the same, and so are the queries.
 
+use std::time::Duration;
+
 use ballista::prelude::SessionContextExt as _;
 use ballista_core::extension::SessionConfigExt as _;
 use datafusion::{
     execution::{SessionStateBuilder, runtime_env::RuntimeEnvBuilder},
     prelude::{SessionConfig, SessionContext},
 };
+use tokio::{net::TcpStream, time::timeout};
 use url::Url;
 
 use super::{Error, stores::runtime};
@@ -22,12 +25,20 @@ pub fn alone() -> Result<SessionContext, Error> {
     Ok(SessionContext::new_with_state(state.build()))
 }
 
+/// Seconds in which a scheduler must take a connection.
+const CONNECT: u64 = 10;
+
 /// Queries run on the cluster of a scheduler, in at most so many tasks a file.
 ///
 /// # Errors
-/// When the address is none, or DataFusion can't be set up.
+/// When the address is none, nobody listens there, or DataFusion can't be set up.
 pub async fn on_cluster(scheduler: &str, tasks: usize) -> Result<SessionContext, Error> {
-    address(scheduler)?;
+    // Ballista connects with the first query, and says it in its own words when it can't.
+    let unreachable = |source| Error::Unreachable { address: scheduler.to_owned(), source };
+    timeout(Duration::from_secs(CONNECT), TcpStream::connect(address(scheduler)?))
+        .await
+        .unwrap_or_else(|late| Err(late.into()))
+        .map_err(unreachable)?;
     let state = SessionStateBuilder::new()
         .with_default_features()
         .with_config(config().with_target_partitions(tasks))

@@ -46,17 +46,19 @@ pub struct Folders {
     #[arg(long, value_enum)]
     pub direction: Option<DirectionDefault>,
 
-    /// A cluster's scheduler, such as df://10.0.0.1:50050. [default: this process does the work]
+    /// A cluster's scheduler, such as df://10.0.0.1:50050; where it has no executor yet, one is waited for. [default:
+    /// this process does the work]
     #[arg(long, env = "TXCAT_SCHEDULER", value_name = "URL")]
     pub scheduler: Option<String>,
 
     /// Tasks that a cluster makes of a big file at most.
-    #[arg(long, value_name = "COUNT", default_value_t = 16, requires = "scheduler")]
-    pub tasks: usize,
+    #[arg(long, value_name = "COUNT", default_value_t = 16, requires = "scheduler",
+        value_parser = clap::value_parser!(u16).range(1..))]
+    pub tasks: u16,
 
     /// Files worked on at the same time. [default: 2; on a cluster 16]
-    #[arg(long, value_name = "COUNT")]
-    pub at_once: Option<usize>,
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub at_once: Option<u16>,
 
     /// Leave files that are there already as they are, and go on with the others.
     #[arg(long)]
@@ -84,12 +86,15 @@ impl Folders {
 
 #[cfg(feature = "cluster")]
 mod with_cluster {
-    use std::sync::Arc;
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    };
 
     use comfy_table::{Table, presets};
     use indicatif::HumanCount;
 
-    use super::{super::bar, Folders};
+    use super::{super::Moving, Folders};
     use crate::{
         adapters::roster,
         cli::{
@@ -131,20 +136,21 @@ mod with_cluster {
             };
             let here = cluster::alone()?;
             let (session, at_once) = match &self.scheduler {
-                Some(scheduler) => (cluster::on_cluster(scheduler, self.tasks).await?, 16),
+                Some(scheduler) => (cluster::on_cluster(scheduler, self.tasks.into()).await?, 16),
                 None => (here.clone(), 2),
             };
-            let at_once = self.at_once.unwrap_or(at_once);
+            let at_once = self.at_once.map_or(at_once, Into::into);
             let categorize = cluster::function(Some(engines));
             let work = Work { categorize, asked, mapping, at_once, resume: self.resume };
-            let bar = bar("files");
-            let told = |done: usize, all: usize, _rows: u64| {
-                bar.set_length(all as u64);
-                bar.set_position(done as u64);
+            let moving = Moving::begin("answered");
+            let answered = AtomicU64::new(0);
+            let told = |done: usize, all: usize, rows: u64| {
+                moving.to()(done as u64, all as u64);
+                answered.fetch_add(rows, Ordering::Relaxed);
             };
-            let written = folders.run(&session, &work, &told).await;
-            bar.finish_and_clear();
-            show(&Summary::of(&here, written?).await?, self.json)
+            let written = folders.run(&session, &work, &told).await?;
+            moving.end_after(answered.into_inner());
+            show(&Summary::of(&here, written).await?, self.json)
         }
     }
 

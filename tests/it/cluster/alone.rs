@@ -2,7 +2,9 @@
 
 use std::{path::Path, sync::Arc};
 
-use datafusion::arrow::array::{ArrayRef, Date32Array, Decimal128Array, TimestampMillisecondArray};
+use datafusion::arrow::array::{
+    ArrayRef, Date32Array, Decimal128Array, TimestampMillisecondArray, TimestampSecondArray,
+};
 use txcat::{
     categorize::Stage,
     cluster::{Asked, Engines, Folders, Work, function},
@@ -170,6 +172,19 @@ async fn rows_that_are_no_transactions_are_kept_counted_and_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_time_that_no_calendar_has_is_a_problem_of_its_row_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (dir.path().join("rows"), dir.path().join("answers"));
+    let rows = rows(3);
+    let mut columns = texts(&rows);
+    columns[1] = ("posted_at", Arc::new(TimestampSecondArray::from(vec![1_773_446_400, i64::MAX, 1_773_446_400])));
+    write(&from.join("a.parquet"), columns).await;
+    let counted = counts(&recategorize(from.to_str().unwrap(), to.to_str().unwrap(), &[]).output().unwrap());
+    assert_eq!((counted["answered"].as_u64(), counted["refused"].as_u64()), (Some(2), Some(1)), "{counted}");
+    assert_eq!(counted["problems"][0]["what"], "posted_at: is missing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_there_is_not_written_over_and_resume_does_the_rest() {
     let dir = tempfile::tempdir().unwrap();
     let (from, to) = (dir.path().join("rows"), dir.path().join("answers"));
@@ -198,6 +213,7 @@ async fn places_that_cannot_be_used_are_refused_in_a_sentence() {
     write(Path::new(&at("rows/a.parquet")), texts(&rows)).await;
 
     assert!(said(&at("rows"), &at("rows/answers")).contains("choose a folder beside it"));
+    assert!(!Path::new(&at("rows/answers")).exists(), "nothing is made where nothing will be written");
     std::fs::create_dir(at("empty")).unwrap();
     assert!(said(&at("empty"), &at("answers")).contains("has no .parquet files"));
     assert!(said(&at("none"), &at("answers")).contains("none"));

@@ -153,6 +153,21 @@ async fn a_cluster_says_which_adapter_it_lacks() {
     assert!(said.contains("adapter:mine@") && said.contains("is not loaded here, only adapter:demo@"), "{said}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scheduler_that_is_not_there_is_missed_in_a_sentence() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    spread(&dir.path().join("rows"), &rows(10), 1).await;
+    let said = |scheduler: &str| {
+        refusal(&recategorize(&at("rows"), &at("answers"), &["--scheduler", scheduler]).output().unwrap())
+    };
+    let nobody = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+    let missed = said(&format!("df://{nobody}"));
+    assert!(missed.contains("no scheduler can be reached") && missed.contains("txcat cluster scheduler"), "{missed}");
+    assert!(said("somewhere").contains("`somewhere` is no address of a scheduler"));
+    assert_eq!(answered_files(&at("answers")), 0);
+}
+
 /// Files with answers, complete ones.
 fn answered_files(folder: &str) -> usize {
     let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
