@@ -68,6 +68,6 @@ fn free_ports(host: IpAddr) -> Result<(u16, u16), Error> {
     let failed = |source| Error::Listen { host: host.to_string(), source };
     // Both are held until both are known, or they might be one.
     let held = [TcpListener::bind((host, 0)).map_err(failed)?, TcpListener::bind((host, 0)).map_err(failed)?];
-    let port = |listener: &TcpListener| Ok(listener.local_addr().map_err(failed)?.port());
+    let port = |listener: &TcpListener| listener.local_addr().map(|address| address.port()).map_err(failed);
     Ok((port(&held[0])?, port(&held[1])?))
 }
