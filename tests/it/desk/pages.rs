@@ -159,3 +159,15 @@ async fn every_page_shows_what_is_stored_and_loads_nothing_from_elsewhere() {
     }
     app.get("/assets/nothing.js").await.with(404);
 }
+
+#[tokio::test]
+async fn a_wrong_address_is_a_page_for_people_and_json_for_programs() {
+    let app = App::start().await;
+    for (path, says) in [("/nowhere", "No such route"), ("/transactions/nobody", "No such transaction")] {
+        let shown = app.send(app.request("GET", path).header("accept", "text/html,*/*;q=0.8")).await;
+        assert_eq!(shown.status, 404);
+        assert!(html(&shown).contains(&format!("<h1>{says}</h1>")), "{path}: {}", shown.body);
+        let told = app.get(path).await.with(404);
+        assert_eq!(told["title"], says);
+    }
+}
