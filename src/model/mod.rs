@@ -18,6 +18,7 @@ pub mod facts;
 mod fit;
 mod folder;
 pub mod folds;
+mod infer;
 pub mod input;
 mod kernel;
 pub mod lora;
