@@ -6,20 +6,21 @@
 //! lexicon), and `txcat.json` the facts: base model, taxonomy, calibration, the SHA-256 of every other
 //! file, and probes with the answers they must give.
 
-use std::{borrow::Cow, collections::BTreeMap, fs, path::Path};
+use std::{borrow::Cow, collections::BTreeMap, fs, io::Write, path::Path};
 
 use safetensors::Dtype;
 use serde::Serialize;
 
 use super::{
-    Error,
+    AdapterInput, AdapterOutput, BaseEncoder, Error, Labelled,
     facts::{AdapterFacts, Base, FACTS, FORMAT, Naming, Probe, Quantization},
+    guard::Int8,
     lora::{Layout, LoraOptions, TARGETS},
     method::Method,
     packed::Packed,
     sha256_of,
     tensors::{Blob, Tensors, blob, floats, malformed, read, write_tensors},
-    train::Trained,
+    train::{Setting, TrainRows, Trained},
     whole::WORDS,
     wide::{BUCKETS, Lexicon, Memory, Rounded, Wide},
 };
@@ -203,6 +204,39 @@ impl Trained {
         }
         blobs
     }
+}
+
+impl AdapterFacts {
+    /// Measures what computing in bytes changes on `dev`, and keeps that in the folder: in its facts and its card.
+    ///
+    /// # Errors
+    /// When the folder or the base encoder can't be read or don't fit, a file can't be written, or the adapter
+    /// can't be computed in bytes.
+    pub fn guard(dir: &Path, base: &BaseEncoder, dev: Vec<Labelled>) -> Result<Self, Error> {
+        let (facts, _) = Self::verified(dir, base)?;
+        let rows = TrainRows { dev, ..TrainRows::default() };
+        let setting = Setting::new(base, &rows, facts.training.method)?;
+        let Parts { mut facts, layout, numbers, wide } = Parts::read(dir, facts, &setting.packed)?;
+        let exact = setting.dev_logits(&layout, &numbers);
+        let bytes = setting
+            .dev_logits_in_int8(&layout, &numbers)
+            .map_err(|reason| Error::NotInInt8 { dir: dir.to_owned(), reason })?;
+        let answer =
+            |input: &AdapterInput, logits: &[f32]| AdapterOutput::of(input, logits, wide.as_ref(), &facts.fusion);
+        facts.dev.int8 = Some(Int8::measured(&rows.dev, (&exact, &bytes), answer));
+        for (name, text) in [(FACTS, json(&facts, &dir.join(FACTS))?), (CARD, super::card::card(&facts))] {
+            replace(&dir.join(name), &text)?;
+        }
+        Ok(facts)
+    }
+}
+
+/// Puts a text in a file's place: whole, or not at all.
+fn replace(path: &Path, text: &str) -> Result<(), Error> {
+    let failed = |source| Error::File { action: "write", path: path.to_owned(), source };
+    let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new("."))).map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    file.persist(path).map(drop).map_err(|error| failed(error.error))
 }
 
 fn json(value: &impl Serialize, path: &Path) -> Result<String, Error> {

@@ -10,6 +10,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -22,6 +23,9 @@ use super::{
 const BLOCK: usize = 112;
 /// Tokens for which fetching the weights on another core pays.
 const SHARE: usize = 16;
+
+/// How long [`Crew::peak`] measures.
+const PROBE: Duration = Duration::from_millis(100);
 
 /// Sequences that are read with the same adapter, or with none.
 #[derive(Clone, Copy)]
@@ -70,9 +74,14 @@ fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Crew {
-    /// As many threads as there are cores, or fewer where the system has no more to give.
+    /// As many threads as there are cores.
     pub(in crate::model) fn new() -> Self {
-        Self::of(std::thread::available_parallelism().map_or(1, usize::from), Isa::fastest())
+        Self::with(std::thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    /// So many threads, or fewer where the system has no more to give.
+    pub(in crate::model) fn with(threads: usize) -> Self {
+        Self::of(threads, Isa::fastest())
     }
 
     pub(super) fn of(threads: usize, isa: Isa) -> Self {
@@ -101,6 +110,21 @@ impl Crew {
         self.shared.isa.name()
     }
 
+    /// Operations a second that these threads reach at most, measured now, for about a tenth of a second.
+    pub(in crate::model) fn peak(&self) -> f64 {
+        let alone = || {
+            let (mut operations, started) = (0, Instant::now());
+            while started.elapsed() < PROBE {
+                operations += self.shared.isa.probe();
+            }
+            operations as f64 / started.elapsed().as_secs_f64()
+        };
+        std::thread::scope(|scope| {
+            let probes: Vec<_> = (0..self.threads()).map(|_| scope.spawn(alone)).collect();
+            probes.into_iter().filter_map(|probe| probe.join().ok()).sum()
+        })
+    }
+
     /// The mean of each sequence's tokens in the last layer, group after group: `[sequences, hidden]` in `out`.
     pub(in crate::model) fn pooled(&self, model: &Arc<Model>, groups: &[Group<'_>], out: &mut Vec<f32>) {
         let mut scratch = held(&self.turn);
@@ -116,7 +140,7 @@ impl Crew {
         }
         self.shared.work(&mut scratch);
         // Helpers hold the batch while they compute.
-        let batch = self.shared.batch.write().unwrap_or_else(PoisonError::into_inner);
+        let mut batch = self.shared.batch.write().unwrap_or_else(PoisonError::into_inner);
         out.clear();
         for at in 0..blocks {
             if !held(&batch.vectors[at]).0 {
@@ -125,6 +149,9 @@ impl Crew {
             }
             out.extend_from_slice(&held(&batch.vectors[at]).1);
         }
+        // Whoever has the last handle on weights or an adapter frees them.
+        batch.model = None;
+        batch.adapters.clear();
     }
 }
 

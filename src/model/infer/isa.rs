@@ -50,9 +50,38 @@ type Factors<'a> = (&'a [Step<1>], &'a Panels<1>);
 type Sizes = (usize, usize);
 type Scores<'a> = &'a mut [[f32; LANES]];
 
+/// Steps of [`Isa::probe`], and sums that it keeps going at once.
+const PROBED: usize = 4_000;
+const CHAINS: usize = 12;
+
+impl Isa {
+    /// Nothing but products of bytes out of registers, and how many operations those were: a multiplication and an
+    /// addition are two.
+    pub(super) fn probe(self) -> usize {
+        let mut sums = [0.0; LANES];
+        self.multiply(&mut sums);
+        std::hint::black_box(sums);
+        PROBED * CHAINS * LANES * 4 * 2
+    }
+}
+
 /// Names of kernels, and what they do.
 mod bodies {
     use super::*;
+
+    #[inline(always)]
+    pub(super) fn multiply<S: Lanes>(s: S, sums: &mut [f32; LANES]) {
+        let weights = std::hint::black_box([1; 4 * LANES]);
+        let mut chains = [s.ints(&[0; LANES]); CHAINS];
+        for _ in 0..PROBED {
+            for chain in &mut chains {
+                *chain = s.dot(*chain, [1, 2, 3, 4], &weights);
+            }
+        }
+        for chain in chains {
+            s.store(s.add(s.load(sums), s.floats(chain)), sums);
+        }
+    }
 
     pub(super) use rows::{embed, mean, norm, to_bytes};
 
@@ -148,6 +177,7 @@ macro_rules! kernels {
 }
 
 kernels! {
+    multiply(sums: &mut [f32; LANES]);
     embed(ids: &[u32], words: &[f32], positions: &[f32], hidden: usize, xs: &mut [f32]);
     norm(xs: &mut [f32], affine: (&[f32], &[f32], f32), bytes: &mut [u8], ranges: &mut [[f32; 2]]);
     to_bytes(xs: &[f32], sizes: Sizes, bytes: &mut [u8], ranges: &mut [[f32; 2]]);

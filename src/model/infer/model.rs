@@ -87,12 +87,13 @@ impl Model {
         LowRank::new(&self.shape, layout, numbers)
     }
 
-    pub(super) fn hidden(&self) -> usize {
+    /// Numbers of a vector.
+    pub(in crate::model) fn hidden(&self) -> usize {
         self.shape.hidden
     }
 
     /// Operations for a token, without those of attention: a multiplication and an addition are two.
-    pub(super) fn operations(&self) -> usize {
+    pub(in crate::model) fn operations(&self) -> usize {
         let Shape { hidden, inner, layers, .. } = self.shape;
         2 * layers * (4 * hidden * hidden + 2 * hidden * inner)
     }

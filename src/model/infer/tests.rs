@@ -20,11 +20,6 @@ use crate::model::{
 
 const VOCABULARY: u32 = 40;
 
-fn config(heads: usize) -> Config {
-    let sizes = Config { hidden_size: 64, num_attention_heads: heads, intermediate_size: 192, ..Config::tiny() };
-    Config { vocab_size: VOCABULARY as usize, max_position_embeddings: 512, ..sizes }
-}
-
 fn exact(config: &Config) -> Packed {
     let tensors = reference::random_tensors(config).unwrap();
     Packed::of(config, |name, _| Ok(tensors[&name].flatten_all()?.to_vec1()?)).unwrap()
@@ -59,7 +54,7 @@ fn apart(a: &[f32], b: &[f32]) -> f32 {
 #[test]
 fn sequences_of_every_length_are_near_the_exact_ones_on_every_instruction_set() {
     for heads in [4, 2, 1] {
-        let config = config(heads);
+        let config = Config::of_whole_vectors(heads);
         let exact = exact(&config);
         let model = Arc::new(Model::new(&exact).unwrap());
         let mut rng = ChaCha8Rng::seed_from_u64(heads as u64);
@@ -82,7 +77,7 @@ fn sequences_of_every_length_are_near_the_exact_ones_on_every_instruction_set() 
 
 #[test]
 fn an_empty_sequence_has_a_vector_of_zeros_and_disturbs_nobody() {
-    let config = config(2);
+    let config = Config::of_whole_vectors(2);
     let model = Arc::new(Model::new(&exact(&config)).unwrap());
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let with = sequences([0, 5, 0, 0, 7, 0], &mut rng);
@@ -98,7 +93,7 @@ fn an_empty_sequence_has_a_vector_of_zeros_and_disturbs_nobody() {
 
 #[test]
 fn adapters_are_computed_beside_the_weights_each_for_its_own_rows() {
-    let config = config(2);
+    let config = Config::of_whole_vectors(2);
     let exact = exact(&config);
     let model = Arc::new(Model::new(&exact).unwrap());
     let mut rng = ChaCha8Rng::seed_from_u64(2);
@@ -133,7 +128,7 @@ fn adapters_are_computed_beside_the_weights_each_for_its_own_rows() {
 
 #[test]
 fn a_batch_gives_the_same_however_its_rows_are_mixed() {
-    let model = Arc::new(Model::new(&exact(&config(4))).unwrap());
+    let model = Arc::new(Model::new(&exact(&Config::of_whole_vectors(4))).unwrap());
     let mut rng = ChaCha8Rng::seed_from_u64(4);
     let lengths: Vec<usize> = (0..70).map(|_| rng.random_range(1..40)).collect();
     let all = sequences(lengths, &mut rng);
@@ -152,7 +147,7 @@ fn encoders_whose_rows_are_no_whole_vectors_stay_exact() {
 
 #[test]
 fn the_second_batch_allocates_nothing() {
-    let config = config(2);
+    let config = Config::of_whole_vectors(2);
     let model = Arc::new(Model::new(&exact(&config)).unwrap());
     let (layout, numbers) = adapter(&config, TARGETS.to_vec(), 4, 1);
     let adapters = [Arc::new(model.beside(&layout, &numbers).unwrap())];

@@ -92,6 +92,12 @@ impl Packed {
         Ok(Self { config: config.clone(), embeddings, layers })
     }
 
+    /// Whether the linear layers' weights are kept in NF4.
+    pub(in crate::model) fn is_nf4(&self) -> bool {
+        let mut linears = self.layers.iter().flat_map(|layer| &layer.linears);
+        linears.any(|linear| matches!(linear.weight, Weight::Nf4(_)))
+    }
+
     /// The same encoder with its linear layers' weights in NF4.
     pub(in crate::model) fn quantized(mut self) -> Self {
         let linears = self.layers.iter_mut().flat_map(|layer| &mut layer.linears);
