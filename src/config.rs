@@ -100,6 +100,35 @@ pub struct Listen {
     pub bind: SocketAddr,
 }
 
+/// How jobs are worked on: what is asked for over HTTP, and what begins by the clock.
+#[derive(Debug, Clone, Args)]
+pub struct Work {
+    /// A file of cron lines, in UTC, which begin recategorizations: `txcat jobs cron` explains and checks it. Give all
+    /// workers the same; each line is taken up once.
+    #[arg(long, env = "TXCAT_CRON", value_name = "FILE")]
+    pub cron: Option<PathBuf>,
+
+    /// How long a worker that died keeps its jobs: seconds without a heartbeat until others take them up.
+    #[arg(long, env = "TXCAT_LEASE", value_name = "SECONDS", default_value_t = Work::LEASE,
+        value_parser = clap::value_parser!(u64).range(1..))]
+    pub lease: u64,
+
+    /// How long jobs may go on when the process is told to stop; what takes longer is handed to others at once.
+    #[arg(long, env = "TXCAT_DRAIN", value_name = "SECONDS", default_value_t = Work::DRAIN)]
+    pub drain: u64,
+}
+
+impl Work {
+    const LEASE: u64 = 30;
+    const DRAIN: u64 = 30;
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        Self { cron: None, lease: Self::LEASE, drain: Self::DRAIN }
+    }
+}
+
 /// A setting that is never printed.
 #[derive(Clone)]
 pub struct Secret(String);

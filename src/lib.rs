@@ -25,6 +25,9 @@
 //! | [`finetune`] | managed fine-tuning: training files for providers, and the jobs that train on them |
 //! | [`experiments`] | what labels are worth: how many, which, how clean, how few a quarter |
 //! | [`advise`] | which lever to pull next, with what it costs and what it rests on |
+//! | [`signature`] | what webhooks are signed with |
+//! | [`events`] | the feed of changes, and the endpoints that are told of them |
+//! | [`jobs`] | work that a queue in Postgres hands to workers, and cron lines |
 //! | [`web`] | what pages look like: templates, charts, scripts |
 //! | [`http`] | the JSON API, and the routes of the pages |
 //! | [`cli`] | one file per subcommand |
@@ -42,9 +45,11 @@ pub mod domain;
 pub mod embedded;
 pub mod enrich;
 pub mod evaluate;
+pub mod events;
 pub mod experiments;
 pub mod finetune;
 pub mod http;
+pub mod jobs;
 pub mod llm;
 pub mod model;
 pub mod outbound;
@@ -52,6 +57,7 @@ pub mod pipeline;
 pub mod prompt;
 pub mod recategorize;
 pub mod review;
+pub mod signature;
 pub mod spend;
 pub mod store;
 pub mod web;

@@ -5,6 +5,7 @@
 //! process died in between, is categorized when the same row comes again.
 
 mod gathered;
+mod remembered;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -17,7 +18,9 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 pub use gathered::Gathered;
+pub use remembered::{Fresh, Memory};
 
+use self::remembered::Sorted;
 use crate::{
     categorize::{self, Lineup, Seat, Stage},
     domain::{
@@ -25,7 +28,7 @@ use crate::{
         TransactionId, draw::drawn,
     },
     enrich::{self, Enricher},
-    store::{self, Decision, Ingested, ShadowPrediction, Store, TransactionView},
+    store::{self, AccountRule, AnswerSources, Decision, Ingested, RuleKey, ShadowPrediction, Store, TransactionView},
 };
 
 /// Batches that shadows work on at a time; what comes beyond them goes unseen, so that no shadow can slow
@@ -177,7 +180,8 @@ impl Pipeline {
         if missing.is_empty() {
             return Ok(());
         }
-        let Judged { enriched, groups, decisions, failure } = self.judge(missing, who).await?;
+        let prepared = self.prepared(missing, who, None).await?;
+        let Judged { enriched, groups, decisions, failure, .. } = self.judge(prepared, None).await?;
         self.store.record(&decisions, now).await?;
         tracing::debug!(batch.rows = decisions.len(), "categorized a batch");
         if let Some(failure) = failure {
@@ -192,37 +196,94 @@ impl Pipeline {
         Ok(())
     }
 
-    /// What a line-up, or the adapter of it that is named, would say now of stored rows. Nothing is recorded and no
+    /// Rows with all that is known around them and remembered of them, for [`Self::would_say`].
+    ///
+    /// # Errors
+    /// When no such adapter answers, or the database or the enrichment fails.
+    pub async fn prepare<'a>(
+        &self,
+        rows: Vec<Transaction>,
+        lineup: &'a Lineup,
+        adapter: Option<&str>,
+        memory: &Memory,
+    ) -> Result<Prepared<'a>, Error> {
+        self.prepared(rows, Who::of(lineup, adapter)?, Some(memory)).await
+    }
+
+    /// What a line-up, or the adapter of it that was named, would say now of stored rows. Nothing is recorded and no
     /// shadow asked. What was answered before something failed comes with the failure.
     ///
     /// # Errors
-    /// When no such adapter answers, or the database, the enrichment or the engine fails.
-    pub async fn would_say(
-        &self,
-        rows: Vec<Transaction>,
-        lineup: &Lineup,
-        adapter: Option<&str>,
-    ) -> Result<(Vec<Decision>, Option<categorize::Error>), Error> {
-        let judged = self.judge(rows, Who::of(lineup, adapter)?).await?;
-        Ok((judged.decisions, judged.failure))
+    /// When the engine fails.
+    pub async fn would_say(&self, rows: Prepared<'_>, memory: &Memory) -> Result<Said, Error> {
+        let Judged { decisions, failure, sources, fresh, .. } = self.judge(rows, Some(memory)).await?;
+        Ok(Said { decisions, failure, sources, fresh })
     }
 
-    async fn judge(&self, rows: Vec<Transaction>, who: Who<'_>) -> Result<Judged, Error> {
+    async fn prepared<'a>(
+        &self,
+        rows: Vec<Transaction>,
+        who: Who<'a>,
+        memory: Option<&Memory>,
+    ) -> Result<Prepared<'a>, Error> {
         let enriched = self.enricher.enrich(rows).await?;
         let groups = self.groups_of(&enriched, who.lineup).await?;
         let stages: Vec<&Arc<Stage>> = enriched.iter().map(|row| who.answers(row, &groups)).collect();
         let rules = self.store.account_rules(&enriched.iter().map(rule_key).collect::<Vec<_>>()).await?;
+        let key = |(row, stage): (_, &&Arc<Stage>)| memory?.key(stage.engine(), stage.input(row));
+        let keys: Vec<_> = enriched.iter().zip(&stages).map(key).collect();
+        let recalled = match memory {
+            Some(memory) => memory.recall(&keys).await?,
+            None => HashMap::new(),
+        };
+        Ok(Prepared { enriched, groups, stages, rules, keys, recalled })
+    }
+
+    async fn judge(&self, prepared: Prepared<'_>, memory: Option<&Memory>) -> Result<Judged, Error> {
+        let Prepared { enriched, groups, stages, rules, keys, mut recalled } = prepared;
         let of_rule =
             |row: &EnrichedTransaction, stage: &Stage| stage.of_rule(row, &rules.get(&rule_key(row))?.category);
-        let told = enriched.iter().zip(&stages).map(|(row, stage)| of_rule(row, stage)).collect();
-        let (predictions, failure) = asked(&enriched, &stages, told).await?;
+        let mut told: Vec<Option<Prediction>> =
+            enriched.iter().zip(&stages).map(|(row, stage)| of_rule(row, stage)).collect();
+        let ruled: Vec<bool> = told.iter().map(Option::is_some).collect();
+        let open = (0..enriched.len()).filter(|&place| !ruled[place]);
+        let mut sorted = match memory {
+            Some(memory) => memory.sorted(open, &keys, &mut recalled),
+            None => Sorted { open: open.collect(), ..Sorted::default() },
+        };
+        let (answers, failure) = asked(&enriched, &stages, &sorted.open).await?;
+        sorted.sources.computed = answers.iter().flatten().count() as u64;
+        let mut fresh = Fresh::default();
+        for (&place, answer) in sorted.open.iter().zip(answers) {
+            if let (Some(key), Some(answer)) = (keys[place], &answer)
+                && !answer.is_unanswered()
+            {
+                fresh.0.push((key, answer.clone()));
+            }
+            told[place] = answer;
+        }
+        for (place, leader) in sorted.followers {
+            let answer = told[leader].clone();
+            told[place] = answer;
+            sorted.sources.from_memory += u64::from(told[place].is_some());
+        }
+        for (place, answer) in sorted.told {
+            told[place] = Some(answer);
+        }
+        if let Some(memory) = memory {
+            memory.take(&fresh);
+        }
         let decisions: Vec<Decision> = enriched
             .iter()
             .zip(&stages)
-            .zip(predictions)
+            .zip(ruled)
+            .zip(told)
             .filter_map(|(asked, prediction): (_, Option<Prediction>)| Some((asked, prediction?)))
-            .map(|((row, stage), prediction)| {
+            .map(|(((row, stage), ruled), mut prediction)| {
                 let rule = rules.get(&rule_key(row)).cloned();
+                if !ruled {
+                    stage.calibrated(&mut prediction);
+                }
                 // What a person's rule decides, no stage promises.
                 let level = if rule.is_some() { None } else { stage.level(&prediction) };
                 Decision {
@@ -236,7 +297,7 @@ impl Pipeline {
                 }
             })
             .collect();
-        Ok(Judged { enriched, groups, decisions, failure })
+        Ok(Judged { enriched, groups, decisions, failure, sources: sorted.sources, fresh })
     }
 
     /// Why a person's eye is wanted, if it is.
@@ -313,30 +374,60 @@ impl Pipeline {
     }
 }
 
-/// Asks about the rows that nothing is `told` of yet. What was answered, and paid, is kept where something fails then.
+/// Asks about the rows at some places; answers in that order, before calibration. What was answered, and paid, is kept
+/// where something fails then.
 async fn asked(
     rows: &[EnrichedTransaction],
     stages: &[&Arc<Stage>],
-    mut told: Vec<Option<Prediction>>,
+    open: &[usize],
 ) -> Result<(Vec<Option<Prediction>>, Option<categorize::Error>), categorize::Error> {
-    let open: Vec<usize> = (0..rows.len()).filter(|&place| told[place].is_none()).collect();
-    let answered = if open.len() == rows.len() {
+    let answered = if open.is_empty() {
+        Ok(Vec::new())
+    } else if open.len() == rows.len() {
         categorize::together(rows, stages).await
     } else {
         let rows: Vec<EnrichedTransaction> = open.iter().map(|&place| rows[place].clone()).collect();
         categorize::together(&rows, &open.iter().map(|&place| stages[place]).collect::<Vec<_>>()).await
     };
-    let (answers, failure) = match answered {
-        Ok(answers) => (answers.into_iter().map(Some).collect(), None),
+    match answered {
+        Ok(answers) => Ok((answers.into_iter().map(Some).collect(), None)),
         Err(categorize::Error::Partly { answers, source }) => {
-            (answers.clone(), Some(categorize::Error::Partly { answers, source }))
+            Ok((answers.clone(), Some(categorize::Error::Partly { answers, source })))
         }
-        Err(error) => return Err(error),
-    };
-    for (place, answer) in open.into_iter().zip(answers) {
-        told[place] = answer;
+        Err(error) => Err(error),
     }
-    Ok((told, failure))
+}
+
+/// Rows with what is known around them, who answers each, and what is remembered.
+pub struct Prepared<'a> {
+    enriched: Vec<EnrichedTransaction>,
+    groups: HashMap<AccountId, String>,
+    stages: Vec<&'a Arc<Stage>>,
+    rules: HashMap<RuleKey, AccountRule>,
+    keys: Vec<Option<remembered::Key>>,
+    recalled: HashMap<remembered::Key, Prediction>,
+}
+
+impl Prepared<'_> {
+    /// As if nobody had left a rule.
+    #[must_use]
+    pub fn without_rules(mut self) -> Self {
+        self.rules.clear();
+        self
+    }
+}
+
+/// What would be said of rows.
+#[derive(Debug)]
+pub struct Said {
+    /// Of those that were answered.
+    pub decisions: Vec<Decision>,
+    /// Why others were not.
+    pub failure: Option<categorize::Error>,
+    /// Where the answers came from.
+    pub sources: AnswerSources,
+    /// What was computed: to be given to [`Memory::keep`].
+    pub fresh: Fresh,
 }
 
 /// What was decided about a batch, and what it was decided from.
@@ -345,6 +436,8 @@ struct Judged {
     groups: HashMap<AccountId, String>,
     decisions: Vec<Decision>,
     failure: Option<categorize::Error>,
+    sources: AnswerSources,
+    fresh: Fresh,
 }
 
 /// Who answers a batch.
@@ -402,7 +495,7 @@ async fn shadow_batch(
     Ok(())
 }
 
-fn rule_key(row: &EnrichedTransaction) -> store::RuleKey {
+fn rule_key(row: &EnrichedTransaction) -> RuleKey {
     let transaction = &row.transaction;
     (transaction.account_id.clone(), transaction.descriptor.key().clone(), transaction.direction)
 }

@@ -14,6 +14,7 @@ mod session;
 use std::net::SocketAddr;
 
 use chrono::{DateTime, Utc};
+use rand::{SeedableRng as _, rngs::StdRng};
 
 pub use key::{FreshKey, KeyRequest};
 pub use role::{Role, UnknownRole};
@@ -55,6 +56,14 @@ impl Caller {
     fn local() -> Self {
         Self { name: LOCAL.to_owned(), scopes: vec![Scope::Admin], csrf: None }
     }
+}
+
+/// What secrets are drawn from.
+///
+/// # Errors
+/// When the operating system gives no random bytes.
+pub fn random() -> Result<StdRng, Error> {
+    StdRng::try_from_os_rng().map_err(|_| Error::NoRandom)
 }
 
 /// Why nobody is let in, or not this caller.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use futures::{FutureExt, future::BoxFuture};
 
-use super::{Categorizer, Error, known_around};
+use super::{Categorizer, Error, known_around, known_parts};
 use crate::{
     domain::{
-        EnrichedTransaction, Enrichment, Prediction, Provenance, Slug, Taxonomy,
+        EnrichedTransaction, Enrichment, InputHash, Prediction, Provenance, Slug, Taxonomy,
         prediction::{Evidence, Scored, TextHash},
     },
     model::{AdapterInput, AdapterModel, AdapterOutput},
@@ -85,6 +85,19 @@ impl AdapterCategorizer {
 impl Categorizer for AdapterCategorizer {
     fn engine(&self) -> &str {
         &self.engine
+    }
+
+    fn input(&self, row: &EnrichedTransaction) -> Option<InputHash> {
+        let AdapterInput { text, descriptor, key, processor, payment, earlier } =
+            AdapterInput::of(row, self.enrichment);
+        let texts = [text, descriptor, key, processor].map(String::into_bytes);
+        let payment = payment.map_or_else(Vec::new, |payment| {
+            let mut bytes = payment.amount.to_le_bytes().to_vec();
+            bytes.extend([u8::from(payment.credit), u8::from(payment.weekend)]);
+            bytes
+        });
+        let earlier = earlier.into_iter().flat_map(|(key, count)| [key.into_bytes(), count.to_le_bytes().to_vec()]);
+        Some(InputHash::of(texts.into_iter().chain([payment]).chain(known_parts(row)).chain(earlier)))
     }
 
     fn categorize<'a>(&'a self, batch: &'a [EnrichedTransaction]) -> BoxFuture<'a, Result<Vec<Prediction>, Error>> {

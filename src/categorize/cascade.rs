@@ -7,7 +7,7 @@ use futures::{FutureExt, future::BoxFuture};
 use sha2::{Digest, Sha256};
 
 use super::{Categorizer, Error, Stage};
-use crate::domain::{Acceptance, EnrichedTransaction, Prediction, Slug};
+use crate::domain::{Acceptance, EnrichedTransaction, InputHash, Prediction, Slug};
 
 /// One engine of a cascade.
 pub struct Step {
@@ -97,6 +97,13 @@ impl Categorizer for Cascade {
         let mut prediction = self.steps.iter().find_map(|step| step.stage.of_rule(row, category))?;
         prediction.provenance.stage.clone_from(&self.stage);
         Some(prediction)
+    }
+
+    /// What all steps rest on. A step's calibration is no part of an engine's name, so it is one of the input.
+    fn input(&self, row: &EnrichedTransaction) -> Option<InputHash> {
+        let steps = self.steps.iter().map(|step| step.stage.calibrated_input(row));
+        let parts: Vec<InputHash> = steps.collect::<Option<_>>()?;
+        Some(InputHash::of(parts.iter().map(InputHash::as_bytes)))
     }
 
     fn categorize<'a>(&'a self, batch: &'a [EnrichedTransaction]) -> BoxFuture<'a, Result<Vec<Prediction>, Error>> {

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Categorizer, Error, LabelledExample};
 use crate::domain::{
-    DescriptorKey, Direction, EnrichedTransaction, Enrichment, Prediction, Provenance, Slug, Taxonomy,
+    DescriptorKey, Direction, EnrichedTransaction, Enrichment, InputHash, Prediction, Provenance, Slug, Taxonomy,
     prediction::{Evidence, Scored, TextHash},
 };
 
@@ -95,6 +95,17 @@ fn ranked(counts: &BTreeMap<Slug, u32>) -> Vec<(&Slug, u32)> {
 impl Categorizer for KnownKey {
     fn engine(&self) -> &str {
         &self.engine
+    }
+
+    fn input(&self, row: &EnrichedTransaction) -> Option<InputHash> {
+        let transaction = &row.transaction;
+        let own = &row.history.same_key.labels;
+        let parts = [
+            row.render(self.enrichment),
+            transaction.descriptor.key().as_str().to_owned(),
+            transaction.direction.as_str().to_owned(),
+        ];
+        Some(InputHash::of(parts.into_iter().chain(own.iter().map(|(category, count)| format!("{category} {count}")))))
     }
 
     fn categorize<'a>(&'a self, batch: &'a [EnrichedTransaction]) -> BoxFuture<'a, Result<Vec<Prediction>, Error>> {

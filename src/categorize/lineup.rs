@@ -115,7 +115,7 @@ impl Lineup {
     }
 }
 
-/// Asks for each row the stage beside it, all stages at once; answers in the rows' order.
+/// Asks for each row the stage beside it, all stages at once; answers in the rows' order, before calibration.
 ///
 /// # Errors
 /// When one of the stages fails.
@@ -130,11 +130,11 @@ pub async fn together(rows: &[EnrichedTransaction], stages: &[&Arc<Stage>]) -> R
     if let [(stage, places)] = parts.as_slice()
         && places.len() == rows.len()
     {
-        return stage.categorize(rows).await;
+        return stage.raw(rows).await;
     }
     let asked = parts.iter().map(async |(stage, places)| {
         let batch: Vec<EnrichedTransaction> = places.iter().map(|&place| rows[place].clone()).collect();
-        stage.categorize(&batch).await
+        stage.raw(&batch).await
     });
     let mut answers: Vec<Option<Prediction>> = vec![None; rows.len()];
     let mut failure = None;

@@ -29,7 +29,7 @@ pub use prompt::{PROMPT_ENGINE, PromptCategorizer};
 pub use stages::{Engine, Otherwise, Sources, Stage, StageEntry, StageFile, StepEntry};
 pub use wording::Wording;
 
-use crate::domain::{EnrichedTransaction, Prediction, Slug, prediction::Evidence, taxonomy};
+use crate::domain::{EnrichedTransaction, InputHash, Prediction, Slug, prediction::Evidence, taxonomy};
 
 /// Puts transactions into categories.
 pub trait Categorizer: Send + Sync {
@@ -47,6 +47,13 @@ pub trait Categorizer: Send + Sync {
         None
     }
 
+    /// Everything that the answer to a row rests on: this engine gives rows of one hash the same answer. `None` where an
+    /// answer must not be remembered, because it rests on more than the row.
+    fn input(&self, row: &EnrichedTransaction) -> Option<InputHash> {
+        let _ = row;
+        None
+    }
+
     /// One prediction for each transaction, in the same order.
     fn categorize<'a>(&'a self, batch: &'a [EnrichedTransaction]) -> BoxFuture<'a, Result<Vec<Prediction>, Error>>;
 }
@@ -61,6 +68,11 @@ fn known_around(row: &EnrichedTransaction) -> impl Iterator<Item = Evidence> {
         Some(Evidence::Merchant { name: found.merchant.name.clone(), category })
     });
     history.into_iter().chain(merchant)
+}
+
+/// [`known_around`] as parts of an input.
+fn known_parts(row: &EnrichedTransaction) -> impl Iterator<Item = Vec<u8>> {
+    known_around(row).map(|evidence| format!("{evidence:?}").into_bytes())
 }
 
 /// Why transactions could not be categorized, or a stage could not be set up.

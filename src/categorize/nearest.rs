@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::{Categorizer, Error};
 use crate::{
     domain::{
-        DescriptorKey, EnrichedTransaction, Enrichment, Merchant, Prediction, Provenance, Slug, Taxonomy,
+        DescriptorKey, EnrichedTransaction, Enrichment, InputHash, Merchant, Prediction, Provenance, Slug, Taxonomy,
         prediction::{Evidence, Scored, TextHash},
     },
     model::{Encoder, encoder::Vectors},
@@ -190,6 +190,16 @@ impl NearestExample {
 impl Categorizer for NearestExample {
     fn engine(&self) -> &str {
         &self.engine
+    }
+
+    fn input(&self, row: &EnrichedTransaction) -> Option<InputHash> {
+        let merchant = row.merchant.as_ref().filter(|_| self.enrichment == Enrichment::Full);
+        let told = merchant.map(|found| {
+            let category = found.merchant.category.as_ref().map_or("", Slug::as_str);
+            format!("{category} {}", found.merchant.name)
+        });
+        let key = row.transaction.descriptor.key().as_str().to_owned();
+        Some(InputHash::of([row.render(self.enrichment), key].into_iter().chain(told)))
     }
 
     fn categorize<'a>(&'a self, batch: &'a [EnrichedTransaction]) -> BoxFuture<'a, Result<Vec<Prediction>, Error>> {

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use futures::{FutureExt, future::BoxFuture};
 
 use super::{
-    Categorizer, Error, known_around,
+    Categorizer, Error, known_around, known_parts,
     wording::{self, Asked, Wording},
 };
 use crate::{
     domain::{
-        EnrichedTransaction, Enrichment, Prediction, Provenance, Slug, Taxonomy,
+        EnrichedTransaction, Enrichment, InputHash, Prediction, Provenance, Slug, Taxonomy,
         prediction::{Evidence, Scored, TextHash},
     },
     llm::{Answer, Ask, ChatModel, Fault},
@@ -161,6 +161,17 @@ impl Categorizer for PromptCategorizer {
             evidence: Vec::new(),
             provenance: Provenance { engine: ACCOUNT_RULE.to_owned(), ..self.provenance(row) },
         })
+    }
+
+    /// None where labelled transactions are looked for, which are others tomorrow, or where another engine may answer.
+    fn input(&self, row: &EnrichedTransaction) -> Option<InputHash> {
+        if self.otherwise.is_some() {
+            return None;
+        }
+        let shown = self.wording.shown_alone(row)?;
+        let known = known_parts(row).filter(|_| self.wording.enrichment() == Enrichment::Full);
+        let text = row.render(self.wording.enrichment());
+        Some(InputHash::of([shown, text.into_bytes()].into_iter().chain(known)))
     }
 
     fn categorize<'a>(&'a self, batch: &'a [EnrichedTransaction]) -> BoxFuture<'a, Result<Vec<Prediction>, Error>> {

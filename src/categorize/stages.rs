@@ -9,7 +9,7 @@ use super::{
     PromptCategorizer, Step, Wording, worked,
 };
 use crate::{
-    domain::{Acceptance, ConfidenceLevel, EnrichedTransaction, Enrichment, Prediction, Slug, Taxonomy},
+    domain::{Acceptance, ConfidenceLevel, EnrichedTransaction, Enrichment, InputHash, Prediction, Slug, Taxonomy},
     enrich::Examples,
     llm::ChatModel,
     model::{AdapterModel, Encoder},
@@ -269,25 +269,49 @@ impl Stage {
     /// # Errors
     /// When the engine fails, or breaks its promise of one answer for each row.
     pub async fn categorize(&self, batch: &[EnrichedTransaction]) -> Result<Vec<Prediction>, Error> {
-        let mut predictions = match self.categorizer.categorize(batch).await {
+        match self.raw(batch).await {
             Err(Error::Partly { mut answers, source }) => {
-                self.recalibrate(answers.iter_mut().flatten());
-                return Err(Error::Partly { answers, source });
+                answers.iter_mut().flatten().for_each(|answer| self.calibrated(answer));
+                Err(Error::Partly { answers, source })
             }
-            answered => answered?,
-        };
+            Err(error) => Err(error),
+            Ok(mut predictions) => {
+                predictions.iter_mut().for_each(|prediction| self.calibrated(prediction));
+                Ok(predictions)
+            }
+        }
+    }
+
+    /// [`Self::categorize`] before calibration: what may be remembered, and calibrated anew.
+    pub(super) async fn raw(&self, batch: &[EnrichedTransaction]) -> Result<Vec<Prediction>, Error> {
+        let predictions = self.categorizer.categorize(batch).await?;
         if predictions.len() != batch.len() {
             let engine = self.engine().to_owned();
             return Err(Error::Miscounted { engine, asked: batch.len(), got: predictions.len() });
         }
-        self.recalibrate(predictions.iter_mut());
         Ok(predictions)
     }
 
-    fn recalibrate<'a>(&self, predictions: impl Iterator<Item = &'a mut Prediction>) {
-        if let Some(calibration) = &self.calibration {
-            predictions.filter(|prediction| !prediction.is_unanswered()).for_each(|of| recalibrate(of, calibration));
+    /// Gives an answer the probability that its confidence stands for.
+    pub fn calibrated(&self, prediction: &mut Prediction) {
+        if let Some(calibration) = self.calibration.as_ref().filter(|_| !prediction.is_unanswered()) {
+            recalibrate(prediction, calibration);
         }
+    }
+
+    /// What this stage's answer to a row, before calibration, rests on beside the engine: [`Categorizer::input`], the
+    /// stage, and the release of txcat, which may compute otherwise than the one before.
+    #[must_use]
+    pub fn input(&self, row: &EnrichedTransaction) -> Option<InputHash> {
+        let input = self.categorizer.input(row)?;
+        Some(InputHash::of([env!("CARGO_PKG_VERSION").as_bytes(), self.name.as_bytes(), input.as_bytes()]))
+    }
+
+    /// What the calibrated answer rests on, its engine included.
+    pub(super) fn calibrated_input(&self, row: &EnrichedTransaction) -> Option<InputHash> {
+        let input = self.input(row)?;
+        let calibration = serde_json::to_vec(&self.calibration).ok()?;
+        Some(InputHash::of([self.engine().as_bytes(), calibration.as_slice(), input.as_bytes()]))
     }
 }
 

@@ -144,6 +144,14 @@ impl Wording {
         Ok(asks)
     }
 
+    /// What a request says of a row, whatever else is in it; `None` where labelled transactions are shown with it.
+    pub(super) fn shown_alone(&self, row: &EnrichedTransaction) -> Option<Vec<u8>> {
+        if self.retrieval.is_some() {
+            return None;
+        }
+        serde_json::to_vec(&Row::of(1, row, self.enrichment, Vec::new())).ok()
+    }
+
     pub(super) async fn neighbours(&self, rows: &[EnrichedTransaction]) -> Result<Vec<Vec<Neighbour>>, Error> {
         match &self.retrieval {
             Some((examples, k)) => Ok(examples.near(rows, *k).await?),

@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use super::LabelledExample;
 use crate::{
     domain::{
-        AccountId, Descriptor, EnrichedTransaction, Money, Taxonomy, Transaction, TransactionId, UserHistory,
-        transaction::Status,
+        AccountId, Descriptor, EnrichedTransaction, Money, Taxonomy, Transaction, TransactionId, transaction::Status,
     },
     prompt::{Example, PromptSet},
 };
@@ -76,6 +75,5 @@ fn transaction((number, example): (usize, &Example)) -> Option<LabelledExample> 
         status: Status::Posted,
         replaces: None,
     };
-    let transaction = EnrichedTransaction { transaction, merchant: None, history: UserHistory::default() };
-    Some(LabelledExample { transaction, category: example.category.clone() })
+    Some(LabelledExample { transaction: EnrichedTransaction::bare(transaction), category: example.category.clone() })
 }

@@ -11,7 +11,7 @@ use super::{
     serve,
     service::{Opened, Serving},
 };
-use crate::config::Listen;
+use crate::config::{Listen, Work};
 
 /// Starts the database, gets the encoder, loads the generated demo set, runs three stages over its
 /// test files, prints the comparison, and serves until Ctrl-C.
@@ -72,7 +72,10 @@ async fn show(options: &Options, settings: &Settings, opened: &Opened) -> anyhow
         listen: options.listen.clone(),
         serving: options.serving.clone(),
         watch_every: serve::WATCH_EVERY,
+        drift_every: serve::DRIFT_EVERY,
         webhook_secret: None,
+        workers: serve::WORKERS,
+        work: Work::default(),
     };
     serve::serve(&serving, settings, opened).await
 }
@@ -104,6 +107,7 @@ fn comparison(options: &Options) -> eval::Options {
         predictions: None,
         peers: None,
         without_side_parts: false,
+        replay: eval::Replay::default(),
         stage_file: options.serving.files.stages.clone(),
         prompts: options.serving.files.prompts.clone(),
     }

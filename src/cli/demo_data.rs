@@ -13,6 +13,9 @@ pub struct Options {
     /// Where the files go.
     #[arg(long, value_name = "DIR", default_value = "eval/datasets/demo")]
     out: PathBuf,
+    /// Write so many transactions into transactions.csv.gz instead, in the order of time: a stream to measure with.
+    #[arg(long, value_name = "N")]
+    transactions: Option<usize>,
 }
 
 /// Runs `txcat demo-data`.
@@ -20,6 +23,13 @@ pub struct Options {
 /// # Errors
 /// When a file can't be written.
 pub fn run(options: &Options) -> anyhow::Result<()> {
+    if let Some(rows) = options.transactions {
+        std::fs::create_dir_all(&options.out)?;
+        let file = options.out.join("transactions.csv.gz");
+        demo::write_transactions(options.seed, rows, &file)?;
+        println!("{rows} transactions of seed {} in {}", options.seed, file.display());
+        return Ok(());
+    }
     demo::write(options.seed, &options.out)?;
     println!("demo data set of seed {} in {}", options.seed, options.out.display());
     Ok(())

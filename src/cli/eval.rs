@@ -5,6 +5,7 @@ mod compare;
 mod evaluation;
 mod export;
 mod fit_cascade;
+mod replay;
 mod runs;
 mod sample_size;
 mod show;
@@ -44,9 +45,30 @@ pub struct Command {
     /// Which labels. Beside the options, not in them: clap can't tell whether nested options are there.
     #[command(flatten)]
     pub choice: LabelChoice,
+    /// Whether to replay. Beside the options for the same reason.
+    #[command(flatten)]
+    pub replay: Replay,
     /// What is measured.
     #[command(flatten)]
     pub options: Option<Options>,
+}
+
+/// Streaming a file through the whole service, in time order, while an analyst who knows the labels works on the queue.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[group(skip)]
+pub struct Replay {
+    /// Don't score: stream the file through the whole service, in time order, while an analyst who knows the labels works
+    /// on the queue. Takes one file and one stage.
+    #[arg(long = "replay")]
+    pub wanted: bool,
+
+    /// How many rows the analyst may decide, in per cent of the rows. [default: 0,1,2,5]
+    #[arg(long, value_name = "PER_CENT", value_delimiter = ',', requires = "wanted")]
+    pub budgets: Vec<f64>,
+
+    /// Write the replay's report and plot into this folder.
+    #[arg(long, value_name = "DIR", requires = "wanted")]
+    pub out: Option<PathBuf>,
 }
 
 /// What else to do.
@@ -81,7 +103,7 @@ pub enum Read {
 /// # Errors
 /// When the data set, the database or a stage can't be used; when a check has failed.
 pub async fn start(command: Command, settings: &Settings) -> anyhow::Result<()> {
-    let Command { action, choice, options } = command;
+    let Command { action, choice, replay, options } = command;
     match (action, options) {
         (Some(Action::FitCascade(options)), _) => fit_cascade::run(*options, settings).await,
         (Some(Action::SampleSize(options)), _) => sample_size::run(&options),
@@ -91,7 +113,7 @@ pub async fn start(command: Command, settings: &Settings) -> anyhow::Result<()> 
             opened.close().await?;
             done
         }
-        (None, Some(options)) => run(Options { choice, ..options }, settings).await,
+        (None, Some(options)) => run(Options { choice, replay, ..options }, settings).await,
         (None, None) => bail!("name a data set with --data"),
     }
 }
@@ -162,6 +184,10 @@ pub struct Options {
     #[arg(long)]
     pub without_side_parts: bool,
 
+    /// Whether to replay instead.
+    #[arg(skip)]
+    pub replay: Replay,
+
     /// The file that lists the stages.
     #[arg(long = "stages", env = "TXCAT_STAGES", value_name = "FILE", default_value = "eval/stages.toml")]
     pub stage_file: PathBuf,
@@ -179,6 +205,9 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
     chat::check(settings)?;
     let dataset = Dataset::open(&options.data)?;
     let files = options.chosen_files(&dataset)?;
+    if options.replay.wanted {
+        return replay::run(&options, settings, &dataset, &files).await;
+    }
     let opened = Opened::new(settings).await?;
     let scored = Evaluation::run(&options, settings, &dataset, &files, &opened.store).await;
     opened.close().await?;

@@ -1,6 +1,10 @@
 //! `txcat experiments labels|golden|cleaning|upkeep`: what labels are worth, measured on a data set.
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, ensure};
 use serde::Serialize;
@@ -250,19 +254,29 @@ pub(super) fn command() -> String {
 }
 
 impl Common {
-    /// Prints, and writes where that is asked for.
     fn finish(&self, page: &Page, made: &Made, figures: &impl Serialize) -> anyhow::Result<()> {
-        if self.json {
-            println!("{}", serde_json::to_string(figures)?);
-        } else {
-            println!("{}", page.shown());
-        }
-        let Some(dir) = &self.out else { return Ok(()) };
-        fs::create_dir_all(dir).with_context(|| format!("can't make {}", dir.display()))?;
-        for File { name, text } in page.files(made)? {
-            let path = dir.join(name);
-            fs::write(&path, text).with_context(|| format!("can't write {}", path.display()))?;
-        }
-        Ok(())
+        finish(self.json, self.out.as_deref(), page, made, figures)
     }
+}
+
+/// Prints, and writes where that is asked for.
+pub(super) fn finish(
+    json: bool,
+    out: Option<&Path>,
+    page: &Page,
+    made: &Made,
+    figures: &impl Serialize,
+) -> anyhow::Result<()> {
+    if json {
+        println!("{}", serde_json::to_string(figures)?);
+    } else {
+        println!("{}", page.shown());
+    }
+    let Some(dir) = out else { return Ok(()) };
+    fs::create_dir_all(dir).with_context(|| format!("can't make {}", dir.display()))?;
+    for File { name, text } in page.files(made)? {
+        let path = dir.join(name);
+        fs::write(&path, text).with_context(|| format!("can't write {}", path.display()))?;
+    }
+    Ok(())
 }

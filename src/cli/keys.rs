@@ -4,11 +4,10 @@ use anyhow::Context as _;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets::UTF8_HORIZONTAL_ONLY};
-use rand::{SeedableRng as _, rngs::StdRng};
 
 use super::Settings;
 use crate::{
-    access::{FreshKey, KeyRequest, Scope},
+    access::{self, FreshKey, KeyRequest, Scope},
     clock,
     embedded::Database,
     store::{Store, StoredKey},
@@ -109,8 +108,7 @@ async fn act(action: Action, store: &Store) -> anyhow::Result<()> {
             };
             anyhow::ensure!(expires_at.is_none_or(|end| end > now), "the key would have ended already");
             let request = KeyRequest { name, scopes, expires_at };
-            let mut random = StdRng::try_from_os_rng().context("the operating system gave no random bytes")?;
-            let key = FreshKey::create(store, request, &mut random, now).await?;
+            let key = FreshKey::create(store, request, &mut access::random()?, now).await?;
             println!("{}", key.reveal());
             eprintln!("This key is shown once and can't be shown again. Send it as `Authorization: Bearer …`.");
         }

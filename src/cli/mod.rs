@@ -17,6 +17,7 @@ pub mod eval;
 pub mod experiments;
 pub mod finetune;
 pub mod import;
+pub mod jobs;
 pub mod keys;
 pub mod labels;
 pub mod merchants;
@@ -29,6 +30,8 @@ pub mod service;
 pub mod spend;
 pub mod taxonomy;
 pub mod train;
+pub mod webhooks;
+pub mod worker;
 
 /// Categorizes bank transactions, and says which lever to pull next to categorize them better.
 #[derive(Debug, Parser)]
@@ -84,6 +87,12 @@ pub enum Command {
     Prompts(Box<prompts::Options>),
     /// Serve the JSON API and the pages.
     Serve(serve::Options),
+    /// Work on jobs, beside any number of others on one Postgres.
+    Worker(worker::Options),
+    /// Make, list, resume and take away endpoints that are told of changes.
+    Webhooks(webhooks::Options),
+    /// List jobs that are not done, try them again, take them out; check cron lines.
+    Jobs(jobs::Options),
     /// Show what chat models took and cost.
     Spend(spend::Options),
     /// Check a set of categories, or put it into the database.
@@ -125,6 +134,9 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::People(options) => people::run(options, &cli.settings).await,
         Command::Prompts(options) => prompts::run(*options, &cli.settings).await,
         Command::Serve(options) => serve::run(options, &cli.settings).await,
+        Command::Worker(options) => worker::run(options, &cli.settings).await,
+        Command::Webhooks(options) => webhooks::run(options, &cli.settings).await,
+        Command::Jobs(options) => jobs::run(options, &cli.settings).await,
         Command::Spend(options) => spend::run(options, &cli.settings).await,
         Command::Taxonomy(options) => taxonomy::run(options, &cli.settings).await,
         Command::Adapters(options) => adapters::run(*options, &cli.settings).await,

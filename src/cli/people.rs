@@ -1,14 +1,12 @@
 //! `txcat people`: lets people in to the pages, lists them, and takes them out again.
 
-use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets::UTF8_HORIZONTAL_ONLY};
-use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::json;
 
 use super::{Settings, keys};
 use crate::{
-    access::{FreshKey, Role},
+    access::{self, FreshKey, Role},
     clock,
     embedded::Database,
     store::{Store, StoredKey},
@@ -66,8 +64,7 @@ async fn act(action: Action, store: &Store) -> anyhow::Result<()> {
     let now = clock::now();
     match action {
         Action::Add { name, role } => {
-            let mut random = StdRng::try_from_os_rng().context("the operating system gave no random bytes")?;
-            let key = FreshKey::for_person(store, name, role, &mut random, now).await?;
+            let key = FreshKey::for_person(store, name, role, &mut access::random()?, now).await?;
             println!("{}", key.reveal());
             eprintln!("This key is shown once and can't be shown again. Sign in with it at /sign-in.");
         }

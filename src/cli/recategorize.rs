@@ -3,8 +3,9 @@
 mod moves;
 mod preview;
 mod show;
+mod taxonomy;
 
-use std::io::IsTerminal as _;
+use std::{io::IsTerminal as _, time::Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -49,6 +50,8 @@ pub enum Action {
     Undo(moves::Undo),
     /// Give up a run that was not applied.
     Cancel(moves::Cancel),
+    /// Lead everything to another taxonomy.
+    Taxonomy(taxonomy::Taxonomy),
 }
 
 /// Runs `txcat recategorize`.
@@ -66,26 +69,37 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
         Action::Apply(apply) => apply.run(store).await,
         Action::Undo(undo) => undo.run(store).await,
         Action::Cancel(cancel) => cancel.run(store).await,
+        Action::Taxonomy(taxonomy) => taxonomy.run(settings, store).await,
     };
     opened.close().await?;
     done
 }
 
-/// A bar for rows, where somebody looks.
-fn bar(what: &'static str) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = "{msg} {human_pos}/{human_len} {wide_bar} {per_sec} {elapsed} {eta}";
-    let bar = ProgressBar::new(0).with_message(what);
-    bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar
+/// Rows on their way: a bar where somebody looks, and at the end what it took.
+struct Moving {
+    what: &'static str,
+    bar: ProgressBar,
+    begun: Instant,
 }
 
-/// Moves a bar.
-fn moving(bar: &ProgressBar) -> impl Fn(u64, u64) + Send + Sync + '_ {
-    |done, all| {
-        bar.set_length(all);
-        bar.set_position(done);
+impl Moving {
+    fn begin(what: &'static str) -> Self {
+        let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+        let style = "{msg} {human_pos}/{human_len} {wide_bar} {per_sec} {elapsed} {eta}";
+        bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_message(what);
+        Self { what, bar, begun: Instant::now() }
+    }
+
+    fn to(&self) -> impl Fn(u64, u64) + Send + Sync + '_ {
+        |done, all| {
+            self.bar.set_length(all);
+            self.bar.set_position(done);
+        }
+    }
+
+    fn end(self) {
+        self.bar.finish_and_clear();
+        eprintln!("{}: {} rows in {:.2} s", self.what, self.bar.position(), self.begun.elapsed().as_secs_f64());
     }
 }

@@ -1,38 +1,39 @@
 //! `txcat serve`: the JSON API until Ctrl-C or SIGTERM.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
-use tokio::{
-    net::TcpListener,
-    signal::unix,
-    task::JoinSet,
-    time::{Interval, MissedTickBehavior},
-};
+use tokio::net::TcpListener;
 
 use super::{
     Settings, chat,
-    service::{Opened, Ready, Serving},
+    service::{Opened, Ready, Serving, asked_to_stop, ticks},
+    worker,
 };
 use crate::{
     access::Access,
-    adapters::{roster::follow_fitted, watch},
+    adapters::watch,
     clock,
-    config::{Listen, Secret},
-    evaluate::promise,
+    config::{Listen, Secret, Work},
     http,
     pipeline::Pipeline,
+    review,
     store::Store,
 };
 
 /// Seconds between looks at the adapters.
 pub const WATCH_EVERY: u64 = 60;
+/// Seconds between looks for what has moved.
+pub const DRIFT_EVERY: u64 = 3_600;
+/// Jobs that a server works on at a time.
+pub const WORKERS: usize = 2;
 
 /// Serves the JSON API until Ctrl-C or SIGTERM; requests under way are finished.
 ///
 /// Without a database URL it runs a private Postgres in the data folder. The API is described at
-/// /openapi.json, with a page at /docs.
+/// /openapi.json, with a page at /docs. What is asked for over HTTP and takes long becomes a job; the server works on jobs
+/// itself unless --workers is 0, and `txcat worker` does on any number of machines.
 #[derive(Debug, Args)]
 pub struct Options {
     /// Where to listen.
@@ -46,9 +47,19 @@ pub struct Options {
     #[arg(long, env = "TXCAT_WATCH_EVERY", value_name = "SECONDS", default_value_t = WATCH_EVERY,
         value_parser = clap::value_parser!(u64).range(1..))]
     pub watch_every: u64,
+    /// Seconds between looks at merchants and categories whose answers have moved; people are asked about a few of those rows.
+    #[arg(long, env = "TXCAT_DRIFT_EVERY", value_name = "SECONDS", default_value_t = DRIFT_EVERY,
+        value_parser = clap::value_parser!(u64).range(1..))]
+    pub drift_every: u64,
     /// What fine-tuning providers sign their webhooks with, `whsec_` and base64; without it none is taken.
     #[arg(long, env = "TXCAT_WEBHOOK_SECRET", value_name = "SECRET", hide_env_values = true)]
     pub webhook_secret: Option<Secret>,
+    /// Jobs that this process works on at a time; 0 leaves them to `txcat worker`.
+    #[arg(long, env = "TXCAT_WORKERS", value_name = "N", default_value_t = WORKERS)]
+    pub workers: usize,
+    /// How jobs are worked on.
+    #[command(flatten)]
+    pub work: Work,
 }
 
 /// Runs the command.
@@ -57,6 +68,7 @@ pub struct Options {
 /// When the database, the stage or the address can't be had.
 pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
     chat::check(settings)?;
+    worker::cron(&options.work)?;
     let opened = Opened::new(settings).await?;
     let served = serve(&options, settings, &opened).await;
     opened.close().await?;
@@ -71,6 +83,7 @@ pub async fn serve(options: &Options, settings: &Settings, opened: &Opened) -> a
     let bind = options.listen.bind;
     let access = Access::new(opened.store.clone(), bind, clock::now()).await?;
     let Ready { pipeline, taxonomy, roster } = options.serving.pipeline(settings, &opened.store).await?;
+    let registered = roster.is_some();
     let pipeline = Arc::new(pipeline);
     let lineup = pipeline.lineup();
     let stage = format!("{} ({})", lineup.champion().name, lineup.champion().engine());
@@ -84,20 +97,17 @@ pub async fn serve(options: &Options, settings: &Settings, opened: &Opened) -> a
         .with_webhook_secret(options.webhook_secret.clone());
     let listener = TcpListener::bind(bind).await.with_context(|| format!("can't listen on {bind}"))?;
     eprintln!("txcat answers with {stage} on http://{}/docs ({who})", listener.local_addr()?);
-    let mut beside = JoinSet::new();
     let every = Duration::from_secs(options.watch_every);
-    match roster {
-        Some(roster) => {
-            beside.spawn(roster.follow(Arc::clone(&pipeline)));
-            beside.spawn(watch(opened.store.clone(), ticks(every)));
-        }
-        None => {
-            let stage = pipeline.lineup().champion().clone();
-            beside.spawn(follow_fitted(opened.store.clone(), taxonomy, stage, Arc::clone(&pipeline)));
-        }
+    let mut beside = Ready::keep_fresh(roster, &taxonomy, &pipeline, &opened.store, every);
+    if registered {
+        beside.spawn(watch(opened.store.clone(), every));
     }
-    beside.spawn(promises(opened.store.clone(), Arc::clone(&pipeline), ticks(every)));
-    let served = http::serve(listener, state, asked_to_stop()).await;
+    beside.spawn(drift(opened.store.clone(), Arc::clone(&pipeline), Duration::from_secs(options.drift_every)));
+    let stop = asked_to_stop()?;
+    let worker = worker::beside_it(options.workers, &options.work, &opened.store, &pipeline, &stop)?;
+    let served = http::serve(listener, state, stop.clone().cancelled_owned()).await;
+    stop.cancel();
+    worker.await?;
     beside.shutdown().await;
     pipeline.settle().await;
     served?;
@@ -105,15 +115,9 @@ pub async fn serve(options: &Options, settings: &Settings, opened: &Opened) -> a
     Ok(())
 }
 
-/// Now and every so often. A look that takes longer delays the next one.
-fn ticks(every: Duration) -> Interval {
-    let mut ticks = tokio::time::interval(every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
-}
-
 /// Takes back, again and again, adapters that do worse than what they replaced.
-async fn watch(store: Store, mut ticks: Interval) {
+async fn watch(store: Store, every: Duration) {
+    let mut ticks = ticks(every);
     loop {
         ticks.tick().await;
         if let Err(error) = watch::look(&store, watch::Limits::default(), clock::now()).await {
@@ -122,32 +126,20 @@ async fn watch(store: Store, mut ticks: Interval) {
     }
 }
 
-/// Asks people, from now on, about all answers of levels that break their promise.
-async fn promises(store: Store, pipeline: Arc<Pipeline>, mut ticks: Interval) {
-    let mut before = HashSet::new();
+/// Asks people, again and again, about some rows of what has moved.
+async fn drift(store: Store, pipeline: Arc<Pipeline>, every: Duration) {
+    let mut ticks = ticks(every);
     loop {
         ticks.tick().await;
-        match promise::live(&store, clock::now()).await {
-            Ok(live) => {
-                let broken = promise::broken(&live);
-                for (engine, level) in broken.difference(&before) {
-                    tracing::warn!(%engine, %level, "A confidence level breaks its promise: its answers go to review");
+        let engine = pipeline.lineup().champion().engine().to_owned();
+        match review::drift::look(&store, &engine, clock::now()).await {
+            Ok(moved) => {
+                let asked: u64 = moved.iter().map(|one| one.asked).sum();
+                if asked > 0 {
+                    tracing::warn!(%engine, drift.moved = moved.len(), drift.asked = asked, "Answers have moved: people are asked");
                 }
-                pipeline.distrust(broken.clone());
-                before = broken;
             }
-            Err(error) => tracing::warn!(error = %error, "the confidence levels could not be looked at"),
+            Err(error) => tracing::warn!(error = %error, "nobody could look for what has moved"),
         }
-    }
-}
-
-/// Ends at Ctrl-C or SIGTERM.
-async fn asked_to_stop() {
-    let Ok(mut terminate) = unix::signal(unix::SignalKind::terminate()) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
     }
 }

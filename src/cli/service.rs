@@ -1,13 +1,21 @@
 //! What a command needs to take transactions on their way: database, taxonomy, encoder, stage.
 
 use std::{
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context;
 use clap::Args;
+use tokio::{
+    signal::unix,
+    task::JoinSet,
+    time::{Interval, MissedTickBehavior},
+};
+use tokio_util::sync::CancellationToken;
 
 use super::{Settings, chat, models};
 use crate::{
@@ -15,10 +23,10 @@ use crate::{
     adapters::roster::{self, Roster},
     categorize::{Engine, LabelledExample, Lineup, Otherwise, Sources, Stage, StageEntry, StageFile},
     clock,
-    domain::{EnrichedTransaction, Taxonomy, UserHistory},
+    domain::{EnrichedTransaction, Taxonomy},
     embedded,
     enrich::{Enricher, Examples},
-    evaluate::dataset,
+    evaluate::{dataset, promise},
     llm::ChatModel,
     model::{AdapterBank, BaseEncoder, Encoder},
     pipeline::Pipeline,
@@ -108,6 +116,73 @@ pub struct Ready {
     pub taxonomy: Arc<Taxonomy>,
     /// Follows the registry, where the registry says who answers.
     pub roster: Option<Roster>,
+}
+
+impl Ready {
+    /// Keeps a pipeline as registry, calibrations and promises have it, as long as the tasks run.
+    pub(super) fn keep_fresh(
+        roster: Option<Roster>,
+        taxonomy: &Arc<Taxonomy>,
+        pipeline: &Arc<Pipeline>,
+        store: &Store,
+        every: Duration,
+    ) -> JoinSet<()> {
+        let mut beside = JoinSet::new();
+        match roster {
+            Some(roster) => {
+                beside.spawn(roster.follow(Arc::clone(pipeline)));
+            }
+            None => {
+                let stage = pipeline.lineup().champion().clone();
+                let (store, taxonomy) = (store.clone(), Arc::clone(taxonomy));
+                beside.spawn(roster::follow_fitted(store, taxonomy, stage, Arc::clone(pipeline)));
+            }
+        }
+        beside.spawn(promises(store.clone(), Arc::clone(pipeline), ticks(every)));
+        beside
+    }
+}
+
+/// Asks people, from now on, about all answers of levels that break their promise.
+async fn promises(store: Store, pipeline: Arc<Pipeline>, mut ticks: Interval) {
+    let mut before = HashSet::new();
+    loop {
+        ticks.tick().await;
+        match promise::live(&store, clock::now()).await {
+            Ok(live) => {
+                let broken = promise::broken(&live);
+                for (engine, level) in broken.difference(&before) {
+                    tracing::warn!(%engine, %level, "A confidence level breaks its promise: its answers go to review");
+                }
+                pipeline.distrust(broken.clone());
+                before = broken;
+            }
+            Err(error) => tracing::warn!(error = %error, "the confidence levels could not be looked at"),
+        }
+    }
+}
+
+/// Now and every so often. A look that takes longer delays the next one.
+pub(super) fn ticks(every: Duration) -> Interval {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// Cancelled at Ctrl-C or SIGTERM.
+pub(super) fn asked_to_stop() -> anyhow::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let mut terminate = unix::signal(unix::SignalKind::terminate())?;
+    let mut interrupt = unix::signal(unix::SignalKind::interrupt())?;
+    let stopping = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        stopping.cancel();
+    });
+    Ok(stop)
 }
 
 /// The database, open, with the private server behind it where there is one.
@@ -210,7 +285,7 @@ impl Serving {
             Some(_) if entry.retrieves(&stages) => Some(Examples::live(encoder.clone(), store.clone()).await?),
             _ => None,
         };
-        let labelled = if entry.engine == Engine::Adapter { Vec::new() } else { labelled(store).await? };
+        let labelled = if entry.engine == Engine::Adapter { Vec::new() } else { labelled(store, taxonomy).await? };
         let sources = Sources {
             stages: &stages,
             taxonomy,
@@ -226,15 +301,11 @@ impl Serving {
     }
 }
 
-/// What people said of stored transactions, newest first, as far as a stage keeps it at hand.
-async fn labelled(store: &Store) -> anyhow::Result<Vec<LabelledExample>> {
-    let rows = store.labelled(MOST_LABELLED).await?.into_iter();
+/// What people said of stored transactions in the words of a taxonomy, newest first, as far as a stage keeps it at hand.
+async fn labelled(store: &Store, taxonomy: &Taxonomy) -> anyhow::Result<Vec<LabelledExample>> {
+    let rows = store.labelled(MOST_LABELLED).await?.into_iter().filter(|row| taxonomy.contains(&row.category));
     let example = |row: store::LabelledTransaction| LabelledExample {
-        transaction: EnrichedTransaction {
-            transaction: row.transaction,
-            merchant: None,
-            history: UserHistory::default(),
-        },
+        transaction: EnrichedTransaction::bare(row.transaction),
         category: row.category,
     };
     Ok(rows.map(example).collect())

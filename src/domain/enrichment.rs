@@ -177,6 +177,12 @@ fn steady_amount(amounts: &[Decimal], middle: Decimal, visits: usize) -> bool {
 }
 
 impl EnrichedTransaction {
+    /// A row of which nothing else is known.
+    #[must_use]
+    pub fn bare(transaction: Transaction) -> Self {
+        Self { transaction, merchant: None, history: UserHistory::default() }
+    }
+
     /// The one text that every model sees; stored by its [`TextHash`](super::prediction::TextHash).
     #[must_use]
     pub fn render(&self, enrichment: Enrichment) -> String {

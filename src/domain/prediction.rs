@@ -51,6 +51,37 @@ impl fmt::Display for TextHash {
     }
 }
 
+/// SHA-256 of everything that an engine's answer to a row rests on, shortened to 128 bits: rows of one hash get one answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct InputHash([u8; 16]);
+
+impl InputHash {
+    /// Over the parts with their lengths, so that no two lists of parts run together.
+    #[must_use]
+    pub fn of<T: AsRef<[u8]>>(parts: impl IntoIterator<Item = T>) -> Self {
+        let mut hash = Sha256::new();
+        for part in parts {
+            hash.update((part.as_ref().len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+        let mut short = [0; 16];
+        short.copy_from_slice(&hash.finalize()[..16]);
+        Self(short)
+    }
+
+    /// The hash as it is stored.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// Reads a stored hash back.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+}
+
 /// Text that is not 32 hexadecimal digits.
 #[derive(Debug, thiserror::Error)]
 #[error("must be 32 hexadecimal digits")]
@@ -126,6 +157,23 @@ pub enum Evidence {
     },
 }
 
+impl Evidence {
+    /// With another name for its category; `None` where it has none.
+    #[must_use]
+    pub fn renamed(mut self, new: impl Fn(&Slug) -> Option<Slug>) -> Option<Self> {
+        match &mut self {
+            Self::Example { category, .. }
+            | Self::Description { category, .. }
+            | Self::History { category, .. }
+            | Self::Merchant { category, .. }
+            | Self::KnownKey { category, .. }
+            | Self::Encoder { category, .. } => *category = new(category)?,
+            Self::Suspicious { .. } | Self::Unanswered { .. } => {}
+        }
+        Some(self)
+    }
+}
+
 /// One answer: a category, how sure, what else it could be, why, and from what.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
@@ -172,5 +220,17 @@ impl TextHash {
     #[must_use]
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_an_input_do_not_run_together() {
+        assert_ne!(InputHash::of(["ab", "c"]), InputHash::of(["a", "bc"]));
+        assert_ne!(InputHash::of(["a"]), InputHash::of(["a", ""]));
+        assert_eq!(InputHash::of(["a", "b"]), InputHash::of(["a", "b"]));
     }
 }

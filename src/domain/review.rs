@@ -73,6 +73,10 @@ pub enum ReviewReason {
     Disagreement,
     /// A rule had decided it, and was taken back.
     RuleWithdrawn,
+    /// A person or a rule had decided it, and that category was split in another taxonomy.
+    Split,
+    /// Drawn by lot from a merchant or category whose answers have moved.
+    Drift,
 }
 
 /// Whose word the category in force is, strongest first.
@@ -111,9 +115,11 @@ code_enum!(
         Complaint = "complaint",
         Disagreement = "disagreement",
         RuleWithdrawn = "rule_withdrawn",
+        Split = "split",
+        Drift = "drift",
     },
-    "low_confidence, not_calibrated, unanswered, suspicious, broken_promise, audit, complaint, disagreement or \
-     rule_withdrawn"
+    "low_confidence, not_calibrated, unanswered, suspicious, broken_promise, audit, complaint, disagreement, \
+     rule_withdrawn, split or drift"
 );
 code_enum!(
     DecidedBy {
@@ -159,10 +165,32 @@ pub enum ActionKind {
     Skip,
     /// Left a group to somebody who knows more.
     Escalate,
+    /// Said what a merchant is called.
+    Rename,
+    /// Said what a merchant is, everywhere.
+    Categorize,
+    /// Said that two merchants are one.
+    Merge,
+}
+
+impl ActionKind {
+    /// Whether it changes what holds, so that somebody may take it back.
+    #[must_use]
+    pub fn can_be_undone(self) -> bool {
+        matches!(self, Self::Decide | Self::Rename | Self::Categorize | Self::Merge)
+    }
 }
 
 code_enum!(Lane { Doubtful = "doubtful", Audit = "audit", Escalated = "escalated" }, "doubtful, audit or escalated");
 code_enum!(
-    ActionKind { Decide = "decide", Undo = "undo", Skip = "skip", Escalate = "escalate" },
-    "decide, undo, skip or escalate"
+    ActionKind {
+        Decide = "decide",
+        Undo = "undo",
+        Skip = "skip",
+        Escalate = "escalate",
+        Rename = "rename",
+        Categorize = "categorize",
+        Merge = "merge",
+    },
+    "decide, undo, skip, escalate, rename, categorize or merge"
 );

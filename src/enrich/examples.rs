@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Of the store's labels, the newest so many are kept at hand.
-const MOST: u32 = 20_000;
+pub const MOST: u32 = 20_000;
 /// Labels are numbered when they are given and seen when they are committed: so many of the last ones are looked
 /// for again.
 const OVERLAP: i64 = 100;
@@ -71,6 +71,8 @@ struct Known {
     embedded: Vec<Vec<f32>>,
     vectors: Vectors,
     last: i64,
+    /// How many labels had been taken back then.
+    withdrawn: i64,
 }
 
 impl Examples {
@@ -113,11 +115,20 @@ impl Examples {
         let Some((store, lock)) = &self.source else { return Ok(()) };
         let _one_at_a_time = lock.lock().await;
         let known = self.known.load_full();
-        let said = store.labels_after(known.last - OVERLAP, MOST).await?.into_iter();
-        let said = said.map(|(number, descriptor, direction, category)| {
-            (number, LabelledText { descriptor, direction, category })
-        });
-        let new: Vec<(i64, LabelledText)> = said.filter(|(number, text)| known.lacks(*number, text)).collect();
+        let withdrawn = store.withdrawn_labels().await?;
+        let from = if withdrawn == known.withdrawn { known.last - OVERLAP } else { 0 };
+        let said = store.labels_after(from, MOST).await?.into_iter();
+        let said: Vec<(i64, LabelledText)> = said
+            .map(|(number, descriptor, direction, category)| (number, LabelledText { descriptor, direction, category }))
+            .collect();
+        if withdrawn != known.withdrawn {
+            let standing = known.standing(&said, withdrawn);
+            let new = said.into_iter().filter(|(number, text)| standing.lacks(*number, text)).collect();
+            self.known.store(Arc::new(standing.with(new, &self.encoder).await?));
+            return Ok(());
+        }
+        let new: Vec<(i64, LabelledText)> =
+            said.into_iter().filter(|(number, text)| known.lacks(*number, text)).collect();
         if new.is_empty() {
             return Ok(());
         }
@@ -129,6 +140,22 @@ impl Examples {
 impl Known {
     fn lacks(&self, number: i64, text: &LabelledText) -> bool {
         self.places.get(text).is_none_or(|&place| self.said[place] < number)
+    }
+
+    /// Those of the texts at hand that are still said to be what they were.
+    fn standing(&self, said: &[(i64, LabelledText)], withdrawn: i64) -> Self {
+        let mut kept = Self { last: self.last, withdrawn, ..Self::default() };
+        for (number, text) in said {
+            if let Some(&place) = kept.places.get(text) {
+                kept.said[place] = *number;
+            } else if let Some(&before) = self.places.get(text) {
+                kept.places.insert(text.clone(), kept.texts.len());
+                kept.texts.push(text.clone());
+                kept.said.push(*number);
+                kept.embedded.push(self.embedded[before].clone());
+            }
+        }
+        kept
     }
 
     async fn with(mut self, said: Vec<(i64, LabelledText)>, encoder: &Encoder) -> Result<Self, Error> {
@@ -147,7 +174,9 @@ impl Known {
                 }
             }
         }
-        self.embedded.extend(encoder.embed(new).await?);
+        if !new.is_empty() {
+            self.embedded.extend(encoder.embed(new).await?);
+        }
         self.vectors = Vectors::new(&self.embedded);
         Ok(self)
     }

@@ -1,4 +1,5 @@
-//! Experiments on labels: how many, which, how clean, and how few keep a target as time passes.
+//! Experiments on labels: how many, which, how clean, how few keep a target as time passes, and what an analyst's few
+//! decisions do to it.
 //!
 //! Each measures on real rows with intervals, and says what it shows and what it doesn't. None stores anything
 //! or changes an adapter in service.
@@ -6,12 +7,14 @@
 use std::{error::Error as StdError, io};
 
 use crate::{
+    domain::TransactionId,
+    enrich,
     evaluate::{
         dataset,
         metrics::Share,
         paired::{Difference, Interval},
     },
-    model,
+    model, pipeline, review, store,
 };
 
 pub mod cascade;
@@ -22,6 +25,8 @@ pub mod golden_page;
 pub mod ground;
 pub mod labels;
 pub mod page;
+pub mod replay;
+pub mod replay_page;
 pub mod upkeep;
 pub mod upkeep_page;
 
@@ -34,6 +39,24 @@ pub enum Error {
     /// The model failed.
     #[error(transparent)]
     Model(#[from] model::Error),
+    /// The database failed.
+    #[error("the database could not be used")]
+    Store(#[from] store::Error),
+    /// The merchant directory could not be read.
+    #[error("transactions could not be enriched")]
+    Enrich(#[from] enrich::Error),
+    /// A transaction was stopped on its way.
+    #[error("transactions could not be categorized")]
+    Pipeline(#[from] pipeline::Error),
+    /// A decision was refused.
+    #[error("a decision could not be made")]
+    Review(#[from] review::Error),
+    /// A row that the service should have answered, and asked about, was refused.
+    #[error("transaction `{id}` was not taken")]
+    NotAnswered {
+        /// Which.
+        id: TransactionId,
+    },
     /// There is no place for an adapter that is thrown away.
     #[error("can't make a temporary folder")]
     Temporary(#[source] io::Error),

@@ -8,7 +8,6 @@ pub mod jobs;
 pub mod lifecycle;
 pub mod register;
 pub mod validate;
-pub mod webhook;
 
 use std::{io, path::PathBuf};
 

@@ -50,6 +50,15 @@ pub(super) struct Answer {
     /// The taxonomy version that the prediction comes from.
     #[schema(value_type = Option<String>, required, example = "consumer@8f14e45f")]
     taxonomy: Option<String>,
+    /// While a change of the taxonomy is tried: what `category` is called in the taxonomy before. `null` where several of
+    /// its categories became this one since; left out at other times.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, required = false, example = "coffee_shop")]
+    shadow_category: Option<Option<Slug>>,
+    /// The taxonomy before, while a change of it is tried; left out at other times.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, example = "consumer@8f14e45f")]
+    shadow_taxonomy: Option<String>,
     /// What spoke for `predicted`, in the engine's terms.
     #[schema(value_type = Vec<EvidenceOut>)]
     evidence: Vec<Evidence>,
@@ -242,6 +251,8 @@ impl From<TransactionView> for Answer {
             stage: provenance.as_ref().map(|made| made.stage.clone()),
             engine: provenance.as_ref().map(|made| made.engine.clone()),
             taxonomy: provenance.map(|made| made.taxonomy),
+            shadow_category: view.shadow.as_ref().map(|shadow| shadow.category.clone()),
+            shadow_taxonomy: view.shadow.map(|shadow| shadow.taxonomy),
             evidence,
             merchant: view.merchant.map(|merchant| MerchantOut { id: merchant.id, name: merchant.name }),
         }

@@ -19,11 +19,13 @@ const REVIEW_REASONS: &[&str] = &[
     "complaint",
     "disagreement",
     "rule_withdrawn",
+    "split",
+    "drift",
 ];
 const CONFIDENCE_LEVELS: &[&str] = &["low", "medium", "high", "very_high"];
 const SCOPES: &[&str] = &["transaction", "account_merchant", "merchant"];
 const LANES: &[&str] = &["doubtful", "audit", "escalated"];
-const ACTIONS: &[&str] = &["decide", "undo", "skip", "escalate"];
+const ACTIONS: &[&str] = &["decide", "undo", "skip", "escalate", "rename", "categorize", "merge"];
 const READINESS: &[&str] = &["ok", "failing"];
 const ADAPTER_STATES: &[&str] = &["candidate", "shadow", "canary", "champion", "retired"];
 const CHECK_LEVELS: &[&str] = &["pass", "info", "warn", "block"];

@@ -14,8 +14,8 @@ use utoipa::ToSchema;
 
 use super::rows::RefusedRow;
 use crate::{
-    access, access::Scope, adapters, advise, causes::with_causes, domain::Slug, enrich, evaluate::tracker, pipeline,
-    recategorize, review, store, web,
+    access, access::Scope, adapters, advise, causes::with_causes, domain::Slug, enrich, evaluate::tracker, events,
+    pipeline, recategorize, review, store, web,
 };
 
 /// Why a request got no answer.
@@ -36,6 +36,9 @@ pub enum Error {
     /// No recategorization of that number.
     #[error("there is no recategorization with this number")]
     UnknownRecategorization,
+    /// No endpoint of that number.
+    #[error("there is no webhook of this number")]
+    UnknownWebhook,
     /// No eval run of that number.
     #[error("there is no eval run with this number")]
     UnknownRun,
@@ -132,6 +135,9 @@ pub enum Error {
     /// Stored transactions could not be categorized anew.
     #[error(transparent)]
     Recategorize(#[from] recategorize::Error),
+    /// An endpoint could not be made.
+    #[error(transparent)]
+    Events(#[from] events::Error),
     /// No advice can be given.
     #[error(transparent)]
     Advise(#[from] advise::Error),
@@ -141,6 +147,15 @@ pub enum Error {
     /// A change that came with a cookie, from a page that is not ours.
     #[error("this change did not come from a page of this service: load the page again")]
     Forged,
+    /// Too many streams are open.
+    #[error("too many streams are open: ask again and again instead")]
+    TooManyStreams,
+    /// No saved view of that number.
+    #[error("you have no view with this number")]
+    UnknownView,
+    /// A file could not be written.
+    #[error("the file could not be written")]
+    Unwritten,
     /// A page could not be made.
     #[error("the page could not be made")]
     Page(#[from] web::Error),
@@ -246,6 +261,12 @@ impl Error {
             Self::UnknownTransaction => Problem::new(S::NOT_FOUND, "unknown-id", "No such transaction", detail),
             Self::UnknownDataset => Problem::new(S::NOT_FOUND, "unknown-dataset", "No such data set", detail),
             Self::UnknownRecategorization => unknown_recategorization(detail),
+            Self::UnknownView => Problem::new(S::NOT_FOUND, "unknown-view", "No such view", detail),
+            Self::TooManyStreams => {
+                Problem::new(S::SERVICE_UNAVAILABLE, "too-many-streams", "Too many streams", detail)
+            }
+            Self::UnknownWebhook => Problem::new(S::NOT_FOUND, "unknown-webhook", "No such webhook", detail),
+            Self::Events(error) => events_problem(error),
             Self::UnknownRun | Self::Tracker(tracker::Error::Unknown { .. }) => {
                 Problem::new(S::NOT_FOUND, "unknown-run", "No such eval run", detail)
             }
@@ -287,7 +308,7 @@ impl Error {
             Self::MissingScope { .. } => Problem::new(S::FORBIDDEN, "missing-scope", "Missing scope", detail),
             Self::Forged => Problem::new(S::FORBIDDEN, "forged", "Not from here", detail),
             Self::Review(error) => review_problem(error),
-            Self::Page(_) => internal(),
+            Self::Page(_) | Self::Unwritten => internal(),
             Self::Undeclared => Problem::new(S::FORBIDDEN, "undeclared-scope", "Closed route", detail),
             Self::ForeignHost => Problem::new(S::MISDIRECTED_REQUEST, "foreign-host", "Wrong host", detail),
             Self::Timeout { .. } => Problem::new(S::SERVICE_UNAVAILABLE, "timeout", "Took too long", detail),
@@ -320,6 +341,20 @@ fn pipeline_problem(error: &pipeline::Error) -> Problem {
     }
 }
 
+fn events_problem(error: &events::Error) -> Problem {
+    match error {
+        events::Error::Url(refusal) => Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid-body",
+            "The body is not of the documented shape",
+            refusal.to_string(),
+        )
+        .at(Some("/url".to_owned())),
+        events::Error::Store(error) => store_problem(error),
+        events::Error::Client(_) | events::Error::Message(_) => internal(),
+    }
+}
+
 fn unknown_recategorization(detail: String) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "unknown-recategorization", "No such recategorization", detail)
 }
@@ -336,6 +371,16 @@ fn recategorize_problem(error: &recategorize::Error) -> Problem {
             detail,
         )
         .at(Some("/scope".to_owned())),
+        E::UnknownTaxonomy { .. } | E::SameTaxonomy { .. } => {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-mapping", "The mapping can't be used", detail)
+                .at(Some("/from".to_owned()))
+        }
+        E::Mapping { .. } => {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-mapping", "The mapping can't be used", detail)
+                .at(Some("/map".to_owned()))
+        }
+        E::NeverAnswered { .. } => Problem::new(conflict, "never-answered", "Rows have no answer yet", detail),
+        E::NoMigration { .. } | E::Concluded { .. } => Problem::new(conflict, "phase", "The run is not there", detail),
         E::Phase { .. } => Problem::new(conflict, "phase", "The run is not there", detail),
         E::OtherEngines { .. } => Problem::new(conflict, "other-engines", "Others answer now", detail),
         E::Overtaken { .. } => Problem::new(conflict, "moved", "Somebody else was faster", detail),
@@ -391,6 +436,10 @@ fn review_problem(error: &review::Error) -> Problem {
     match error {
         E::UnknownTransaction => Problem::new(StatusCode::NOT_FOUND, "unknown-id", "No such transaction", detail),
         E::UnknownAction => Problem::new(StatusCode::NOT_FOUND, "unknown-decision", "No such decision", detail),
+        E::UnknownMerchant { .. } => {
+            Problem::new(StatusCode::NOT_FOUND, "unknown-merchant", "No such merchant", detail)
+        }
+        E::SameMerchant => conflict("same-merchant", "One merchant already", detail),
         E::AlreadyDecided => conflict("already-decided", "Somebody was faster", detail),
         E::NotClaimed { .. } => conflict("not-claimed", "Not yours", detail),
         E::Outdated { .. } => conflict("preview-outdated", "The rows have changed", detail),
@@ -438,6 +487,8 @@ fn store_problem(error: &store::Error) -> Problem {
         store::Error::Constraint { .. }
         | store::Error::Corrupt { .. }
         | store::Error::Migrate(_)
+        | store::Error::MigrateQueue(_)
+        | store::Error::Queue(_)
         | store::Error::Sqlx(_) => internal(),
     }
 }

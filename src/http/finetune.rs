@@ -11,7 +11,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{error::Error, error::Problem, state::AppState};
-use crate::{clock, finetune::webhook::Signed};
+use crate::{clock, signature::Signed};
 
 /// What a provider says.
 #[derive(Debug, Deserialize, ToSchema)]

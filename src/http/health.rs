@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
 use super::{codes, state::AppState};
-use crate::domain::{Descriptor, Direction, EnrichedTransaction, Money, Transaction, UserHistory, transaction::Status};
+use crate::domain::{Descriptor, Direction, EnrichedTransaction, Money, Transaction, transaction::Status};
 
 /// How long a finding holds.
 const HOLDS: Duration = Duration::from_secs(3);
@@ -128,5 +128,5 @@ fn probe() -> Option<EnrichedTransaction> {
         status: Status::Posted,
         replaces: None,
     };
-    Some(EnrichedTransaction { transaction, merchant: None, history: UserHistory::default() })
+    Some(EnrichedTransaction::bare(transaction))
 }

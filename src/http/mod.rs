@@ -12,10 +12,13 @@ mod codes;
 mod datasets;
 mod error;
 mod eval_runs;
+mod events;
 mod extract;
 mod finetune;
 mod frame;
 mod health;
+mod live;
+mod merchants;
 mod openapi;
 mod pages;
 mod recategorizations;
@@ -24,6 +27,7 @@ mod rows;
 mod scopes;
 mod state;
 mod transactions;
+mod webhooks;
 
 use std::{future::Future, sync::Arc};
 
@@ -58,9 +62,16 @@ fn api() -> scopes::Routes {
         .add(scope(Scope::Review), routes!(reviews::decisions::undo))
         .add(scope(Scope::Review), routes!(reviews::decisions::claim_second))
         .add(scope(Scope::Review), routes!(reviews::decisions::second_label))
+        .add(scope(Scope::Review), routes!(reviews::decisions::pairs))
         .add(scope(Scope::Review), routes!(reviews::trail::numbers))
+        .add(scope(Scope::Review), routes!(live::reviews))
+        .add(scope(Scope::Review), routes!(reviews::views::list, reviews::views::save))
+        .add(scope(Scope::Review), routes!(reviews::views::forget))
         .add(scope(Scope::Review), routes!(reviews::trail::export))
         .add(scope(Scope::Review), routes!(reviews::trail::import))
+        .add(scope(Scope::Read), routes!(merchants::list))
+        .add(scope(Scope::Review), routes!(merchants::preview))
+        .add(scope(Scope::Review), routes!(merchants::edit))
         .add(scope(Scope::Read), routes!(categories::list))
         .add(scope(Scope::Read), routes!(accuracy::show))
         .add(scope(Scope::Read), routes!(advice::give))
@@ -76,6 +87,7 @@ fn api() -> scopes::Routes {
         .add(scope(Scope::Admin), routes!(adapters::moves::take_back))
         .add(scope(Scope::Admin), routes!(adapters::moves::group))
         .add(scope(Scope::Batch), routes!(recategorizations::begin))
+        .add(scope(Scope::Batch), routes!(recategorizations::begin_taxonomy))
         .add(scope(Scope::Read), routes!(recategorizations::list))
         .add(scope(Scope::Read), routes!(recategorizations::show))
         .add(scope(Scope::Read), routes!(recategorizations::changes))
@@ -83,6 +95,11 @@ fn api() -> scopes::Routes {
         .add(scope(Scope::Batch), routes!(recategorizations::apply))
         .add(scope(Scope::Batch), routes!(recategorizations::undo))
         .add(scope(Scope::Batch), routes!(recategorizations::cancel))
+        .add(scope(Scope::Batch), routes!(recategorizations::conclude))
+        .add(scope(Scope::Read), routes!(events::list))
+        .add(scope(Scope::Admin), routes!(webhooks::create, webhooks::list))
+        .add(scope(Scope::Admin), routes!(webhooks::delete))
+        .add(scope(Scope::Admin), routes!(webhooks::resume))
         .add(Need::Signed, routes!(finetune::webhook))
         .add(Need::Open, routes!(health::alive))
         .add(Need::Open, routes!(health::ready))
@@ -117,5 +134,10 @@ pub async fn serve(
     state: AppState,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
+    let live = state.live.clone();
+    let stop = async move {
+        stop.await;
+        live.stop();
+    };
     axum::serve(listener, router(state)).with_graceful_shutdown(stop).await
 }

@@ -38,10 +38,12 @@ pub(super) fn document() -> openapi::OpenApi {
         tags(
             (name = "transactions", description = "Send, look at and list transactions"),
             (name = "reviews", description = "The review queue, and corrections"),
+            (name = "merchants", description = "Merchants as statements write them: traffic, names, merges"),
             (name = "taxonomy", description = "The closed set of categories"),
             (name = "accuracy", description = "What was measured"),
             (name = "advice", description = "Which lever to pull next, with what it costs"),
             (name = "recategorizations", description = "Stored transactions categorized anew: preview, apply, undo"),
+            (name = "events", description = "What changed of transactions: a feed to read again from any place, and endpoints that are told"),
             (name = "datasets", description = "Labelled sets, and what the label gate found about them"),
             (name = "finetune", description = "Word from providers that train a model"),
             (name = "health", description = "For whoever runs it")

@@ -1,7 +1,9 @@
-//! Stored transactions categorized anew: previewed, applied, undone. The work goes on behind the answer; the run says how far
-//! it came.
+//! Stored transactions categorized anew: previewed, applied, undone. The work is a job for whichever worker is free; the run
+//! says how far it came.
 
 #![expect(unused_qualifications, reason = "utoipa writes paths out in full")]
+
+use std::collections::BTreeMap;
 
 use axum::{
     Json,
@@ -17,14 +19,15 @@ use super::{
     state::AppState,
 };
 use crate::{
-    causes::with_causes,
     clock,
-    domain::{ChangeState, RecategorizationScope, Slug},
+    domain::{Becomes, ChangeState, RecategorizationScope, RecategorizationStep, Slug, TaxonomyMapping, Urgency},
+    jobs::recategorization::Step,
     recategorize::{
         self, Guards, Plan, Report,
         apply::{self, Ask},
         preview,
-        report::{Change, ScopeDoc},
+        report::{BecomesDoc, Change, ScopeDoc},
+        taxonomy,
     },
     store::{ChangeFilter, RecategorizationChange},
 };
@@ -44,8 +47,8 @@ pub(super) struct NewRecategorization {
     adapter: Option<String>,
 }
 
-/// Begins a preview: what would change if the rows of a scope were categorized now. It goes on behind the answer; look at
-/// the run until its phase is `previewed`. Nothing that apps see changes.
+/// Begins a preview: what would change if the rows of a scope were categorized now. A worker does it behind the answer, also
+/// after a restart; look at the run until its phase is `previewed`. Nothing that apps see changes.
 #[utoipa::path(
     post,
     path = "/v1/recategorizations",
@@ -67,8 +70,7 @@ pub(super) async fn begin(
     let NewRecategorization { scope, reason: Reason(reason), adapter } = body.parse()?;
     let plan = Plan { scope, adapter, reason, by: caller.name().to_owned() };
     let id = preview::plan(&state.store, &state.pipeline, plan, clock::now()).await?;
-    go_on(&state, id);
-    accepted(&state, id).await
+    accepted(&state, id, RecategorizationStep::Preview).await
 }
 
 /// Goes on with a preview that stopped, and tries rows again that could not be answered.
@@ -90,8 +92,73 @@ pub(super) async fn resume(
 ) -> Result<(StatusCode, Json<Report>), Error> {
     let id = number(id)?;
     preview::allow(&state.store, id).await?;
-    go_on(&state, id);
-    accepted(&state, id).await
+    accepted(&state, id, RecategorizationStep::Preview).await
+}
+
+/// A change of the taxonomy to begin.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewTaxonomyMigration {
+    /// The version of the old taxonomy, which answers name. The new one is the one that this service answers in.
+    #[schema(example = "consumer@8f14e45f")]
+    from: String,
+    /// What becomes of its categories: another name, or one of several that the stage chooses from. A category that both
+    /// have needs no line where it stays what it is.
+    #[schema(value_type = BTreeMap<String, BecomesDoc>)]
+    map: BTreeMap<Slug, Becomes>,
+    /// Why, in a sentence.
+    #[schema(value_type = String, min_length = 1, max_length = 1000)]
+    reason: Reason,
+}
+
+/// Begins a preview of everything stored in the taxonomy that this service answers in. It goes on behind the answer, and is
+/// looked at, applied and undone as any run. From the application on, answers tell the category in both taxonomies, until
+/// the run is concluded or undone.
+#[utoipa::path(
+    post,
+    path = "/v1/recategorizations/taxonomy",
+    tag = "recategorizations",
+    request_body = NewTaxonomyMigration,
+    responses(
+        (status = 202, description = "Begun", body = Report),
+        (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Not of this shape, or a mapping with mistakes, all of which are named", body = Problem,
+            content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn begin_taxonomy(
+    State(state): State<AppState>,
+    Who(caller): Who,
+    body: JsonText,
+) -> Result<(StatusCode, Json<Report>), Error> {
+    let NewTaxonomyMigration { from, map, reason: Reason(reason) } = body.parse()?;
+    let plan = taxonomy::Plan { mapping: TaxonomyMapping { from, map }, reason, by: caller.name().to_owned() };
+    let id = taxonomy::plan(&state.store, &state.pipeline, &state.taxonomy, plan, clock::now()).await?;
+    accepted(&state, id, RecategorizationStep::Preview).await
+}
+
+/// Ends the time in which answers tell both taxonomies. From then on nothing is taken back.
+#[utoipa::path(
+    post,
+    path = "/v1/recategorizations/{id}/conclude",
+    tag = "recategorizations",
+    params(("id" = i64, Path, description = "Its number")),
+    responses(
+        (status = 200, description = "It is concluded", body = Report),
+        (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It leads to no other taxonomy, is not applied, or was concluded before",
+            body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn conclude(
+    State(state): State<AppState>,
+    Who(caller): Who,
+    id: Result<Path<i64>, PathRejection>,
+) -> Result<Json<Report>, Error> {
+    let id = number(id)?;
+    taxonomy::conclude(&state.store, id, caller.name(), clock::now()).await?;
+    Ok(Json(Report::of(&state.store, id).await?))
 }
 
 /// Which runs to list.
@@ -218,21 +285,44 @@ pub(super) async fn changes(
     Ok(Json(ChangePage { changes: rows.into_iter().map(Change::from).collect(), next }))
 }
 
+/// A share, from 0 to 1.
+#[derive(Deserialize)]
+#[serde(try_from = "f64")]
+struct Share(f64);
+
+impl TryFrom<f64> for Share {
+    type Error = &'static str;
+
+    fn try_from(share: f64) -> Result<Self, &'static str> {
+        if (0.0..=1.0).contains(&share) { Ok(Self(share)) } else { Err("must be from 0 to 1") }
+    }
+}
+
 /// How a run is to be applied.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Application {
+    /// The largest share of the scope that may change, from 0 to 1.
+    #[serde(default)]
+    #[schema(value_type = Option<f64>, minimum = 0.0, maximum = 1.0, default = 0.2)]
+    max_changed: Option<Share>,
+    /// The largest share of its rows that a category of 100 rows or more may lose, from 0 to 1.
+    #[serde(default)]
+    #[schema(value_type = Option<f64>, minimum = 0.0, maximum = 1.0, default = 0.5)]
+    max_category_loss: Option<Share>,
     /// Why guards that refuse shall not count; recorded with the run.
     #[serde(default, rename = "override")]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 1000)]
     overrides: Option<Reason>,
 }
 
-/// Brings a previewed run into force. It goes on behind the answer, 1,000 rows at a time; the same call goes on where a
+/// Brings a previewed run into force. It goes on behind the answer, 5,000 rows at a time; the same call goes on where a
 /// server died, and changes nothing where all is done. Rows on which a person has spoken since the preview are skipped.
 ///
-/// Refused where more than 20 % of the scope would change, where a category of 100 rows or more would lose more than half
-/// of them, or where people's labels say that answers get worse, unless `override` says why that shall not count.
+/// Refused where more of the scope would change than `max_changed`, where a category of 100 rows or more would lose more of
+/// them than `max_category_loss`, or where people's labels say that answers get worse, unless `override` says why that
+/// shall not count. Of a change of the taxonomy, rows that are renamed count for neither; there, a target of a split that no
+/// row would get is refused.
 #[utoipa::path(
     post,
     path = "/v1/recategorizations/{id}/apply",
@@ -256,13 +346,16 @@ pub(super) async fn apply(
     body: JsonText,
 ) -> Result<(StatusCode, Json<Report>), Error> {
     let id = number(id)?;
-    let Application { overrides } = body.parse()?;
+    let Application { max_changed, max_category_loss, overrides } = body.parse()?;
+    let usual = Guards::default();
+    let guards = Guards {
+        max_changed: max_changed.map_or(usual.max_changed, |share| share.0),
+        max_category_loss: max_category_loss.map_or(usual.max_category_loss, |share| share.0),
+    };
     let overrides = overrides.map(|reason| reason.0);
-    let (now, ask) = (clock::now(), Ask { guards: Guards::default(), overrides, by: caller.name().to_owned() });
+    let (now, ask) = (clock::now(), Ask { guards, overrides, by: caller.name().to_owned() });
     apply::allow(&state.store, id, &ask, now).await?;
-    let store = state.store.clone();
-    behind(id, async move { apply::apply(&store, id, now, &|_, _| {}).await });
-    accepted(&state, id).await
+    accepted(&state, id, RecategorizationStep::Apply).await
 }
 
 /// Puts back what a run changed, as it was; rows on which a person has spoken since are kept. It goes on behind the
@@ -286,9 +379,7 @@ pub(super) async fn undo(
 ) -> Result<(StatusCode, Json<Report>), Error> {
     let id = number(id)?;
     apply::allow_undo(&state.store, id, caller.name(), clock::now()).await?;
-    let store = state.store.clone();
-    behind(id, async move { apply::put_back(&store, id, &|_, _| {}).await });
-    accepted(&state, id).await
+    accepted(&state, id, RecategorizationStep::Undo).await
 }
 
 /// Gives up a run of which nothing was applied; a preview that is under way stops at its next page.
@@ -318,20 +409,8 @@ fn number(id: Result<Path<i64>, PathRejection>) -> Result<i64, Error> {
     id.map(|Path(id)| id).map_err(|_| Error::UnknownRecategorization)
 }
 
-async fn accepted(state: &AppState, id: i64) -> Result<(StatusCode, Json<Report>), Error> {
+/// Has workers take the run this step further.
+async fn accepted(state: &AppState, id: i64, step: RecategorizationStep) -> Result<(StatusCode, Json<Report>), Error> {
+    Step { run: id, step, urgency: Urgency::Interactive }.ask(&state.store).await?;
     Ok((StatusCode::ACCEPTED, Json(Report::of(&state.store, id).await?)))
-}
-
-fn go_on(state: &AppState, id: i64) {
-    let (store, pipeline) = (state.store.clone(), state.pipeline.clone());
-    behind(id, async move { preview::run(&store, &pipeline, id, &|_, _| {}).await });
-}
-
-/// Goes on behind the answer. What it did by the time this process ends is stored, and the next call goes on from there.
-fn behind(id: i64, work: impl Future<Output = Result<(), recategorize::Error>> + Send + 'static) {
-    tokio::spawn(async move {
-        if let Err(error) = work.await {
-            tracing::warn!(recategorization.id = id, error = %with_causes(&error), "a recategorization stopped");
-        }
-    });
 }

@@ -5,6 +5,7 @@
 pub(super) mod decisions;
 pub(super) mod desk;
 pub(super) mod trail;
+pub(super) mod views;
 
 use axum::{Json, extract::State};
 use chrono::{DateTime, Utc};
@@ -35,7 +36,7 @@ pub(super) struct ReviewQuery {
     #[param(value_type = Option<String>)]
     category: Option<Slug>,
     /// Waiting for this reason: `low_confidence`, `not_calibrated`, `unanswered`, `suspicious`, `broken_promise`,
-    /// `audit`, `complaint`, `disagreement` or `rule_withdrawn`.
+    /// `audit`, `complaint`, `disagreement`, `rule_withdrawn`, `split` or `drift`.
     #[param(value_type = Option<String>)]
     reason: Option<ReviewReason>,
     /// How many, 1 to 500.

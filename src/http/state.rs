@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::health::LastFinding;
+use super::{health::LastFinding, live::Live};
 use crate::{
     access::Access,
     config::Secret,
@@ -22,6 +22,7 @@ pub struct AppState {
     pub(super) access: Arc<Access>,
     pub(super) desk: Desk,
     pub(super) last_finding: LastFinding,
+    pub(super) live: Live,
     pub(super) webhook_secret: Option<Secret>,
 }
 
@@ -39,6 +40,7 @@ impl AppState {
             access,
             desk,
             last_finding: LastFinding::default(),
+            live: Live::default(),
             webhook_secret: None,
         }
     }
@@ -47,6 +49,13 @@ impl AppState {
     #[must_use]
     pub fn with_webhook_secret(self, webhook_secret: Option<Secret>) -> Self {
         Self { webhook_secret, ..self }
+    }
+
+    /// With another number of streams that may be open at a time.
+    #[must_use]
+    pub fn with_streams(self, streams: usize) -> Self {
+        let live = self.live.clone().with_streams(streams);
+        Self { live, ..self }
     }
 
     /// With another share of decisions that a second person is asked about.

@@ -2,14 +2,14 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Error, Guards, Progress, find, found};
+use super::{Error, Guards, Progress, find, found, taxonomy};
 use crate::{
     domain::{ChangeState, RecategorizationPhase},
     store::{PhaseMove, Store},
 };
 
 /// Rows of one database transaction: what waits for it at most.
-const CHUNK: u32 = 1_000;
+const CHUNK: u32 = 5_000;
 
 /// Who asks for a run to be applied, and what may stand against it.
 #[derive(Debug, Clone, PartialEq)]
@@ -88,6 +88,7 @@ pub async fn undo(store: &Store, id: i64, by: &str, now: DateTime<Utc>, told: Pr
 /// # Errors
 /// When nothing of the run is in force, or the database fails.
 pub async fn allow_undo(store: &Store, id: i64, by: &str, now: DateTime<Utc>) -> Result<(), Error> {
+    taxonomy::may_be_undone(store, id).await?;
     let from = &[RecategorizationPhase::Applying, RecategorizationPhase::Applied];
     let step = PhaseMove { from, to: RecategorizationPhase::Undoing, by, override_reason: None, now };
     if store.move_recategorization(id, step).await? {

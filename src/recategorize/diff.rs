@@ -8,12 +8,12 @@ use utoipa::ToSchema;
 
 use super::Error;
 use crate::{
-    domain::{Slug, TransactionId},
+    domain::{Becomes, Slug, TransactionId},
     evaluate::{
         metrics::wilson,
         paired::{self, Pair as Compared},
     },
-    store::{ChangeFilter, LabelCounts, Recategorization, Store},
+    store::{ChangeFilter, ChangePair, LabelCounts, Recategorization, Store, TaxonomyMigration},
 };
 
 /// Most labels that are compared row by row for an interval.
@@ -32,9 +32,14 @@ pub struct Diff {
     pub rows: u64,
     /// Those of them whose category in force would change.
     pub changed: u64,
-    /// Those that a person has spoken about: they never change.
+    /// Of those, rows whose category another taxonomy calls otherwise, without asking a stage; left out of a run that
+    /// stays in its taxonomy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renamed: Option<u64>,
+    /// Those that a person has spoken about: they never change, but for a category's name in another taxonomy. One that is
+    /// split waits for a person.
     pub people: u64,
-    /// Those that an account rule decides: they never change.
+    /// Those that a rule decides: they never change, but for a category's name in another taxonomy.
     pub rules: u64,
     /// Those that could not be answered: they stay as they are, and are tried again when the run is resumed.
     pub failed: u64,
@@ -42,7 +47,8 @@ pub struct Diff {
     pub accounts: u64,
     /// Money of the rows that change, by currency.
     pub money: Vec<Moved>,
-    /// Changes by pair of categories, most rows first.
+    /// Changes by pair of categories, most rows first. Of a category that is split, every target stands here, also one
+    /// that no row would get.
     pub pairs: Vec<Pair>,
     /// Every category of the scope, before and after.
     pub categories: Vec<Category>,
@@ -144,8 +150,20 @@ pub struct Sample {
 }
 
 /// Counts what a run would change.
-pub(super) async fn of(store: &Store, run: &Recategorization) -> Result<Diff, Error> {
-    let pairs = store.change_pairs(run.id).await?;
+pub(super) async fn of(
+    store: &Store,
+    run: &Recategorization,
+    migration: Option<&TaxonomyMigration>,
+) -> Result<Diff, Error> {
+    let mut pairs = store.change_pairs(run.id).await?;
+    let asked = |from: &Slug| migration.is_some_and(|of| matches!(of.map.get(from), Some(Becomes::OneOf(_))));
+    let renamed = migration.map(|_| pairs.iter().filter(|pair| !asked(&pair.from)).map(|pair| pair.rows).sum());
+    let lines = migration.iter().flat_map(|of| &of.map).filter(|(from, _)| asked(from));
+    for (from, to) in lines.flat_map(|(from, becomes)| becomes.targets().iter().map(move |to| (from, to))) {
+        if !pairs.iter().any(|pair| pair.from == *from && pair.to == *to) {
+            pairs.push(ChangePair { from: from.clone(), to: to.clone(), rows: 0 });
+        }
+    }
     let mut categories: BTreeMap<Slug, (u64, u64)> = BTreeMap::new();
     for counted in store.categories_before(run.id).await? {
         categories.insert(counted.category, (counted.rows, counted.rows));
@@ -156,7 +174,7 @@ pub(super) async fn of(store: &Store, run: &Recategorization) -> Result<Diff, Er
         categories.entry(pair.to.clone()).or_default().1 += pair.rows;
     }
     let mut samples = Vec::new();
-    for pair in pairs.iter().take(SAMPLED_PAIRS) {
+    for pair in pairs.iter().filter(|pair| pair.rows > 0).take(SAMPLED_PAIRS) {
         let filter = ChangeFilter { from: Some(pair.from.clone()), to: Some(pair.to.clone()), state: None };
         let rows = store.recategorization_changes(run.id, &filter, None, SAMPLES).await?;
         samples.extend(rows.into_iter().map(|row| Sample {
@@ -172,6 +190,7 @@ pub(super) async fn of(store: &Store, run: &Recategorization) -> Result<Diff, Er
     Ok(Diff {
         rows: run.seen,
         changed: pairs.iter().map(|pair| pair.rows).sum(),
+        renamed,
         people: run.people,
         rules: run.rules,
         failed: store.count_recategorization_failures(run.id).await?,

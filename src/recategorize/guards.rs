@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::Diff;
+use super::{Category, Diff};
 use crate::domain::Slug;
 
 /// Categories of fewer rows may collapse: a handful of rows says nothing.
@@ -46,6 +46,15 @@ pub enum Refusal {
         /// The share it may lose.
         most: f64,
     },
+    /// A category is split, and no row would get one of the targets.
+    Empty {
+        /// Which category.
+        category: Slug,
+        /// Its rows.
+        rows: u64,
+        /// The target.
+        target: Slug,
+    },
     /// People's labels say that answers get worse, and it can't be chance.
     Worse {
         /// Labels.
@@ -68,6 +77,9 @@ impl fmt::Display for Refusal {
                 "`{category}` would fall from {before} to {after} rows, and may lose {:.0} % of them",
                 100.0 * most
             ),
+            Self::Empty { category, rows, target } => {
+                write!(f, "`{category}` is split, and none of its {rows} rows would become `{target}`")
+            }
             Self::Worse { rows, difference, high } => write!(
                 f,
                 "by {rows} labels accuracy would change by {:.1} points, and by {:.1} at best",
@@ -83,11 +95,19 @@ impl Guards {
     #[must_use]
     pub fn look_at(&self, diff: &Diff) -> Vec<Refusal> {
         let mut refusals = Vec::new();
-        let share = diff.changed as f64 / (diff.rows.max(1)) as f64;
+        // What a mapping renames, somebody wrote down: what stages choose is what may surprise.
+        let share = (diff.changed - diff.renamed.unwrap_or(0)) as f64 / (diff.rows.max(1)) as f64;
         if share > self.max_changed {
             refusals.push(Refusal::Changed { share, most: self.max_changed });
         }
-        for of in diff.categories.iter().filter(|of| of.before >= LEAST_ROWS) {
+        let of_size = |of: &&Category| of.before >= LEAST_ROWS;
+        for of in diff.categories.iter().filter(of_size).filter(|_| diff.renamed.is_some()) {
+            for pair in diff.pairs.iter().filter(|pair| pair.from == of.category && pair.rows == 0) {
+                let (category, target) = (of.category.clone(), pair.to.clone());
+                refusals.push(Refusal::Empty { category, rows: of.before, target });
+            }
+        }
+        for of in diff.categories.iter().filter(of_size).filter(|_| diff.renamed.is_none()) {
             let lost = of.before.saturating_sub(of.after) as f64 / of.before as f64;
             if lost > self.max_category_loss {
                 let (category, most) = (of.category.clone(), self.max_category_loss);
@@ -108,12 +128,13 @@ impl Guards {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recategorize::diff::{Accuracy, Category, Span};
+    use crate::recategorize::diff::{Accuracy, Pair, Span};
 
     fn diff(rows: u64, changed: u64, before: u64, after: u64) -> Diff {
         Diff {
             rows,
             changed,
+            renamed: None,
             people: 0,
             rules: 0,
             failed: 0,
@@ -140,6 +161,16 @@ mod tests {
         assert_eq!(Guards::default().look_at(&diff(1_000, 0, 100, 50)), []);
         let refused = Guards::default().look_at(&diff(1_000, 0, 100, 49));
         assert!(matches!(refused[..], [Refusal::Collapse { before: 100, after: 49, .. }]), "{refused:?}");
+    }
+
+    #[test]
+    fn what_a_mapping_renames_is_no_surprise_and_a_target_that_stays_empty_is() {
+        let slug = |text: &str| text.parse::<Slug>().unwrap();
+        let renamed = Diff { renamed: Some(900), ..diff(1_000, 1_000, 900, 0) };
+        assert_eq!(Guards::default().look_at(&renamed), []);
+        let pairs = vec![Pair { from: slug("cafes"), to: slug("bars"), rows: 0 }];
+        let refused = Guards::default().look_at(&Diff { pairs, ..renamed });
+        assert_eq!(refused[0].to_string(), "`cafes` is split, and none of its 900 rows would become `bars`");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Stored transactions categorized anew: previewed, applied, undone.
 //!
 //! [`preview`] fixes a scope, asks about its rows page by page as the pipeline does, and keeps what would change;
-//! [`diff`] counts that, [`guards`] say whether it is fit to be applied, [`apply`] brings it into force and puts it back.
+//! [`taxonomy`] makes such a run lead from one taxonomy to another; [`diff`] counts what would change, [`guards`] say whether it is fit to be applied, [`apply`] brings it into force and puts it back.
 //! A process may die at any point: every step is a database transaction that says how far it came, and the same call goes
 //! on. What a person said is never changed. It is not who runs it or when: that is the edge's matter.
 
@@ -10,6 +10,7 @@ pub mod diff;
 pub mod guards;
 pub mod preview;
 pub mod report;
+pub mod taxonomy;
 
 pub use diff::{Accuracy, Category, Diff, Moved, Pair, Sample};
 pub use guards::{Guards, Refusal};
@@ -17,7 +18,7 @@ pub use preview::{Plan, Progress};
 pub use report::Report;
 
 use crate::{
-    domain::{RecategorizationPhase, recategorization::InvalidScope},
+    domain::{MappingMistake, RecategorizationPhase, recategorization::InvalidScope},
     pipeline,
     store::{self, Recategorization, Store},
 };
@@ -79,6 +80,42 @@ pub enum Error {
     Refused {
         /// All that they found.
         refusals: Vec<Refusal>,
+    },
+    /// A mapping from a taxonomy that is not stored here.
+    #[error("no taxonomy `{version}` is known here: `from` names the version that answers name")]
+    UnknownTaxonomy {
+        /// What was asked for.
+        version: String,
+    },
+    /// A mapping from the taxonomy that it leads to.
+    #[error("`{version}` is the taxonomy in force already: give the new one")]
+    SameTaxonomy {
+        /// Which.
+        version: String,
+    },
+    /// A mapping with mistakes.
+    #[error("the mapping can't be used: {}", mistakes.iter().map(MappingMistake::to_string).collect::<Vec<_>>().join("; "))]
+    Mapping {
+        /// All that were found.
+        mistakes: Vec<MappingMistake>,
+    },
+    /// Labelled rows that no stage has answered: nothing would tell their taxonomy.
+    #[error("{rows} labelled rows were never categorized: import them again without --no-categorize first")]
+    NeverAnswered {
+        /// How many.
+        rows: u64,
+    },
+    /// Not a run from one taxonomy to another.
+    #[error("recategorization {id} leads to no other taxonomy")]
+    NoMigration {
+        /// Which run.
+        id: i64,
+    },
+    /// A migration that nobody can take back any more.
+    #[error("the taxonomy of recategorization {id} is concluded")]
+    Concluded {
+        /// Which run.
+        id: i64,
     },
     /// A diff that can't be written or read back.
     #[error("the diff of a recategorization is broken")]

@@ -7,15 +7,22 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
+use tokio::sync::mpsc;
 
-use super::{Error, diff, find};
+use super::{
+    Error, diff, find,
+    taxonomy::{self, Route},
+};
 use crate::{
-    categorize::{self, Lineup},
+    categorize::Lineup,
     causes::with_causes,
-    domain::{DecidedBy, RecategorizationPhase, RecategorizationScope, Transaction, TransactionId},
+    domain::{DecidedBy, RecategorizationPhase, RecategorizationScope, Slug, Transaction, TransactionId},
     enrich,
-    pipeline::{self, Pipeline},
-    store::{Cursor, Decision, LabelAsked, NewRecategorization, PageDone, Proposal, ScopedRow, Store},
+    pipeline::{self, Fresh, Memory, Pipeline, Prepared, Said},
+    store::{
+        AnswerSources, Decision, LabelAsked, NewRecategorization, PageDone, Proposal, Recategorization, ScopeCursor,
+        ScopedRow, Store, TaxonomyMigration,
+    },
 };
 
 /// Rows of a page: what is in memory at a time, and what a process that dies does again.
@@ -92,35 +99,33 @@ async fn go_on(store: &Store, pipeline: &Pipeline, id: i64, told: Progress<'_>) 
     if engines != run.run.engines {
         return Err(Error::OtherEngines { id, begun: run.run.engines.join(", "), now: engines.join(", ") });
     }
-    let asker = Asker { pipeline, lineup: &lineup, adapter: adapter.as_deref() };
+    let memory = Memory::open(store, &engines, run.run.made_at).await?;
+    let migration = store.taxonomy_migration(id).await?;
+    let asker = Asker {
+        store,
+        pipeline,
+        lineup: &lineup,
+        adapter: adapter.as_deref(),
+        memory: &memory,
+        migration: migration.as_ref(),
+    };
     let mut failed_before = store.recategorization_failures(id, None, PAGE).await?;
-    while run.phase == RecategorizationPhase::Predicting {
-        told(run.seen, run.rows);
-        let rows = store.recategorization_page(&run, None, PAGE).await?;
-        let Some(last) = rows.last() else { break };
-        let cursor = Cursor { posted_at: last.transaction.posted_at, id: last.transaction.id.clone() };
-        let (page, outage) = asker.page(rows).await?;
-        let failed = page.failures.len();
-        let page = PageDone { cursor: Some(cursor), ..page };
-        if !store.put_recategorization_page(&run, &page).await? {
-            return Err(overtaken_or_moved(store, id).await?);
-        }
-        if outage {
-            return Err(Error::Outage { failed });
-        }
+    if run.phase == RecategorizationPhase::Predicting {
+        walk(store, &asker, &run, told).await?;
         run = find(store, id).await?;
     }
     // Rows that failed just now are not tried again at once: only those that had failed when this call began.
     while let Some(last) = failed_before.last().map(|failure| failure.transaction_id.clone()) {
         let ids: Vec<TransactionId> = failed_before.iter().map(|failure| failure.transaction_id.clone()).collect();
-        let rows = store.recategorization_page(&run, Some(&ids), PAGE).await?;
-        let (page, outage) = asker.page(rows).await?;
+        let rows = store.recategorization_page(&run, None, Some(&ids), PAGE).await?;
+        let Answered { page, outage, fresh } = asker.answered(asker.read(rows).await?).await?;
         let failed = page.failures.len();
         let still: Vec<&TransactionId> = page.failures.iter().map(|(id, _)| id).collect();
         let mended = ids.into_iter().filter(|id| !still.contains(&id)).collect();
         // They were counted when they were looked at first.
-        let page = PageDone { mended, categories: BTreeMap::new(), people: 0, rules: 0, ..page };
-        if !store.put_recategorization_page(&run, &page).await? {
+        let page = PageDone { cursor: None, mended, categories: BTreeMap::new(), people: 0, rules: 0, ..page };
+        memory.keep(&fresh).await?;
+        if !store.put_recategorization_page(id, run.cursor.as_ref(), &page).await? {
             return Err(overtaken_or_moved(store, id).await?);
         }
         if outage {
@@ -129,11 +134,58 @@ async fn go_on(store: &Store, pipeline: &Pipeline, id: i64, told: Progress<'_>) 
         failed_before = store.recategorization_failures(id, Some(&last), PAGE).await?;
     }
     told(run.seen, run.rows);
-    let diff = diff::of(store, &run).await?;
+    let diff = diff::of(store, &run, migration.as_ref()).await?;
     if !store.put_recategorization_diff(id, &serde_json::to_value(&diff)?).await? {
         return Err(overtaken_or_moved(store, id).await?);
     }
     Ok(())
+}
+
+/// Takes the rest of a run's scope through three steps that work at once, each on a page of its own: rows are read with
+/// what is known around them, asked about, and kept. A page waits between two steps at most.
+async fn walk(store: &Store, asker: &Asker<'_>, run: &Recategorization, told: Progress<'_>) -> Result<(), Error> {
+    let (into_asking, mut asking) = mpsc::channel::<Page<'_>>(1);
+    let (into_keeping, mut keeping) = mpsc::channel::<Answered>(1);
+    told(run.seen, run.rows);
+    let read = async {
+        let into_asking = into_asking;
+        let mut after = run.cursor.clone();
+        loop {
+            let rows = store.recategorization_page(run, after.as_ref(), None, PAGE).await?;
+            let page = asker.read(rows).await?;
+            let Some(cursor) = page.done.cursor.clone() else { return Ok(()) };
+            after = Some(cursor);
+            if into_asking.send(page).await.is_err() {
+                return Ok(());
+            }
+        }
+    };
+    let ask = async {
+        let into_keeping = into_keeping;
+        while let Some(page) = asking.recv().await {
+            if into_keeping.send(asker.answered(page).await?).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    };
+    let keep = async {
+        let (mut from, mut seen) = (run.cursor.clone(), run.seen);
+        while let Some(Answered { page, outage, fresh }) = keeping.recv().await {
+            asker.memory.keep(&fresh).await?;
+            if !store.put_recategorization_page(run.id, from.as_ref(), &page).await? {
+                return Err(overtaken_or_moved(store, run.id).await?);
+            }
+            seen += page.categories.values().copied().map(u64::from).sum::<u64>();
+            told(seen, run.rows);
+            if outage {
+                return Err(Error::Outage { failed: page.failures.len() });
+            }
+            from = page.cursor;
+        }
+        Ok(())
+    };
+    tokio::try_join!(read, ask, keep).map(|_| ())
 }
 
 /// Why a page could not be kept.
@@ -146,7 +198,7 @@ async fn overtaken_or_moved(store: &Store, id: i64) -> Result<Error, Error> {
 }
 
 /// The engines that may answer.
-fn engines(lineup: &Lineup, adapter: Option<&str>) -> Result<Vec<String>, Error> {
+pub(super) fn engines(lineup: &Lineup, adapter: Option<&str>) -> Result<Vec<String>, Error> {
     let Some(name) = adapter else { return Ok(lineup.engines()) };
     let unknown = || pipeline::Error::UnknownAdapter { name: name.to_owned() };
     Ok(vec![lineup.named(name).ok_or_else(unknown)?.engine().to_owned()])
@@ -154,9 +206,31 @@ fn engines(lineup: &Lineup, adapter: Option<&str>) -> Result<Vec<String>, Error>
 
 /// Who is asked about a run's rows: the same from its beginning to its end.
 struct Asker<'a> {
+    store: &'a Store,
     pipeline: &'a Pipeline,
     lineup: &'a Lineup,
     adapter: Option<&'a str>,
+    memory: &'a Memory,
+    /// Where the run leads from one taxonomy to another.
+    migration: Option<&'a TaxonomyMigration>,
+}
+
+/// Rows to ask about.
+struct Page<'a> {
+    /// What is known before anybody is asked.
+    done: PageDone,
+    open: HashMap<TransactionId, ScopedRow>,
+    /// In order.
+    asked: Vec<TransactionId>,
+    /// None where something about the rows fails: they are asked about in parts.
+    prepared: Option<Prepared<'a>>,
+}
+
+/// What became of a page, whether a model could not be had, and what was computed.
+struct Answered {
+    page: PageDone,
+    outage: bool,
+    fresh: Fresh,
 }
 
 /// What was answered about some rows, what was not and why, and whether that is because a model can't be had.
@@ -165,32 +239,75 @@ struct Answers {
     decisions: Vec<Decision>,
     failures: Vec<(TransactionId, String)>,
     outage: bool,
+    sources: AnswerSources,
+    fresh: Vec<Fresh>,
 }
 
-impl Asker<'_> {
-    /// What becomes of rows, and whether a model could not be had.
-    async fn page(&self, rows: Vec<ScopedRow>) -> Result<(PageDone, bool), Error> {
-        let mut done = PageDone::default();
+impl<'a> Asker<'a> {
+    /// Sorts out the rows that are not asked about, and gathers what is known around the others.
+    async fn read(&self, rows: Vec<ScopedRow>) -> Result<Page<'a>, Error> {
+        let mut done = PageDone {
+            cursor: rows.last().map(|row| ScopeCursor {
+                account_id: row.transaction.account_id.clone(),
+                posted_at: row.transaction.posted_at,
+                id: row.transaction.id.clone(),
+            }),
+            ..PageDone::default()
+        };
         let mut open: HashMap<TransactionId, ScopedRow> = HashMap::with_capacity(rows.len());
         let mut asked = Vec::with_capacity(rows.len());
+        let mut renamed = Vec::new();
         for row in rows {
             *done.categories.entry(row.category.clone()).or_default() += 1;
-            match row.decided_by {
-                DecidedBy::AccountRule | DecidedBy::MerchantRule => {
-                    done.rules += 1;
+            let ruled = matches!(row.decided_by, DecidedBy::AccountRule | DecidedBy::MerchantRule);
+            done.rules += u32::from(ruled);
+            done.people += u32::from(matches!(row.decided_by, DecidedBy::Correction | DecidedBy::Import));
+            match self.migration.map(|migration| taxonomy::route(migration, &row)) {
+                None if ruled => continue,
+                Some(Route::Stays) => continue,
+                Some(Route::Renamed(to)) => {
+                    renamed.push((row, to));
                     continue;
                 }
-                DecidedBy::Correction | DecidedBy::Import => done.people += 1,
-                DecidedBy::Stage => {}
+                None | Some(Route::Asked) => {}
             }
-            asked.push(row.transaction.clone());
+            asked.push(row.transaction.id.clone());
             open.insert(row.transaction.id.clone(), row);
         }
-        let answers = self.answers(asked).await?;
-        done.failures = answers.failures;
-        for decision in answers.decisions {
+        self.rename(renamed, &mut done).await?;
+        let transactions = asked.iter().filter_map(|id| open.get(id)).map(|row| row.transaction.clone()).collect();
+        let prepared = match self.prepared(transactions).await {
+            Ok(prepared) => Some(prepared),
+            Err(error) => cut(error).map(|_| None)?,
+        };
+        Ok(Page { done, open, asked, prepared })
+    }
+
+    /// Rows that a mapping renames, with what was said of them.
+    async fn rename(&self, rows: Vec<(ScopedRow, Slug)>, done: &mut PageDone) -> Result<(), Error> {
+        let Some(migration) = self.migration.filter(|_| !rows.is_empty()) else { return Ok(()) };
+        let ids: Vec<&TransactionId> = rows.iter().map(|(row, _)| &row.transaction.id).collect();
+        let said = self.store.said_before(&ids).await?.into_iter();
+        let mut said: HashMap<TransactionId, Decision> = said.map(|said| (said.transaction_id.clone(), said)).collect();
+        for (row, to) in rows {
+            let Some(said) = said.remove(&row.transaction.id) else { continue };
+            done.proposals.push(taxonomy::renamed(migration, row, to, said));
+        }
+        Ok(())
+    }
+
+    /// What becomes of a page's rows.
+    async fn answered(&self, page: Page<'_>) -> Result<Answered, Error> {
+        let Page { mut done, mut open, asked, prepared } = page;
+        let rows: Vec<&Transaction> = asked.iter().filter_map(|id| open.get(id)).map(|row| &row.transaction).collect();
+        let Answers { decisions, failures, outage, sources, fresh } = self.answers(&rows, prepared).await?;
+        done.failures = failures;
+        done.sources = sources;
+        for decision in decisions {
             let Some(row) = open.remove(&decision.transaction_id) else { continue };
-            if matches!(row.decided_by, DecidedBy::Correction | DecidedBy::Import) {
+            if let Some(migration) = self.migration {
+                done.proposals.push(taxonomy::split(migration, row, decision));
+            } else if matches!(row.decided_by, DecidedBy::Correction | DecidedBy::Import) {
                 // Where a rule stands, an engine that is paid for is not asked, and repeats the rule.
                 if decision.rule.is_some() {
                     continue;
@@ -204,59 +321,83 @@ impl Asker<'_> {
                 });
             } else if *decision.category() != row.category {
                 let (posted_at, from, before) = (row.transaction.posted_at, row.category, row.before);
-                done.proposals.push(Proposal { decision, posted_at, from, before });
+                let to = decision.category().clone();
+                done.proposals.push(Proposal { decision, posted_at, from, to, before });
             }
         }
-        Ok((done, answers.outage))
+        Ok(Answered { page: done, outage, fresh: fresh.into_iter().collect() })
     }
 
     /// Asks about all rows; where that fails, about each half, until only those are left that can't be answered.
-    async fn answers(&self, rows: Vec<Transaction>) -> Result<Answers, Error> {
+    async fn answers(&self, rows: &[&Transaction], prepared: Option<Prepared<'_>>) -> Result<Answers, Error> {
         let mut answers = Answers::default();
-        let mut waiting = vec![rows];
-        while let Some(mut part) = waiting.pop() {
+        let mut waiting = vec![(rows, prepared)];
+        while let Some((part, prepared)) = waiting.pop() {
             if part.is_empty() {
                 continue;
             }
             if answers.outage {
-                answers.fail(part.iter().map(|row| &row.id), "the model could not be had");
+                answers.fail(part, "the model could not be had");
                 continue;
             }
-            match self.once(part.clone()).await {
-                Ok((decisions, failure)) => answers.take(&part, decisions, failure.as_ref()),
-                Err(pipeline::Error::Store(error) | pipeline::Error::Enrich(enrich::Error::Store(error))) => {
-                    return Err(error.into());
-                }
-                Err(error @ pipeline::Error::UnknownAdapter { .. }) => return Err(error.into()),
+            match self.once(part, prepared).await {
+                Ok(said) => answers.take(part, said),
                 Err(pipeline::Error::Categorize(error)) if error.is_outage() => {
                     answers.outage = true;
-                    answers.fail(part.iter().map(|row| &row.id), &with_causes(&error));
+                    answers.fail(part, &with_causes(&error));
                 }
-                Err(error) if part.len() == 1 => {
-                    answers.fail(part.iter().map(|row| &row.id), &with_causes(&error));
-                }
-                Err(_) => {
-                    let half = part.split_off(part.len() / 2);
-                    waiting.extend([half, part]);
+                Err(error) => {
+                    let error = cut(error)?;
+                    if part.len() == 1 {
+                        answers.fail(part, &with_causes(&error));
+                    } else {
+                        let (half, other) = part.split_at(part.len() / 2);
+                        waiting.extend([(other, None), (half, None)]);
+                    }
                 }
             }
         }
         Ok(answers)
     }
 
-    /// A bug under it is an error like any other.
-    async fn once(
-        &self,
-        rows: Vec<Transaction>,
-    ) -> Result<(Vec<Decision>, Option<categorize::Error>), pipeline::Error> {
-        let said = self.pipeline.would_say(rows, self.lineup, self.adapter);
-        AssertUnwindSafe(said).catch_unwind().await.unwrap_or(Err(pipeline::Error::Broken))
+    async fn once(&self, rows: &[&Transaction], prepared: Option<Prepared<'_>>) -> Result<Said, pipeline::Error> {
+        let said = async {
+            let prepared = match prepared {
+                Some(prepared) => prepared,
+                None => self.prepared(rows.iter().copied().cloned().collect()).await?,
+            };
+            self.pipeline.would_say(prepared, self.memory).await
+        };
+        guarded(said).await
+    }
+
+    async fn prepared(&self, rows: Vec<Transaction>) -> Result<Prepared<'a>, pipeline::Error> {
+        let prepared = guarded(self.pipeline.prepare(rows, self.lineup, self.adapter, self.memory)).await?;
+        // People's rules are in the words of the old taxonomy.
+        Ok(if self.migration.is_some() { prepared.without_rules() } else { prepared })
+    }
+}
+
+/// A bug under it is an error like any other.
+async fn guarded<T>(work: impl Future<Output = Result<T, pipeline::Error>>) -> Result<T, pipeline::Error> {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or(Err(pipeline::Error::Broken))
+}
+
+/// An error that asking about fewer rows may avoid; others end the preview.
+fn cut(error: pipeline::Error) -> Result<pipeline::Error, Error> {
+    match error {
+        pipeline::Error::Store(error) | pipeline::Error::Enrich(enrich::Error::Store(error)) => Err(error.into()),
+        error @ pipeline::Error::UnknownAdapter { .. } => Err(error.into()),
+        error => Ok(error),
     }
 }
 
 impl Answers {
-    fn take(&mut self, rows: &[Transaction], decisions: Vec<Decision>, failure: Option<&categorize::Error>) {
-        let mut silent: Vec<&TransactionId> = Vec::new();
+    fn take(&mut self, rows: &[&Transaction], said: Said) {
+        let Said { decisions, failure, sources, fresh } = said;
+        self.sources += sources;
+        self.fresh.push(fresh);
+        let mut silent: Vec<&Transaction> = Vec::new();
         let mut said: HashMap<TransactionId, Decision> =
             decisions.into_iter().map(|decision| (decision.transaction_id.clone(), decision)).collect();
         for row in rows {
@@ -265,16 +406,16 @@ impl Answers {
                     self.failures.push((row.id.clone(), "the model gave no answer that could be used".to_owned()));
                 }
                 Some(decision) => self.decisions.push(decision),
-                None => silent.push(&row.id),
+                None => silent.push(row),
             }
         }
         if let Some(failure) = failure {
             self.outage |= failure.is_outage();
-            self.fail(silent.into_iter(), &with_causes(failure));
+            self.fail(&silent, &with_causes(&failure));
         }
     }
 
-    fn fail<'a>(&mut self, ids: impl Iterator<Item = &'a TransactionId>, why: &str) {
-        self.failures.extend(ids.map(|id| (id.clone(), why.to_owned())));
+    fn fail(&mut self, rows: &[&Transaction], why: &str) {
+        self.failures.extend(rows.iter().map(|row| (row.id.clone(), why.to_owned())));
     }
 }

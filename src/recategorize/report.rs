@@ -1,5 +1,7 @@
 //! A run as people and programs see it: the wire format of the command line and of the API.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -7,8 +9,14 @@ use utoipa::ToSchema;
 
 use super::{Diff, Error, Guards, Refusal, find, found};
 use crate::{
-    domain::{AccountId, ChangeState, LeftBecause, RecategorizationPhase, RecategorizationScope, Slug, TransactionId},
-    store::{Recategorization, RecategorizationChange, RecategorizationFailure, Store},
+    domain::{
+        AccountId, Becomes, ChangeState, JobState, LeftBecause, RecategorizationPhase, RecategorizationScope, Slug,
+        TransactionId,
+    },
+    store::{
+        AnswerSources, Job, JobFilter, Recategorization, RecategorizationChange, RecategorizationFailure, Store,
+        TaxonomyMigration,
+    },
 };
 
 /// Failed rows that are told with a run.
@@ -43,6 +51,11 @@ pub struct Report {
     pub seen: u64,
     /// Rows that could not be answered. They stay as they are, and are tried again when the run is resumed.
     pub failed: u64,
+    /// Where the answers came from: work is done once per distinct input.
+    pub answers: Answers,
+    /// The job that takes it further; `null` where there is nothing to do.
+    #[schema(required)]
+    pub job: Option<Work>,
     /// Why the preview stopped before its end; `null` where it did not.
     #[schema(required)]
     pub stopped: Option<String>,
@@ -73,9 +86,112 @@ pub struct Report {
     pub cancelled_at: Option<DateTime<Utc>>,
     /// The first 100 rows that could not be answered; none in lists.
     pub failures: Vec<Failure>,
+    /// Where it leads from one taxonomy to another; left out of other runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taxonomy: Option<Migration>,
     /// What it would change or has changed; left out while the preview goes on, and in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diff: Option<Diff>,
+}
+
+/// Where a run's answers came from, in rows. An input is all that an engine looks at: rows of one input get one answer.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
+#[schema(as = RecategorizationAnswers)]
+pub struct Answers {
+    /// Of an input that came up before in the same process.
+    pub from_memory: u64,
+    /// Remembered in the database, from an earlier run or process.
+    pub from_store: u64,
+    /// Computed now, or asked of a model.
+    pub computed: u64,
+    /// Share of the rows that brought an input of their own; `null` before any was answered. A run that was resumed
+    /// counts anew what it had seen before.
+    #[schema(required)]
+    pub distinct_share: Option<f64>,
+}
+
+impl From<AnswerSources> for Answers {
+    fn from(AnswerSources { from_memory, from_store, computed }: AnswerSources) -> Self {
+        let (distinct, all) = (from_store + computed, from_memory + from_store + computed);
+        let distinct_share = (all > 0).then(|| distinct as f64 / all as f64);
+        Self { from_memory, from_store, computed, distinct_share }
+    }
+}
+
+/// From which taxonomy to which.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = TaxonomyMigration)]
+pub struct Migration {
+    /// Version of the old taxonomy.
+    #[schema(example = "consumer@8f14e45f")]
+    pub from: String,
+    /// Version of the new one.
+    #[schema(example = "consumer@1c39b0aa")]
+    pub to: String,
+    /// What becomes of each category: another name, or one of several that a stage chooses from.
+    #[schema(value_type = BTreeMap<String, BecomesDoc>)]
+    pub map: BTreeMap<Slug, Becomes>,
+    /// Whether answers tell the category in both now.
+    pub shadow: bool,
+    /// Who concluded it: nothing is taken back any more.
+    #[schema(required)]
+    pub concluded_by: Option<String>,
+    /// When.
+    #[schema(required)]
+    pub concluded_at: Option<DateTime<Utc>>,
+}
+
+impl From<TaxonomyMigration> for Migration {
+    fn from(of: TaxonomyMigration) -> Self {
+        let TaxonomyMigration { from_taxonomy, to_taxonomy, map, shadow, concluded_by, concluded_at } = of;
+        Self { from: from_taxonomy, to: to_taxonomy, map, shadow, concluded_by, concluded_at }
+    }
+}
+
+/// What becomes of a category.
+#[derive(ToSchema)]
+#[schema(as = Becomes)]
+#[serde(untagged)]
+pub enum BecomesDoc {
+    /// This one.
+    One(String),
+    /// One of these, as a stage chooses.
+    OneOf(Vec<String>),
+}
+
+/// The job that takes a run further. How far it is say `seen` of `rows`, and `changes`.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = RecategorizationJob)]
+pub struct Work {
+    /// Its number.
+    pub id: i64,
+    /// `waiting` for a worker, `running`, `retrying` (it failed, and is tried again at `due_at`) or `failed` (it failed too
+    /// often; ask for the same again).
+    #[schema(value_type = String, example = "running")]
+    pub state: JobState,
+    /// How often it was begun.
+    pub attempts: i16,
+    /// When it was asked for, or is tried again.
+    pub due_at: DateTime<Utc>,
+    /// Which worker is at it; `null` where none is.
+    #[schema(required)]
+    pub worker: Option<String>,
+    /// Why it failed the last time; `null` where it did not.
+    #[schema(required)]
+    pub last_error: Option<String>,
+}
+
+impl From<Job> for Work {
+    fn from(job: Job) -> Self {
+        Self {
+            id: job.id,
+            state: job.state,
+            attempts: job.attempts,
+            due_at: job.run_at,
+            worker: job.worker,
+            last_error: job.last_error,
+        }
+    }
 }
 
 /// A row that could not be answered.
@@ -223,6 +339,8 @@ impl Report {
         let diff = found(&run)?;
         let guarded = diff.as_ref().filter(|_| run.phase == RecategorizationPhase::Previewed);
         let refusals = guarded.map(|diff| Guards::default().look_at(diff)).unwrap_or_default();
+        let queue = JobFilter { queue: Some(Recategorization::queue(run.id)), ..JobFilter::default() };
+        let job = store.jobs(&queue, 1).await?.pop();
         let changes = store.change_tallies(run.id).await?;
         let listed = if whole { FAILURES } else { 0 };
         let failures = store.recategorization_failures(run.id, None, listed).await?;
@@ -238,6 +356,8 @@ impl Report {
             rows: run.rows,
             seen: run.seen,
             failed: store.count_recategorization_failures(run.id).await?,
+            answers: run.sources.into(),
+            job: job.map(Work::from),
             stopped: run.stopped,
             changes: changes.into_iter().map(|of| Tally { state: of.state, why: of.why, rows: of.rows }).collect(),
             refusals: refusals.iter().map(Refusal::to_string).collect(),
@@ -249,6 +369,7 @@ impl Report {
             cancelled_by: run.cancelled_by,
             cancelled_at: run.cancelled_at,
             failures: failures.into_iter().map(Failure::from).collect(),
+            taxonomy: store.taxonomy_migration(run.id).await?.map(Migration::from),
             diff: diff.filter(|_| whole),
         })
     }

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
+use futures::{Stream, StreamExt as _, stream};
 use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 use super::{Desk, Error};
 use crate::{
     domain::{ActionKind, Correction, CorrectionScope, DecidedBy, Slug, TransactionId},
-    store::{ActionFilter, ReviewFilter, TransactionView},
+    store::{ActionFilter, LabelPair, ReviewFilter, TransactionView},
 };
 
 /// Rows read from the database at a time.
@@ -72,6 +73,28 @@ pub struct Exported {
     pub made_at: Option<DateTime<Utc>>,
 }
 
+/// The members of [`Exported`], in their order.
+const COLUMNS: [&str; 18] = [
+    "transaction_id",
+    "posted_at",
+    "descriptor",
+    "amount",
+    "currency",
+    "direction",
+    "predicted",
+    "confidence",
+    "engine",
+    "reason",
+    "category",
+    "category_before",
+    "scope",
+    "note",
+    "rows",
+    "decision",
+    "made_by",
+    "made_at",
+];
+
 /// What became of tasks that came in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Imported {
@@ -116,27 +139,22 @@ impl fmt::Display for Refusal {
 }
 
 impl Desk {
-    /// The decisions that stand, latest first.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn decisions(&self) -> Result<Vec<Exported>, Error> {
-        let mut exported = Vec::new();
-        let mut before = None;
-        loop {
+    /// The decisions that stand, latest first, some at a time.
+    pub fn decisions(&self) -> impl Stream<Item = Result<Vec<Exported>, Error>> + use<> {
+        stream::try_unfold((self.store.clone(), None), |(store, before)| async move {
             let filter = ActionFilter { standing: true, before, ..ActionFilter::default() };
-            let actions = self.store.review_actions(&filter, PAGE).await?;
-            let Some(last) = actions.last().map(|action| action.id) else { return Ok(exported) };
-            before = Some(last);
+            let actions = store.review_actions(&filter, PAGE).await?;
+            let Some(last) = actions.last().map(|action| action.id) else { return Ok(None) };
             let decided: Vec<_> = actions
                 .into_iter()
                 .filter(|action| action.kind == ActionKind::Decide)
                 .filter_map(|action| Some((action.transaction_id.clone()?, action)))
                 .collect();
             let ids: Vec<TransactionId> = decided.iter().map(|(id, _)| id.clone()).collect();
-            let views = self.store.views(&ids).await?;
-            exported.extend(decided.into_iter().zip(views).filter_map(|((_, action), view)| {
+            let views = store.views(&ids).await?;
+            let exported = decided.into_iter().zip(views).filter_map(|((_, action), view)| {
                 Some(Exported {
+                    reason: action.reason.map(|reason| reason.as_str().to_owned()),
                     category: action.category.map(String::from),
                     category_before: action.category_before.map(String::from),
                     scope: action.scope.map(|scope| scope.as_str().to_owned()),
@@ -147,27 +165,22 @@ impl Desk {
                     made_at: Some(action.made_at),
                     ..Exported::of(view?)
                 })
-            }));
-        }
+            });
+            Ok(Some((exported.collect(), (store, Some(last)))))
+        })
     }
 
-    /// What waits for review, newest transaction first.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn backlog(&self) -> Result<Vec<Exported>, Error> {
-        let mut exported = Vec::new();
-        let mut after = None;
-        loop {
-            let items = self.store.reviews(&ReviewFilter::default(), after.as_ref(), PAGE).await?;
-            let Some(last) = items.last() else { return Ok(exported) };
-            after = Some(last.view.cursor());
-            exported.extend(
-                items
-                    .into_iter()
-                    .map(|item| Exported { reason: Some(item.reason.as_str().to_owned()), ..Exported::of(item.view) }),
-            );
-        }
+    /// What waits for review, newest transaction first, some at a time.
+    pub fn backlog(&self) -> impl Stream<Item = Result<Vec<Exported>, Error>> + use<> {
+        stream::try_unfold((self.store.clone(), None), |(store, after)| async move {
+            let items = store.reviews(&ReviewFilter::default(), after.as_ref(), PAGE).await?;
+            let Some(last) = items.last() else { return Ok(None) };
+            let last = last.view.cursor();
+            let exported = items
+                .into_iter()
+                .map(|item| Exported { reason: Some(item.reason.as_str().to_owned()), ..Exported::of(item.view) });
+            Ok(Some((exported.collect(), (store, Some(last)))))
+        })
     }
 
     /// Takes in what was annotated in Label Studio: each task's last annotation is a decision about its transaction
@@ -277,16 +290,35 @@ impl Exported {
     }
 }
 
-/// Writes rows in a format.
-///
-/// # Errors
-/// When a row can't be written.
-pub fn write(rows: &[Exported], format: Format) -> Result<Vec<u8>, Error> {
+/// Writes rows in a format, as they come: a file is never in memory as a whole.
+pub fn written(
+    rows: impl Stream<Item = Result<Vec<Exported>, Error>> + Send,
+    format: Format,
+) -> impl Stream<Item = Result<Vec<u8>, Error>> + Send {
+    let begin = match format {
+        Format::Csv => header(),
+        Format::Jsonl => Ok(Vec::new()),
+        Format::LabelStudio => Ok(b"[".to_vec()),
+    };
+    let end = if format == Format::LabelStudio { b"]\n".to_vec() } else { Vec::new() };
+    let mut first = true;
+    let pages = rows.map(move |rows| {
+        let rows = rows?;
+        let file = write(&rows, format, !first);
+        first &= rows.is_empty();
+        file
+    });
+    stream::iter([begin]).chain(pages).chain(stream::iter([Ok(end)]))
+}
+
+/// Some rows of a file; whether there were any before them.
+fn write(rows: &[Exported], format: Format, before: bool) -> Result<Vec<u8>, Error> {
     match format {
         Format::Csv => {
-            let mut file = csv::Writer::from_writer(Vec::new());
+            let mut file = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
             for row in rows {
-                file.serialize(row)?;
+                let (descriptor, note) = (as_text(&row.descriptor), row.note.as_deref().map(as_text));
+                file.serialize(Exported { descriptor, note, ..row.clone() })?;
             }
             Ok(file.into_inner().map_err(|error| csv::Error::from(error.into_error()))?)
         }
@@ -298,8 +330,40 @@ pub fn write(rows: &[Exported], format: Format) -> Result<Vec<u8>, Error> {
             }
             Ok(file)
         }
-        Format::LabelStudio => Ok(serde_json::to_vec_pretty(&rows.iter().map(Exported::task).collect::<Vec<_>>())?),
+        Format::LabelStudio => {
+            let mut file = Vec::new();
+            for (place, row) in rows.iter().enumerate() {
+                file.extend_from_slice(if before || place > 0 { b",\n" } else { b"\n" });
+                serde_json::to_writer(&mut file, &row.task())?;
+            }
+            Ok(file)
+        }
     }
+}
+
+/// The header line of a table of rows.
+fn header() -> Result<Vec<u8>, Error> {
+    let mut file = csv::Writer::from_writer(Vec::new());
+    file.write_record(COLUMNS)?;
+    Ok(file.into_inner().map_err(|error| csv::Error::from(error.into_error()))?)
+}
+
+/// Writes what two people said as CSV: decision, transaction, who said what first, and who said what, and when, second.
+///
+/// # Errors
+/// When a row can't be written.
+pub fn write_pairs(pairs: &[LabelPair]) -> Result<Vec<u8>, Error> {
+    let mut file = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+    file.write_record(["decision", "transaction_id", "first_by", "first", "second_by", "second", "second_at"])?;
+    for pair in pairs {
+        file.serialize(pair)?;
+    }
+    Ok(file.into_inner().map_err(|error| csv::Error::from(error.into_error()))?)
+}
+
+/// A cell that no spreadsheet takes for a formula: a quote before what could begin one, as OWASP has it for CSV injection.
+fn as_text(cell: &str) -> String {
+    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{cell}") } else { cell.to_owned() }
 }
 
 fn last_annotation(task: &Value) -> Option<&Value> {

@@ -3,19 +3,29 @@
 //! It decides nothing by itself and teaches nothing silently: a decision tells beforehand which rows it changes and
 //! which rule it leaves. SQL, leases included, is in [`crate::store`].
 
+pub mod drift;
 mod exchange;
+mod life;
+mod merchants;
 mod why;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-pub use exchange::{Exported, Format, Imported, RefusedTask, write};
+pub use exchange::{Exported, Format, Imported, RefusedTask, write_pairs, written};
+pub use life::Life;
+pub use merchants::MerchantPreview;
 pub use why::{Measured, Why};
 
 use crate::{
     curate::agreement::kappa,
-    domain::{Correction, CorrectionScope, ReviewReason, Slug, Taxonomy, TransactionId, draw::drawn},
+    domain::{
+        Correction, CorrectionScope, ReviewReason, Slug, Taxonomy, Transaction, TransactionId, UserHistory, draw::drawn,
+    },
     store::{
         self, Affected, Decided, GroupFilter, LabelPair, LaneCount, ReviewGroup, Settled, Store, Throughput,
         TransactionView, Undone, Verdict,
@@ -46,6 +56,17 @@ pub struct Work {
     pub group: ReviewGroup,
     /// The row in it where most is at risk.
     pub view: TransactionView,
+}
+
+/// A decision of somebody else that a person shall make again, blind.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AskedAgain {
+    /// The decision's number.
+    pub decision: i64,
+    /// The transaction.
+    pub view: TransactionView,
+    /// What it may be, by the alphabet, at most nine.
+    pub suggestions: Vec<Slug>,
 }
 
 /// What a decision would change.
@@ -106,6 +127,15 @@ pub enum Error {
         /// How many now.
         rows: u32,
     },
+    /// No row has the key.
+    #[error("no transaction has the merchant key “{key}”")]
+    UnknownMerchant {
+        /// Which.
+        key: String,
+    },
+    /// Nothing to merge.
+    #[error("these are one merchant already")]
+    SameMerchant,
     /// No decision of that number.
     #[error("there is no decision with this number")]
     UnknownAction,
@@ -275,16 +305,44 @@ impl Desk {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn claim_second(
-        &self,
-        limit: u32,
-        who: &str,
-        now: DateTime<Utc>,
-    ) -> Result<Vec<(i64, TransactionView)>, Error> {
+    pub async fn claim_second(&self, limit: u32, who: &str, now: DateTime<Utc>) -> Result<Vec<AskedAgain>, Error> {
         let asked = self.store.claim_second_labels(limit, who, now, LEASE).await?;
         let ids: Vec<TransactionId> = asked.iter().map(|(_, id)| id.clone()).collect();
-        let views = self.store.views(&ids).await?;
-        Ok(asked.into_iter().zip(views).filter_map(|((action, _), view)| Some((action, view?))).collect())
+        let views: Vec<TransactionView> = self.store.views(&ids).await?.into_iter().flatten().collect();
+        let rows: Vec<Transaction> = views.iter().map(|view| view.transaction.clone()).collect();
+        let histories = self.store.history(&rows).await?;
+        let mut told: HashMap<TransactionId, (TransactionView, Vec<Slug>)> = HashMap::new();
+        for (view, earlier) in views.into_iter().zip(histories) {
+            let history = UserHistory::fold(&earlier, &view.transaction);
+            let mut suggestions = self.suggestions(&view, &history);
+            // Whose word is first must not show which one was said.
+            suggestions.sort_unstable();
+            told.insert(view.transaction.id.clone(), (view, suggestions));
+        }
+        Ok(asked
+            .into_iter()
+            .filter_map(|(decision, id)| {
+                let (view, suggestions) = told.get(&id)?.clone();
+                Some(AskedAgain { decision, view, suggestions })
+            })
+            .collect())
+    }
+
+    /// Rows that two people labelled, neither knowing of the other's word.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn label_pairs(&self) -> Result<Vec<LabelPair>, Error> {
+        Ok(self.store.label_pairs().await?.0)
+    }
+
+    /// How far people agree.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn agreement(&self) -> Result<Agreement, Error> {
+        let (pairs, waiting) = self.store.label_pairs().await?;
+        Ok(agreement(&pairs, waiting))
     }
 
     /// Stores a second label. It changes nothing that is in force.
@@ -296,17 +354,24 @@ impl Desk {
         if self.store.second_label(action, category, who, now).await? { Ok(()) } else { Err(Error::NotAsked) }
     }
 
+    /// What waits, queue by queue.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn lanes(&self, now: DateTime<Utc>) -> Result<Vec<LaneCount>, Error> {
+        self.store.count_groups(now).await?;
+        Ok(self.store.lane_counts().await?)
+    }
+
     /// The desk in numbers.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn numbers(&self, now: DateTime<Utc>) -> Result<Numbers, Error> {
-        self.store.count_groups(now).await?;
-        let (pairs, waiting) = self.store.label_pairs().await?;
         Ok(Numbers {
-            lanes: self.store.lane_counts().await?,
+            lanes: self.lanes(now).await?,
             day: self.store.throughput(now - TimeDelta::hours(24)).await?,
-            agreement: agreement(&pairs, waiting),
+            agreement: self.agreement().await?,
         })
     }
 

@@ -85,7 +85,7 @@ impl Desk {
 
     /// What a transaction may be, likeliest first: the answer and its alternatives, what people said of earlier visits,
     /// and what spoke for others.
-    fn suggestions(&self, view: &TransactionView, history: &UserHistory) -> Vec<Slug> {
+    pub(super) fn suggestions(&self, view: &TransactionView, history: &UserHistory) -> Vec<Slug> {
         let mut found: Vec<Slug> = Vec::new();
         let mut add = |slug: &Slug| {
             if self.taxonomy.contains(slug) && !found.contains(slug) && found.len() < MOST_SUGGESTIONS {

@@ -48,7 +48,7 @@ impl Store {
         .fetch_all(&mut *tx)
         .await?;
         let new = sqlx::query_scalar!(
-            r#"insert into corrections (
+            r#"insert into corrections_made (
                 transaction_id,
                 category,
                 source,

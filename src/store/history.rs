@@ -27,15 +27,25 @@ impl Store {
     /// When the database fails or holds what can't be read.
     pub async fn history(&self, transactions: &[Transaction]) -> Result<Vec<Vec<HistoryEntry>>, Error> {
         let by_account = self.earlier(transactions).await?;
+        let keys: Vec<&str> = transactions.iter().map(|at| at.descriptor.key().as_str()).collect();
+        let merchants = self.merchants_of(&keys).await?;
+        let merchant = |key: &DescriptorKey| merchants.get(key.as_str()).map(String::as_str);
         let none = Vec::new();
         Ok(transactions
             .iter()
             .map(|at| {
                 let rows = by_account.get(at.account_id.as_str()).unwrap_or(&none);
                 let end = rows.partition_point(|row| (row.posted_at, row.id.as_str()) < (at.posted_at, at.id.as_str()));
+                let own = at.descriptor.key();
+                // A key that was merged into the same merchant counts as the one at hand.
+                let key = |key: &DescriptorKey| match (merchant(key), merchant(own)) {
+                    (Some(theirs), Some(ours)) if theirs == ours => own.clone(),
+                    _ => key.clone(),
+                };
                 rows[end.saturating_sub(HISTORY_WINDOW)..end]
                     .iter()
                     .map(|row| HistoryEntry {
+                        key: key(&row.entry.key),
                         label: row.labels.iter().rfind(|label| label.known_at <= at.posted_at).cloned(),
                         ..row.entry.clone()
                     })

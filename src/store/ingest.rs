@@ -327,7 +327,7 @@ async fn carry_over(tx: &mut PgConnection, old: &[&str], new: &[&str], now: Date
     .execute(&mut *tx)
     .await?;
     sqlx::query!(
-        "insert into corrections (
+        "insert into corrections_made (
             transaction_id,
             category,
             source,

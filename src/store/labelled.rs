@@ -168,6 +168,17 @@ impl Store {
             .collect()
     }
 
+    /// How many labels were ever taken back.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn withdrawn_labels(&self) -> Result<i64, Error> {
+        let labels = sqlx::query_scalar!(r#"select count(*) as "labels!" from corrections_withdrawn"#)
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(labels)
+    }
+
     /// Transactions posted at this time or later, by category in force and by key.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ mod account_groups;
 mod adapter_decisions;
 mod adapters;
 mod answer_counts;
+mod answer_drift;
 mod calibrations;
 mod chat_replies;
 mod content;
@@ -16,15 +17,20 @@ mod datasets;
 mod eval_figures;
 mod eval_items;
 mod eval_pairs;
+mod eval_rows;
 mod eval_runs;
+mod events;
 mod finetune_claims;
 mod finetune_jobs;
 mod history;
 mod ingest;
+mod jobs;
 mod keys;
 mod labelled;
 mod levels;
 mod live;
+mod merchant_edits;
+mod merchant_merges;
 mod merchant_volumes;
 mod merchants;
 mod model_calls;
@@ -35,23 +41,28 @@ mod recategorization_changes;
 mod recategorization_diff;
 mod recategorization_pages;
 mod recategorizations;
+mod remembered;
 mod retraining;
 mod review_decisions;
 mod review_groups;
 mod review_trail;
 mod review_undo;
+mod review_views;
 mod reviews;
 mod rules;
 mod second_labels;
 mod sessions;
 mod shadows;
 mod taxonomies;
+mod taxonomy_migrations;
+mod transaction_life;
 mod transactions;
+mod webhooks;
 
 use std::{str::FromStr, time::Duration};
 
 use sqlx::{
-    PgPool,
+    AssertSqlSafe, Connection as _, PgConnection, PgPool,
     migrate::MigrateDatabase,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -59,6 +70,7 @@ use sqlx::{
 pub use adapter_decisions::{AdapterDecision, AdapterGate, AdapterMove, NewAdapterGate};
 pub use adapters::{AdapterChanges, AdapterFile, NewAdapter, StoredAdapter};
 pub use answer_counts::AnswerCount;
+pub use answer_drift::{MovedAnswers, RecentAnswers};
 pub use calibrations::Calibration;
 pub use chat_replies::KeptReply;
 pub use corrections::ImportedLabel;
@@ -66,34 +78,42 @@ pub use datasets::{DatasetItem, NewDataset, NewLabelReport, StoredDataset, Store
 pub use eval_figures::{EvalBin, EvalCell, EvalSlice, EvalTotals};
 pub use eval_items::EvalItem;
 pub use eval_pairs::{EvalPair, PairedCell};
+pub use eval_rows::{ConfusionCell, RowPair, RowsOf};
 pub use eval_runs::{EvalRun, EvalRunFilter, NewEvalRun};
+pub use events::{Event, EventNews};
 pub use finetune_claims::{Claim, NewFinetuneJob};
 pub use finetune_jobs::{FinetuneJob, FinetuneNews};
 pub use ingest::Ingested;
+pub use jobs::{Job, JobFilter, NewJob};
 pub use keys::{NewKey, StoredKey};
 pub use labelled::{CorrectedTransaction, LabelledTransaction, Traffic};
 pub use levels::LevelTally;
 pub use live::{LiveAccuracy, LiveTally};
-pub use merchant_volumes::MerchantVolume;
+pub use merchant_edits::{EditRefused, MerchantAffected, MerchantChange, MerchantEdit, MerchantReach};
+pub use merchant_volumes::{MerchantFilter, MerchantVolume};
 pub use model_calls::{DayOfCalls, Exceeded, NewModelCall, ReservedCall, SettledCall};
 pub use opinions::Opinion;
 pub use predictions::Decision;
 pub use recategorization_changes::{ChangeFilter, ChangeTally, RecategorizationChange, RecategorizationFailure};
 pub use recategorization_diff::{ChangePair, ChangedCategory, ComparedLabel, LabelCounts, MovedMoney};
 pub use recategorization_pages::{LabelAsked, PageDone, Proposal, ScopedRow};
-pub use recategorizations::{NewRecategorization, PhaseMove, Recategorization};
+pub use recategorizations::{AnswerSources, NewRecategorization, PhaseMove, Recategorization, ScopeCursor};
 pub use retraining::RetrainingPlan;
 pub use review_decisions::{Affected, Decided, Settled, Verdict};
 pub use review_groups::{GroupFilter, LaneCount, ReviewGroup};
 pub use review_trail::{ActionFilter, ReviewAction, Throughput};
 pub use review_undo::Undone;
+pub use review_views::SavedView;
 pub use reviews::{ReviewFilter, ReviewItem};
-pub use rules::{AccountRule, RuleKey};
+pub use rules::{AccountRule, RuleKey, StandingRule};
 pub use second_labels::LabelPair;
 pub use sessions::{NewSession, StoredSession};
 pub use shadows::{ShadowPrediction, ShadowTally};
 pub use taxonomies::StoredTaxonomy;
-pub use transactions::{Cursor, StoredPrediction, TransactionFilter, TransactionView, ViewedMerchant};
+pub use taxonomy_migrations::TaxonomyMigration;
+pub use transaction_life::{GivenLabel, HoldingSet, LeftRule, Waited};
+pub use transactions::{Cursor, Shadow, StoredPrediction, TransactionFilter, TransactionView, ViewedMerchant};
+pub use webhooks::{FailedDelivery, NewWebhook, Webhook};
 
 /// The code with which Postgres says that a database doesn't exist.
 const NO_SUCH_DATABASE: &str = "3D000";
@@ -125,6 +145,12 @@ pub enum Error {
     /// The schema could not be brought up to date.
     #[error("the database schema can't be brought up to date")]
     Migrate(#[source] sqlx::migrate::MigrateError),
+    /// The queue's schema could not be brought up to date.
+    #[error("the queue's schema can't be brought up to date")]
+    MigrateQueue(#[source] graphile_worker::WorkerBuildError),
+    /// The queue.
+    #[error("the queue of jobs failed")]
+    Queue(#[source] graphile_worker::errors::GraphileWorkerError),
     /// Anything else.
     #[error("the database failed")]
     Sqlx(#[source] sqlx::Error),
@@ -171,12 +197,26 @@ impl Store {
             Err(sqlx::Error::Database(refusal)) if refusal.code().as_deref() == Some(NO_SUCH_DATABASE) => {
                 // Another process may create it at the same moment: what counts is that it is there.
                 let created = sqlx::Postgres::create_database(url).await;
-                pool.connect_with(options).await.map_err(|error| created.err().unwrap_or(error))?
+                pool.connect_with(options.clone()).await.map_err(|error| created.err().unwrap_or(error))?
             }
             outcome => outcome?,
         };
         sqlx::migrate!().run(&pool).await.map_err(Error::Migrate)?;
+        jobs::migrate(&pool, &options).await?;
         Ok(Self { pool })
+    }
+
+    /// Makes a database that is the copy of another on the server of `url`. Nobody may be connected to that other.
+    ///
+    /// # Errors
+    /// When there is no such database, there is one of the copy's name, or the server refuses.
+    pub async fn copy_database(url: &str, template: &str, copy: &str) -> Result<(), Error> {
+        // Names can't be parameters of a statement.
+        let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+        let statement = format!("create database {} template {}", quoted(copy), quoted(template));
+        let mut connection = PgConnection::connect(url).await?;
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await?;
+        Ok(connection.close().await?)
     }
 
     /// Asks for one answer.

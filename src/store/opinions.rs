@@ -58,7 +58,7 @@ impl Store {
             order by
                 place,
                 made_at desc
-            limit 20"#,
+            limit 100"#,
             id.as_str(),
         )
         .fetch_all(&self.pool)

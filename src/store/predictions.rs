@@ -40,36 +40,23 @@ impl Store {
     /// # Errors
     /// When the database fails or an id is unknown; then nothing was stored.
     pub async fn record(&self, decisions: &[Decision], now: DateTime<Utc>) -> Result<(), Error> {
+        if decisions.is_empty() {
+            return Ok(());
+        }
         let mut tx = self.pool.begin().await?;
-        record_in(&mut tx, decisions, None, now).await?;
-        tx.commit().await?;
-        Ok(())
-    }
-}
-
-/// [`Store::record`] within a database transaction, of a recategorization where one brings the predictions.
-pub(super) async fn record_in(
-    tx: &mut sqlx::PgConnection,
-    decisions: &[Decision],
-    recategorization: Option<i64>,
-    now: DateTime<Utc>,
-) -> Result<(), Error> {
-    if decisions.is_empty() {
-        return Ok(());
-    }
-    // One order for everybody keeps two overlapping calls from waiting for each other; stable, so
-    // that the last of an id stays last.
-    let mut decisions: Vec<&Decision> = decisions.iter().collect();
-    decisions.sort_by(|a, b| a.transaction_id.cmp(&b.transaction_id));
-    let mut texts: Vec<(&[u8], &str)> = decisions
-        .iter()
-        .map(|decision| (decision.prediction.provenance.text.as_bytes().as_slice(), decision.text.as_str()))
-        .collect();
-    texts.sort_unstable();
-    texts.dedup_by_key(|(hash, _)| *hash);
-    let (hashes, texts): (Vec<&[u8]>, Vec<&str>) = texts.into_iter().unzip();
-    sqlx::query!(
-        "insert into rendered_texts (
+        // One order for everybody keeps two overlapping calls from waiting for each other; stable, so
+        // that the last of an id stays last.
+        let mut decisions: Vec<&Decision> = decisions.iter().collect();
+        decisions.sort_by(|a, b| a.transaction_id.cmp(&b.transaction_id));
+        let mut texts: Vec<(&[u8], &str)> = decisions
+            .iter()
+            .map(|decision| (decision.prediction.provenance.text.as_bytes().as_slice(), decision.text.as_str()))
+            .collect();
+        texts.sort_unstable();
+        texts.dedup_by_key(|(hash, _)| *hash);
+        let (hashes, texts): (Vec<&[u8]>, Vec<&str>) = texts.into_iter().unzip();
+        sqlx::query!(
+            "insert into rendered_texts (
                 hash,
                 text
             )
@@ -78,20 +65,32 @@ pub(super) async fn record_in(
                 seen.text
             from unnest($1::bytea[], $2::text[]) as seen(hash, text)
             on conflict (hash) do nothing",
-        &hashes as &[&[u8]],
-        &texts as &[&str],
-    )
-    .execute(&mut *tx)
-    .await?;
-    let prediction_ids = insert_predictions(tx, &decisions, recategorization, now).await?;
-    bring_into_force(tx, &decisions, &prediction_ids, now).await
+            &hashes as &[&[u8]],
+            &texts as &[&str],
+        )
+        .execute(&mut *tx)
+        .await?;
+        let prediction_ids = insert_predictions(&mut tx, &decisions, now).await?;
+        let review = |decision: &&Decision| decision.review.map(|reason| reason.as_str().to_owned());
+        let brought: Vec<Brought> = (prediction_ids.into_iter().zip(&decisions))
+            .map(|(prediction_id, decision)| Brought { prediction_id, review: review(decision) })
+            .collect();
+        bring_into_force(&mut tx, &brought, now).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+/// A prediction that comes into force, and why a human's eye is wanted, if it is.
+pub(super) struct Brought {
+    pub(super) prediction_id: i64,
+    pub(super) review: Option<String>,
 }
 
 /// Appends the predictions and returns their numbers in the order of `decisions`.
 async fn insert_predictions(
     tx: &mut sqlx::PgConnection,
     decisions: &[&Decision],
-    recategorization: Option<i64>,
     now: DateTime<Utc>,
 ) -> Result<Vec<i64>, Error> {
     let json = |value: serde_json::Result<serde_json::Value>, what| value.map_err(|_| Error::Corrupt { what });
@@ -125,8 +124,7 @@ async fn insert_predictions(
             merchant_id,
             rule_id,
             confidence_level,
-            made_at,
-            recategorization_id
+            made_at
         )
         select
             said.transaction_id,
@@ -141,8 +139,7 @@ async fn insert_predictions(
             said.merchant_id,
             said.rule_id,
             said.confidence_level,
-            $13,
-            $14
+            $13
         from unnest(
             $1::text[],
             $2::text[],
@@ -186,7 +183,6 @@ async fn insert_predictions(
         &rules as &[Option<i64>],
         &levels as &[Option<&str>],
         now,
-        recategorization,
     )
     .fetch_all(tx)
     .await?;
@@ -195,14 +191,13 @@ async fn insert_predictions(
 }
 
 /// Makes the predictions count, except where a human has spoken or a later row has taken over.
-async fn bring_into_force(
+pub(super) async fn bring_into_force(
     tx: &mut sqlx::PgConnection,
-    decisions: &[&Decision],
-    prediction_ids: &[i64],
+    brought: &[Brought],
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
-    let reasons: Vec<Option<&str>> =
-        decisions.iter().map(|decision| decision.review.map(ReviewReason::as_str)).collect();
+    let prediction_ids: Vec<i64> = brought.iter().map(|of| of.prediction_id).collect();
+    let reasons: Vec<Option<&str>> = brought.iter().map(|of| of.review.as_deref()).collect();
     sqlx::query!(
         "insert into in_force (
             transaction_id,
@@ -251,7 +246,7 @@ async fn bring_into_force(
                     or in_force.review_status = 'reviewed' then in_force.review_status
                 else excluded.review_status
             end",
-        prediction_ids,
+        &prediction_ids,
         &reasons as &[Option<&str>],
     )
     .execute(&mut *tx)
@@ -295,7 +290,7 @@ async fn bring_into_force(
             end,
             resolved_at = null,
             resolved_by = null",
-        prediction_ids,
+        &prediction_ids,
         &reasons as &[Option<&str>],
         now,
     )
@@ -314,7 +309,7 @@ async fn bring_into_force(
         and in_force.review_status = 'accepted'
         and review_items.transaction_id = in_force.transaction_id
         and review_items.resolved_at is null",
-        prediction_ids,
+        &prediction_ids,
         now,
     )
     .execute(&mut *tx)

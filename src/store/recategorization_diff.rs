@@ -71,6 +71,7 @@ impl Store {
                 count(*) as "rows!"
             from recategorization_changes
             where run_id = $1
+            and from_category <> to_category
             group by
                 from_category,
                 to_category
@@ -127,7 +128,8 @@ impl Store {
                 count(distinct transactions.account_id) as "accounts!"
             from recategorization_changes as changes
             join transactions on transactions.id = changes.transaction_id
-            where changes.run_id = $1"#,
+            where changes.run_id = $1
+            and changes.from_category <> changes.to_category"#,
             run,
         )
         .fetch_one(&self.pool)
@@ -140,6 +142,7 @@ impl Store {
             from recategorization_changes as changes
             join transactions on transactions.id = changes.transaction_id
             where changes.run_id = $1
+            and changes.from_category <> changes.to_category
             group by transactions.currency
             order by transactions.currency"#,
             run,

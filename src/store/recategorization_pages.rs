@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, types::Json};
 
 use super::{
-    Cursor, Decision, Error, Recategorization, Store, read, recategorizations::ScopeFilter,
+    AnswerSources, Decision, Error, Recategorization, ScopeCursor, Store, read, recategorizations::ScopeFilter,
     transactions::transaction_of,
 };
 use crate::domain::{DecidedBy, Slug, Transaction, TransactionId};
@@ -22,6 +22,8 @@ pub struct ScopedRow {
     pub decided_by: DecidedBy,
     /// What a stage said last.
     pub predicted: Slug,
+    /// The taxonomy that it said it in.
+    pub taxonomy: String,
     /// Whether nobody chose the row for its answer when it was labelled.
     pub at_random: bool,
     /// Everything that is in force, as stored.
@@ -37,6 +39,8 @@ pub struct Proposal {
     pub posted_at: DateTime<Utc>,
     /// The category in force.
     pub from: Slug,
+    /// The category that would come into force.
+    pub to: Slug,
     /// Everything that is in force, as stored.
     pub before: serde_json::Value,
 }
@@ -60,7 +64,9 @@ pub struct LabelAsked {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PageDone {
     /// Where the page ended; none when failed rows were tried again.
-    pub cursor: Option<Cursor>,
+    pub cursor: Option<ScopeCursor>,
+    /// Where the answers came from.
+    pub sources: AnswerSources,
     /// Rows by category in force.
     pub categories: BTreeMap<Slug, u32>,
     /// Rows that a person has spoken about.
@@ -78,19 +84,20 @@ pub struct PageDone {
 }
 
 impl Store {
-    /// The next rows of a run's scope after its cursor, in the order of time, at most `limit`; or those of the given
-    /// ids that are in the scope.
+    /// The next rows of a run's scope after a cursor, in the order of account, time and identifier, at most `limit`; or
+    /// those of the given ids that are in the scope.
     ///
     /// # Errors
     /// When the database fails or holds what can't be read.
     pub async fn recategorization_page(
         &self,
         run: &Recategorization,
+        after: Option<&ScopeCursor>,
         only: Option<&[TransactionId]>,
         limit: u32,
     ) -> Result<Vec<ScopedRow>, Error> {
         let filter = ScopeFilter::from(&run.run.scope);
-        let after = run.cursor.as_ref().filter(|_| only.is_none());
+        let after = after.filter(|_| only.is_none());
         let only: Option<Vec<String>> = only.map(|ids| ids.iter().map(TransactionId::to_string).collect());
         let rows = sqlx::query!(
             r#"select
@@ -110,6 +117,7 @@ impl Store {
                 in_force.category,
                 in_force.decided_by,
                 predictions.category as predicted,
+                predictions.taxonomy,
                 (
                     in_force.decided_by = 'import'
                     or exists (
@@ -132,12 +140,16 @@ impl Store {
             and ($6::text[] is null or in_force.category = any($6))
             and ($7::text[] is null or predictions.engine = any($7))
             and ($8::real is null or predictions.confidence < $8)
-            and ($9::timestamptz is null or (transactions.posted_at, transactions.id) > ($9, $10::text))
-            and ($11::text[] is null or transactions.id = any($11))
+            and (
+                $9::text is null
+                or (transactions.account_id, transactions.posted_at, transactions.id) > ($9, $10::timestamptz, $11::text)
+            )
+            and ($12::text[] is null or transactions.id = any($12))
             order by
+                transactions.account_id,
                 transactions.posted_at,
                 transactions.id
-            limit $12"#,
+            limit $13"#,
             run.upto_prediction,
             filter.from,
             filter.to,
@@ -146,6 +158,7 @@ impl Store {
             filter.categories as Option<Vec<String>>,
             filter.engines as Option<Vec<String>>,
             filter.below,
+            after.map(|cursor| cursor.account_id.as_str()),
             after.map(|cursor| cursor.posted_at),
             after.map(|cursor| cursor.id.as_str()),
             only as Option<Vec<String>>,
@@ -159,6 +172,7 @@ impl Store {
                     category: read(&row.category, "in_force.category")?,
                     decided_by: read(&row.decided_by, "in_force.decided_by")?,
                     predicted: read(&row.predicted, "predictions.category")?,
+                    taxonomy: row.taxonomy,
                     at_random: row.at_random,
                     before: row.before,
                     transaction: transaction_of!(row)?,
@@ -167,44 +181,56 @@ impl Store {
             .collect()
     }
 
-    /// Keeps what became of a page, and where it ended, in one database transaction. Tells whether the run still stood
-    /// where the page began; otherwise another process is at it, and nothing was stored.
+    /// Keeps what became of a page that begins at `from`, and where it ended, in one database transaction. Tells whether
+    /// the run still stood there; otherwise another process is at it, and nothing was stored.
     ///
     /// # Errors
     /// When the database fails; then nothing was stored.
-    pub async fn put_recategorization_page(&self, run: &Recategorization, page: &PageDone) -> Result<bool, Error> {
+    pub async fn put_recategorization_page(
+        &self,
+        run: i64,
+        from: Option<&ScopeCursor>,
+        page: &PageDone,
+    ) -> Result<bool, Error> {
         let seen: u32 = page.categories.values().sum();
+        let rows = |rows: u64| i64::try_from(rows).unwrap_or(i64::MAX);
         let mut tx = self.pool.begin().await?;
         let moved = sqlx::query!(
             "update recategorizations
             set
+                cursor_account_id = coalesce($3, cursor_account_id),
                 cursor_posted_at = coalesce($4, cursor_posted_at),
                 cursor_id = coalesce($5, cursor_id),
                 seen = seen + $6,
                 people = people + $7,
-                rules = rules + $8
+                rules = rules + $8,
+                from_memory = from_memory + $9,
+                from_store = from_store + $10,
+                computed = computed + $11
             where id = $1
             and phase in ('predicting', 'previewed')
-            and cursor_posted_at is not distinct from $2
-            and cursor_id is not distinct from $3",
-            run.id,
-            run.cursor.as_ref().map(|cursor| cursor.posted_at),
-            run.cursor.as_ref().map(|cursor| cursor.id.as_str()),
+            and cursor_id is not distinct from $2",
+            run,
+            from.map(|cursor| cursor.id.as_str()),
+            page.cursor.as_ref().map(|cursor| cursor.account_id.as_str()),
             page.cursor.as_ref().map(|cursor| cursor.posted_at),
             page.cursor.as_ref().map(|cursor| cursor.id.as_str()),
             i64::from(seen),
             i64::from(page.people),
             i64::from(page.rules),
+            rows(page.sources.from_memory),
+            rows(page.sources.from_store),
+            rows(page.sources.computed),
         )
         .execute(&mut *tx)
         .await?;
         if moved.rows_affected() != 1 {
             return Ok(false);
         }
-        count_categories(&mut tx, run.id, &page.categories).await?;
-        insert_proposals(&mut tx, run.id, &page.proposals).await?;
-        insert_labels(&mut tx, run.id, &page.labels).await?;
-        put_failures(&mut tx, run.id, page).await?;
+        count_categories(&mut tx, run, &page.categories).await?;
+        insert_proposals(&mut tx, run, &page.proposals).await?;
+        insert_labels(&mut tx, run, &page.labels).await?;
+        put_failures(&mut tx, run, page).await?;
         tx.commit().await?;
         Ok(true)
     }
@@ -236,15 +262,14 @@ async fn count_categories(tx: &mut PgConnection, run: i64, counted: &BTreeMap<Sl
 }
 
 async fn insert_proposals(tx: &mut PgConnection, run: i64, proposals: &[Proposal]) -> Result<(), Error> {
-    let mut decisions = Vec::with_capacity(proposals.len());
-    for proposal in proposals {
-        let decision = serde_json::to_value(&proposal.decision);
-        decisions.push(decision.map_err(|_| Error::Corrupt { what: "recategorization_changes.decision" })?);
+    if proposals.is_empty() {
+        return Ok(());
     }
+    let decisions: Vec<Json<&Decision>> = proposals.iter().map(|proposal| Json(&proposal.decision)).collect();
     let ids: Vec<&str> = proposals.iter().map(|proposal| proposal.decision.transaction_id.as_str()).collect();
     let posted_at: Vec<DateTime<Utc>> = proposals.iter().map(|proposal| proposal.posted_at).collect();
     let from: Vec<&str> = proposals.iter().map(|proposal| proposal.from.as_str()).collect();
-    let to: Vec<&str> = proposals.iter().map(|proposal| proposal.decision.category().as_str()).collect();
+    let to: Vec<&str> = proposals.iter().map(|proposal| proposal.to.as_str()).collect();
     let before: Vec<serde_json::Value> = proposals.iter().map(|proposal| proposal.before.clone()).collect();
     sqlx::query!(
         "insert into recategorization_changes (
@@ -273,7 +298,7 @@ async fn insert_proposals(tx: &mut PgConnection, run: i64, proposals: &[Proposal
         &posted_at,
         &from as &[&str],
         &to as &[&str],
-        &decisions,
+        &decisions as &[Json<&Decision>],
         &before,
     )
     .execute(tx)
@@ -282,6 +307,9 @@ async fn insert_proposals(tx: &mut PgConnection, run: i64, proposals: &[Proposal
 }
 
 async fn insert_labels(tx: &mut PgConnection, run: i64, labels: &[LabelAsked]) -> Result<(), Error> {
+    if labels.is_empty() {
+        return Ok(());
+    }
     let of = |field: fn(&LabelAsked) -> &Slug| labels.iter().map(|label| field(label).as_str()).collect::<Vec<_>>();
     let ids: Vec<&str> = labels.iter().map(|label| label.transaction_id.as_str()).collect();
     let at_random: Vec<bool> = labels.iter().map(|label| label.at_random).collect();
@@ -315,6 +343,9 @@ async fn put_failures(tx: &mut PgConnection, run: i64, page: &PageDone) -> Resul
     let ids: Vec<&str> = page.failures.iter().map(|(id, _)| id.as_str()).collect();
     let whys: Vec<&str> = page.failures.iter().map(|(_, why)| why.as_str()).collect();
     let mended: Vec<&str> = page.mended.iter().map(TransactionId::as_str).collect();
+    if ids.is_empty() && mended.is_empty() {
+        return Ok(());
+    }
     sqlx::query!(
         "insert into recategorization_failures (
             run_id,

@@ -1,9 +1,10 @@
 //! Runs that categorize stored transactions anew: what each looks at, and where it stands.
 
 use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
 
-use super::{Cursor, Error, Store, read, read_some};
-use crate::domain::{AccountId, DescriptorKey, RecategorizationPhase, RecategorizationScope, Slug};
+use super::{Error, Store, read, read_some};
+use crate::domain::{AccountId, DescriptorKey, RecategorizationPhase, RecategorizationScope, Slug, TransactionId};
 
 /// A run to begin.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +23,37 @@ pub struct NewRecategorization {
     pub made_at: DateTime<Utc>,
 }
 
+/// Where the walk over a scope goes on: after this row, in the order of account, time and identifier. Neighbours on that
+/// way share their account's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScopeCursor {
+    /// The row's account.
+    pub account_id: AccountId,
+    /// Its time.
+    pub posted_at: DateTime<Utc>,
+    /// Its identifier.
+    pub id: TransactionId,
+}
+
+/// Where answers came from, in rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AnswerSources {
+    /// Said before in the same process.
+    pub from_memory: u64,
+    /// Remembered in the database.
+    pub from_store: u64,
+    /// Computed now.
+    pub computed: u64,
+}
+
+impl std::ops::AddAssign for AnswerSources {
+    fn add_assign(&mut self, other: Self) {
+        self.from_memory += other.from_memory;
+        self.from_store += other.from_store;
+        self.computed += other.computed;
+    }
+}
+
 /// A run as it stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recategorization {
@@ -36,13 +68,15 @@ pub struct Recategorization {
     /// Where it stands.
     pub phase: RecategorizationPhase,
     /// The last row that was asked about.
-    pub cursor: Option<Cursor>,
+    pub cursor: Option<ScopeCursor>,
     /// Rows looked at.
     pub seen: u64,
     /// Those of them that a person has spoken about: they never change.
     pub people: u64,
     /// Those that an account rule decides: they never change.
     pub rules: u64,
+    /// Where the answers came from.
+    pub sources: AnswerSources,
     /// Why the preview stopped before its end, if it did.
     pub stopped: Option<String>,
     /// What would change, once that is known.
@@ -61,6 +95,14 @@ pub struct Recategorization {
     pub cancelled_by: Option<String>,
     /// When.
     pub cancelled_at: Option<DateTime<Utc>>,
+}
+
+impl Recategorization {
+    /// The queue of a run's jobs: they are done one after the other.
+    #[must_use]
+    pub fn queue(id: i64) -> String {
+        format!("recategorization:{id}")
+    }
 }
 
 /// A step of a run, with who took it.
@@ -110,67 +152,9 @@ impl Store {
     /// # Errors
     /// When the database fails; then nothing was stored.
     pub async fn plan_recategorization(&self, new: &NewRecategorization) -> Result<i64, Error> {
-        let scope = serde_json::to_value(&new.scope).map_err(|_| Error::Corrupt { what: "recategorizations.scope" })?;
-        let filter = ScopeFilter::from(&new.scope);
-        let id = sqlx::query_scalar!(
-            "with bound as (
-                select
-                    coalesce(max(predictions.id), 0) as upto
-                from predictions
-            ),
-            scope as (
-                select
-                    count(*) as rows
-                from transactions
-                join in_force on in_force.transaction_id = transactions.id
-                join predictions on predictions.id = in_force.prediction_id
-                where transactions.replaced_by is null
-                and predictions.id <= (select upto from bound)
-                and ($1::timestamptz is null or transactions.posted_at >= $1)
-                and ($2::timestamptz is null or transactions.posted_at < $2)
-                and ($3::text[] is null or transactions.account_id = any($3))
-                and ($4::text[] is null or transactions.descriptor_key = any($4))
-                and ($5::text[] is null or in_force.category = any($5))
-                and ($6::text[] is null or predictions.engine = any($6))
-                and ($7::real is null or predictions.confidence < $7)
-            )
-            insert into recategorizations (
-                scope,
-                adapter,
-                engines,
-                reason,
-                made_by,
-                made_at,
-                upto_prediction,
-                rows
-            )
-            select
-                $8,
-                $9,
-                $10,
-                $11,
-                $12,
-                $13,
-                bound.upto,
-                scope.rows
-            from bound, scope
-            returning id",
-            filter.from,
-            filter.to,
-            filter.accounts as Option<Vec<String>>,
-            filter.keys as Option<Vec<String>>,
-            filter.categories as Option<Vec<String>>,
-            filter.engines as Option<Vec<String>>,
-            filter.below,
-            scope,
-            new.adapter,
-            &new.engines,
-            new.reason,
-            new.made_by,
-            new.made_at,
-        )
-        .fetch_one(&self.pool)
-        .await?;
+        let mut tx = self.pool.begin().await?;
+        let id = plan_in(&mut tx, new).await?;
+        tx.commit().await?;
         Ok(id)
     }
 
@@ -197,11 +181,15 @@ impl Store {
                 upto_prediction,
                 rows,
                 phase,
+                cursor_account_id,
                 cursor_posted_at,
                 cursor_id,
                 seen,
                 people,
                 rules,
+                from_memory,
+                from_store,
+                computed,
                 stopped,
                 diff,
                 applied_by,
@@ -243,6 +231,7 @@ impl Store {
             "update recategorizations
             set
                 phase = $3,
+                chunk_cursor = null,
                 applied_by = case when $3 = 'applying' then $4 else applied_by end,
                 applied_at = case when $3 = 'applying' then $5 else applied_at end,
                 override_reason = case when $3 = 'applying' then $6 else override_reason end,
@@ -306,6 +295,72 @@ impl Store {
     }
 }
 
+/// Fixes and counts a run's scope within a database transaction, and returns the run's number.
+pub(super) async fn plan_in(tx: &mut PgConnection, new: &NewRecategorization) -> Result<i64, Error> {
+    let scope = serde_json::to_value(&new.scope).map_err(|_| Error::Corrupt { what: "recategorizations.scope" })?;
+    let filter = ScopeFilter::from(&new.scope);
+    let id = sqlx::query_scalar!(
+        "with bound as (
+            select
+                coalesce(max(predictions.id), 0) as upto
+            from predictions
+        ),
+        scope as (
+            select
+                count(*) as rows
+            from transactions
+            join in_force on in_force.transaction_id = transactions.id
+            join predictions on predictions.id = in_force.prediction_id
+            where transactions.replaced_by is null
+            and predictions.id <= (select upto from bound)
+            and ($1::timestamptz is null or transactions.posted_at >= $1)
+            and ($2::timestamptz is null or transactions.posted_at < $2)
+            and ($3::text[] is null or transactions.account_id = any($3))
+            and ($4::text[] is null or transactions.descriptor_key = any($4))
+            and ($5::text[] is null or in_force.category = any($5))
+            and ($6::text[] is null or predictions.engine = any($6))
+            and ($7::real is null or predictions.confidence < $7)
+        )
+        insert into recategorizations (
+            scope,
+            adapter,
+            engines,
+            reason,
+            made_by,
+            made_at,
+            upto_prediction,
+            rows
+        )
+        select
+            $8,
+            $9,
+            $10,
+            $11,
+            $12,
+            $13,
+            bound.upto,
+            scope.rows
+        from bound, scope
+        returning id",
+        filter.from,
+        filter.to,
+        filter.accounts as Option<Vec<String>>,
+        filter.keys as Option<Vec<String>>,
+        filter.categories as Option<Vec<String>>,
+        filter.engines as Option<Vec<String>>,
+        filter.below,
+        scope,
+        new.adapter,
+        &new.engines,
+        new.reason,
+        new.made_by,
+        new.made_at,
+    )
+    .fetch_one(tx)
+    .await?;
+    Ok(id)
+}
+
 struct RunRow {
     id: i64,
     scope: serde_json::Value,
@@ -317,11 +372,15 @@ struct RunRow {
     upto_prediction: i64,
     rows: i64,
     phase: String,
+    cursor_account_id: Option<String>,
     cursor_posted_at: Option<DateTime<Utc>>,
     cursor_id: Option<String>,
     seen: i64,
     people: i64,
     rules: i64,
+    from_memory: i64,
+    from_store: i64,
+    computed: i64,
     stopped: Option<String>,
     diff: Option<serde_json::Value>,
     applied_by: Option<String>,
@@ -339,7 +398,9 @@ impl TryFrom<RunRow> for Recategorization {
     fn try_from(row: RunRow) -> Result<Self, Error> {
         let scope =
             serde_json::from_value(row.scope).map_err(|_| Error::Corrupt { what: "recategorizations.scope" })?;
+        let account_id = read_some(row.cursor_account_id.as_deref(), "recategorizations.cursor_account_id")?;
         let cursor_id = read_some(row.cursor_id.as_deref(), "recategorizations.cursor_id")?;
+        let cursor = account_id.zip(row.cursor_posted_at).zip(cursor_id);
         Ok(Self {
             id: row.id,
             run: NewRecategorization {
@@ -353,10 +414,15 @@ impl TryFrom<RunRow> for Recategorization {
             upto_prediction: row.upto_prediction,
             rows: row.rows.unsigned_abs(),
             phase: read(&row.phase, "recategorizations.phase")?,
-            cursor: row.cursor_posted_at.zip(cursor_id).map(|(posted_at, id)| Cursor { posted_at, id }),
+            cursor: cursor.map(|((account_id, posted_at), id)| ScopeCursor { account_id, posted_at, id }),
             seen: row.seen.unsigned_abs(),
             people: row.people.unsigned_abs(),
             rules: row.rules.unsigned_abs(),
+            sources: AnswerSources {
+                from_memory: row.from_memory.unsigned_abs(),
+                from_store: row.from_store.unsigned_abs(),
+                computed: row.computed.unsigned_abs(),
+            },
             stopped: row.stopped,
             diff: row.diff,
             applied_by: row.applied_by,

@@ -7,7 +7,11 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{Error, Store, TransactionView, count, read};
+use super::{
+    Error, Store, TransactionView, count,
+    merchant_merges::{Names, names_of},
+    read,
+};
 use crate::domain::{Correction, CorrectionScope, Slug, TransactionId};
 
 /// A decision at the desk.
@@ -73,13 +77,30 @@ struct Target {
     direction: String,
 }
 
+impl Target {
+    /// The account that a scope stays within, where it reaches further than the row.
+    fn account_of(&self, scope: CorrectionScope) -> Option<&str> {
+        (scope == CorrectionScope::AccountMerchant).then_some(self.account_id.as_str())
+    }
+}
+
 /// A row that a decision covers beside the one at hand, locked.
-struct Covered {
-    transaction_id: String,
-    category: String,
-    decided_by: String,
-    review_status: String,
-    waited: bool,
+pub(super) struct Covered {
+    pub(super) transaction_id: String,
+    pub(super) category: String,
+    pub(super) decided_by: String,
+    pub(super) review_status: String,
+    pub(super) waited: bool,
+}
+
+/// What a rule says, and of which rows.
+pub(super) struct NewRule<'a> {
+    pub(super) account: Option<&'a str>,
+    pub(super) merchant: &'a str,
+    pub(super) direction: &'a str,
+    pub(super) category: &'a str,
+    pub(super) made_by: &'a str,
+    pub(super) made_at: DateTime<Utc>,
 }
 
 /// What a row was before.
@@ -104,15 +125,16 @@ impl Store {
         let Some(target) = lock_latest(&mut tx, &correction.transaction_id).await? else {
             return Ok(None);
         };
-        settle(&mut tx, &target, correction, &[], None).await?;
+        let names = reached(&mut tx, &target, correction.scope).await?;
+        settle(&mut tx, &target, correction, names.as_ref(), &[], None).await?;
         tx.commit().await?;
         let views = self.views(&[read(&target.id, "transactions.id")?]).await?;
         Ok(views.into_iter().next().flatten())
     }
 
     /// Decides the transaction at hand and the rows beside it that the scope reaches: those of the account (or of
-    /// all) with its key and direction that no person has decided, but for those drawn for an audit. The one who
-    /// decides must have the group's lease.
+    /// all) of its merchant and direction that no person has decided, but for those drawn for an audit and, where it
+    /// reaches all accounts, those of accounts with a rule of their own. The one who decides must have the group's lease.
     ///
     /// # Errors
     /// When the database fails; then nothing was stored.
@@ -150,16 +172,19 @@ impl Store {
         if holder.as_deref() != Some(correction.made_by.as_str()) {
             return Ok(Decided::NotClaimed { by: holder });
         }
-        let covered = match reach(&target, correction.scope) {
-            CorrectionScope::Transaction => Vec::new(),
-            CorrectionScope::AccountMerchant => cover(&mut tx, &target, Some(&target.account_id)).await?,
-            CorrectionScope::Merchant => cover(&mut tx, &target, None).await?,
+        let names = reached(&mut tx, &target, correction.scope).await?;
+        let covered = match &names {
+            Some(names) => {
+                let account = target.account_of(correction.scope);
+                cover(&mut tx, names, &target.direction, account, &target.id).await?
+            }
+            None => Vec::new(),
         };
         let rows = u32::try_from(covered.len() + 1).map_err(|_| Error::Corrupt { what: "a count" })?;
         if verdict.expects.is_some_and(|expected| expected != rows) {
             return Ok(Decided::Outdated { rows });
         }
-        let action = settle(&mut tx, &target, correction, &covered, Some(&item.group_key)).await?;
+        let action = settle(&mut tx, &target, correction, names.as_ref(), &covered, Some(&item.group_key)).await?;
         if verdict.second {
             sqlx::query!(
                 "insert into second_labels (
@@ -210,7 +235,8 @@ impl Store {
         .fetch_optional(&self.pool)
         .await?;
         let Some(target) = target else { return Ok(None) };
-        let scope = reach(&target, scope);
+        let names = reached(&mut *self.pool.acquire().await?, &target, scope).await?;
+        let keys = names.map_or_else(Vec::new, |names| names.keys);
         let rows = sqlx::query!(
             r#"select
                 transactions.id as "id!",
@@ -222,20 +248,26 @@ impl Store {
             left join review_items
                 on review_items.transaction_id = transactions.id
                 and review_items.resolved_at is null
-            where transactions.descriptor_key = $1
+            where transactions.descriptor_key = any($1)
             and transactions.direction = $2
-            and $3
-            and ($4::text is null or transactions.account_id = $4)
+            and ($3::text is null or transactions.account_id = $3)
             and transactions.replaced_by is null
-            and transactions.id <> $5
+            and transactions.id <> $4
+            and ($3::text is not null or not exists (
+                select
+                from account_rules
+                where account_rules.account_id = transactions.account_id
+                and account_rules.descriptor_key = any($1)
+                and account_rules.direction = $2
+                and account_rules.retired_at is null
+            ))
             and in_force.review_status <> 'reviewed'
             and in_force.decided_by not in ('correction', 'import')
             and (review_items.reason is null or review_items.reason <> 'audit')
             order by transactions.id"#,
-            target.descriptor_key,
+            &keys,
             target.direction,
-            scope != CorrectionScope::Transaction,
-            (scope == CorrectionScope::AccountMerchant).then_some(&target.account_id),
+            target.account_of(scope),
             target.id,
         )
         .fetch_all(&self.pool)
@@ -264,8 +296,24 @@ fn reach(target: &Target, scope: CorrectionScope) -> CorrectionScope {
     if target.descriptor_key.is_empty() { CorrectionScope::Transaction } else { scope }
 }
 
-/// Locks the rows that a decision covers beside the one at hand, of one account or of all.
-async fn cover(tx: &mut PgConnection, target: &Target, account: Option<&String>) -> Result<Vec<Covered>, Error> {
+/// The merchant that a decision reaches beyond the row at hand, where it does.
+async fn reached(tx: &mut PgConnection, target: &Target, scope: CorrectionScope) -> Result<Option<Names>, Error> {
+    match reach(target, scope) {
+        CorrectionScope::Transaction => Ok(None),
+        CorrectionScope::AccountMerchant | CorrectionScope::Merchant => {
+            Ok(Some(names_of(tx, &target.descriptor_key).await?))
+        }
+    }
+}
+
+/// Locks the rows of a merchant that no person has decided, of one account or of all, but for the one at hand.
+pub(super) async fn cover(
+    tx: &mut PgConnection,
+    names: &Names,
+    direction: &str,
+    account: Option<&str>,
+    at_hand: &str,
+) -> Result<Vec<Covered>, Error> {
     let rows = sqlx::query_as!(
         Covered,
         r#"select
@@ -279,20 +327,28 @@ async fn cover(tx: &mut PgConnection, target: &Target, account: Option<&String>)
         left join review_items
             on review_items.transaction_id = transactions.id
             and review_items.resolved_at is null
-        where transactions.descriptor_key = $1
+        where transactions.descriptor_key = any($1)
         and transactions.direction = $2
         and ($3::text is null or transactions.account_id = $3)
         and transactions.replaced_by is null
         and transactions.id <> $4
+        and ($3::text is not null or not exists (
+            select
+            from account_rules
+            where account_rules.account_id = transactions.account_id
+            and account_rules.descriptor_key = any($1)
+            and account_rules.direction = $2
+            and account_rules.retired_at is null
+        ))
         and in_force.review_status <> 'reviewed'
         and in_force.decided_by not in ('correction', 'import')
         and (review_items.reason is null or review_items.reason <> 'audit')
         order by transactions.id
         for no key update of in_force"#,
-        target.descriptor_key,
-        target.direction,
+        &names.keys,
+        direction,
         account,
-        target.id,
+        at_hand,
     )
     .fetch_all(tx)
     .await?;
@@ -304,6 +360,7 @@ async fn settle(
     tx: &mut PgConnection,
     target: &Target,
     correction: &Correction,
+    names: Option<&Names>,
     covered: &[Covered],
     group_key: Option<&str>,
 ) -> Result<i64, Error> {
@@ -347,10 +404,19 @@ async fn settle(
     )
     .fetch_one(&mut *tx)
     .await?;
-    let rule = match scope {
-        CorrectionScope::Transaction => None,
-        CorrectionScope::AccountMerchant => Some(rule_of(tx, target, Some(&target.account_id), correction).await?),
-        CorrectionScope::Merchant => Some(rule_of(tx, target, None, correction).await?),
+    let rule = match names {
+        Some(names) => {
+            let rule = NewRule {
+                account: target.account_of(scope),
+                merchant: &names.merchant,
+                direction: &target.direction,
+                category,
+                made_by: &correction.made_by,
+                made_at: correction.made_at,
+            };
+            Some(leave_rule(tx, &rule).await?)
+        }
+        None => None,
     };
     sqlx::query!(
         "insert into in_force (
@@ -372,36 +438,10 @@ async fn settle(
     .execute(&mut *tx)
     .await?;
     let decided_by = if scope == CorrectionScope::Merchant { "merchant_rule" } else { "account_rule" };
-    let ids: Vec<&str> = covered.iter().map(|row| row.transaction_id.as_str()).collect();
-    if !covered.is_empty() {
-        sqlx::query!(
-            "update in_force
-            set
-                category = $2,
-                decided_by = $3,
-                review_status = 'reviewed'
-            where transaction_id = any($1)",
-            &ids as &[&str],
-            category,
-            decided_by,
-        )
-        .execute(&mut *tx)
-        .await?;
-    }
-    sqlx::query!(
-        "update review_items
-        set
-            resolved_at = $3,
-            resolved_by = $4
-        where (transaction_id = $1 or transaction_id = any($2))
-        and resolved_at is null",
-        target.id,
-        &ids as &[&str],
-        correction.made_at,
-        correction.made_by,
-    )
-    .execute(&mut *tx)
-    .await?;
+    put_in_force(tx, covered, category, decided_by).await?;
+    let mut ids: Vec<&str> = covered.iter().map(|row| row.transaction_id.as_str()).collect();
+    ids.push(&target.id);
+    resolve(tx, &ids, &correction.made_by, correction.made_at).await?;
     let action = sqlx::query_scalar!(
         "insert into review_actions (
             kind,
@@ -431,20 +471,6 @@ async fn settle(
     )
     .fetch_one(&mut *tx)
     .await?;
-    note_changes(tx, action, target, &before, covered, category, decided_by).await?;
-    Ok(action)
-}
-
-/// Writes down what the rows were before, and what they are now.
-async fn note_changes(
-    tx: &mut PgConnection,
-    action: i64,
-    target: &Target,
-    before: &Before,
-    covered: &[Covered],
-    category: &str,
-    decided_by: &str,
-) -> Result<(), Error> {
     sqlx::query!(
         "insert into review_changes (
             action_id,
@@ -468,6 +494,68 @@ async fn note_changes(
     )
     .execute(&mut *tx)
     .await?;
+    note_covered(tx, action, covered, category, decided_by).await?;
+    Ok(action)
+}
+
+/// Brings a category into force for rows that a rule covers.
+pub(super) async fn put_in_force(
+    tx: &mut PgConnection,
+    covered: &[Covered],
+    category: &str,
+    decided_by: &str,
+) -> Result<(), Error> {
+    if covered.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<&str> = covered.iter().map(|row| row.transaction_id.as_str()).collect();
+    sqlx::query!(
+        "update in_force
+        set
+            category = $2,
+            decided_by = $3,
+            review_status = 'reviewed'
+        where transaction_id = any($1)",
+        &ids as &[&str],
+        category,
+        decided_by,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Takes rows off the queue.
+pub(super) async fn resolve(
+    tx: &mut PgConnection,
+    ids: &[&str],
+    resolved_by: &str,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    sqlx::query!(
+        "update review_items
+        set
+            resolved_at = $2,
+            resolved_by = $3
+        where transaction_id = any($1)
+        and resolved_at is null",
+        ids as &[&str],
+        now,
+        resolved_by,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Writes down what covered rows were before, and what they are now.
+pub(super) async fn note_covered(
+    tx: &mut PgConnection,
+    action: i64,
+    covered: &[Covered],
+    category: &str,
+    decided_by: &str,
+) -> Result<(), Error> {
     if covered.is_empty() {
         return Ok(());
     }
@@ -512,12 +600,7 @@ async fn note_changes(
 }
 
 /// Leaves a rule of one account or of all; returns its number, and what it said before where it stood already.
-async fn rule_of(
-    tx: &mut PgConnection,
-    target: &Target,
-    account: Option<&String>,
-    correction: &Correction,
-) -> Result<(i64, Option<String>), Error> {
+pub(super) async fn leave_rule(tx: &mut PgConnection, rule: &NewRule<'_>) -> Result<(i64, Option<String>), Error> {
     let standing = sqlx::query!(
         "select
             id,
@@ -528,9 +611,9 @@ async fn rule_of(
         and descriptor_key = $2
         and direction = $3
         for update",
-        account,
-        target.descriptor_key,
-        target.direction,
+        rule.account,
+        rule.merchant,
+        rule.direction,
     )
     .fetch_optional(&mut *tx)
     .await?;
@@ -547,19 +630,19 @@ async fn rule_of(
             values ($1, $2, $3, $4, $5, $6)
             on conflict do nothing
             returning id",
-            account,
-            target.descriptor_key,
-            target.direction,
-            correction.category.as_str(),
-            correction.made_by,
-            correction.made_at,
+            rule.account,
+            rule.merchant,
+            rule.direction,
+            rule.category,
+            rule.made_by,
+            rule.made_at,
         )
         .fetch_optional(&mut *tx)
         .await?;
         return match id {
             Some(id) => Ok((id, None)),
             // Somebody made it at this moment: now it stands.
-            None => Box::pin(rule_of(tx, target, account, correction)).await,
+            None => Box::pin(leave_rule(tx, rule)).await,
         };
     };
     sqlx::query!(
@@ -571,9 +654,9 @@ async fn rule_of(
             retired_at = null
         where id = $1",
         standing.id,
-        correction.category.as_str(),
-        correction.made_by,
-        correction.made_at,
+        rule.category,
+        rule.made_by,
+        rule.made_at,
     )
     .execute(tx)
     .await?;

@@ -4,6 +4,11 @@
 //! The groups are counted from the items by whoever asks for work, for those that changed since. A group's
 //! risk is the sum over its rows of doubt × (1 + amount / typical amount of the currency): wrong rows to be
 //! expected, each with the money it is about.
+//!
+//! First goes what is likeliest to go wrong again, because a decision also holds for rows to come: the sum of doubt ×
+//! (1 + ¼ ln(1 + amount / typical)) × e^(−age / year). Money enters by its logarithm: one large purchase tells less about
+//! the rows to come than two small ones. All ages grow alike, so the logarithm of the sum with weights that grow from a
+//! fixed day ranks the same (forward decay, Cormode et al. 2009) and no group is counted again because time has passed.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -125,7 +130,7 @@ impl Store {
                 case when counted.audit then 'audit' else 'doubtful' end,
                 counted.rows,
                 counted.at_risk,
-                case when counted.audit then -extract(epoch from counted.opened_at) else counted.at_risk end,
+                case when counted.audit then -extract(epoch from counted.opened_at) else ln(counted.to_come) end,
                 counted.opened_at
             from (
                 select
@@ -135,6 +140,12 @@ impl Store {
                         review_items.doubt
                         * (1 + coalesce(review_items.amount / review_scales.typical, 1))::double precision
                     ) as at_risk,
+                    greatest(sum(
+                        review_items.doubt
+                        * (1 + 0.25 * ln(1 + coalesce(review_items.amount / review_scales.typical, 1)))::double precision
+                        * exp(extract(epoch from review_items.opened_at - timestamptz '2020-01-01')::double precision
+                            / 31536000)
+                    ), 1e-300) as to_come,
                     min(review_items.opened_at) as opened_at,
                     bool_or(review_items.reason = 'audit') as audit
                 from review_items

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Error, Store, count, read};
-use crate::domain::{ActionKind, CorrectionScope, Slug, TransactionId};
+use super::{Error, Store, count, read, read_some};
+use crate::domain::{ActionKind, CorrectionScope, Direction, ReviewReason, Slug, TransactionId};
 
 /// Something that somebody did at the desk.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,8 +16,18 @@ pub struct ReviewAction {
     pub transaction_id: Option<TransactionId>,
     /// Its statement text.
     pub descriptor: Option<String>,
+    /// Why the transaction at hand waits, or did.
+    pub reason: Option<ReviewReason>,
     /// The group.
     pub group: Option<String>,
+    /// The merchant, of what is said of one as a whole.
+    pub merchant: Option<String>,
+    /// The merchant that it was merged into.
+    pub into: Option<String>,
+    /// Of which of its rows.
+    pub direction: Option<Direction>,
+    /// What it was called.
+    pub name: Option<String>,
     /// What was said.
     pub category: Option<Slug>,
     /// What held before.
@@ -47,6 +57,8 @@ pub struct ActionFilter {
     pub made_by: Option<String>,
     /// About this transaction, or changing it.
     pub transaction_id: Option<TransactionId>,
+    /// About a merchant with one of these keys.
+    pub merchant: Option<Vec<String>>,
     /// Decisions alone, and those alone that stand.
     pub standing: bool,
     /// At this time or later.
@@ -78,7 +90,12 @@ impl Store {
                 review_actions.kind,
                 review_actions.transaction_id,
                 transactions.descriptor as "descriptor?",
+                review_items.reason as "reason?",
                 review_actions.group_key,
+                review_actions.merchant_key,
+                review_actions.into_key,
+                review_actions.direction,
+                review_actions.name,
                 review_actions.category,
                 own.category_before as "category_before?",
                 review_actions.scope,
@@ -93,6 +110,7 @@ impl Store {
                 review_actions.made_at
             from review_actions
             left join transactions on transactions.id = review_actions.transaction_id
+            left join review_items on review_items.transaction_id = review_actions.transaction_id
             left join review_actions as undone on undone.undoes = review_actions.id
             left join review_changes as own
                 on own.action_id = review_actions.id
@@ -104,13 +122,15 @@ impl Store {
             and (not $3 or (review_actions.kind = 'decide' and undone.id is null))
             and ($4::timestamptz is null or review_actions.made_at >= $4)
             and ($5::bigint is null or review_actions.id < $5)
+            and ($6::text[] is null or review_actions.merchant_key = any($6) or review_actions.into_key = any($6))
             order by review_actions.id desc
-            limit $6"#,
+            limit $7"#,
             filter.made_by,
             filter.transaction_id.as_ref().map(TransactionId::as_str),
             filter.standing,
             filter.since,
             filter.before,
+            filter.merchant.as_deref(),
             i64::from(limit),
         )
         .fetch_all(&self.pool)
@@ -126,7 +146,12 @@ impl Store {
                         .map(|id| read(&id, "review_actions.transaction_id"))
                         .transpose()?,
                     descriptor: row.descriptor,
+                    reason: read_some(row.reason.as_deref(), "review_items.reason")?,
                     group: row.group_key,
+                    merchant: row.merchant_key,
+                    into: row.into_key,
+                    direction: read_some(row.direction.as_deref(), "review_actions.direction")?,
+                    name: row.name,
                     category: some(row.category, "review_actions.category")?,
                     category_before: some(row.category_before, "review_changes.category_before")?,
                     scope: row.scope.map(|scope| read(&scope, "review_actions.scope")).transpose()?,

@@ -1,12 +1,17 @@
 //! Taking a decision back: every row it changed is as it was, and so is the rule it left.
 //!
 //! Rows that somebody has decided since stay as that person said. Rows that came later and followed the
-//! rule go back to what the stage said, and wait for a person's eye.
+//! rule go back to what the stage said, and wait for a person's eye. What was said of a merchant is taken back in the same way.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{Error, Store, count};
+use super::{
+    Error, Store, count,
+    events::tell_cause,
+    merchant_edits::call,
+    merchant_merges::{follow, lock_merges, names_of, regroup},
+};
 
 /// What became of an undo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +33,10 @@ pub enum Undone {
 
 struct Undoing {
     id: i64,
+    kind: String,
+    merchant_key: Option<String>,
+    into_key: Option<String>,
+    name_before: Option<String>,
     transaction_id: Option<String>,
     group_key: Option<String>,
     category: Option<String>,
@@ -53,6 +62,10 @@ impl Store {
             Undoing,
             "select
                 id,
+                kind,
+                merchant_key,
+                into_key,
+                name_before,
                 transaction_id,
                 group_key,
                 category,
@@ -61,27 +74,32 @@ impl Store {
                 rule_before
             from review_actions
             where id = $1
-            and kind = 'decide'",
+            and kind in ('decide', 'rename', 'categorize', 'merge')",
             action,
         )
         .fetch_optional(&mut *tx)
         .await?;
         let Some(decision) = decision else { return Ok(Undone::Unknown) };
+        if decision.merchant_key.is_some() {
+            lock_merges(&mut tx).await?;
+        }
         let undo = sqlx::query_scalar!(
             "insert into review_actions (
                 kind,
                 transaction_id,
                 group_key,
+                merchant_key,
                 note,
                 undoes,
                 made_by,
                 made_at
             )
-            values ('undo', $1, $2, $3, $4, $5, $6)
+            values ('undo', $1, $2, $3, $4, $5, $6, $7)
             on conflict (undoes) do nothing
             returning id",
             decision.transaction_id,
             decision.group_key,
+            decision.merchant_key,
             note,
             decision.id,
             made_by,
@@ -90,7 +108,13 @@ impl Store {
         .fetch_optional(&mut *tx)
         .await?;
         let Some(undo) = undo else { return Ok(Undone::Already) };
+        tell_cause(&mut tx, "decision_undone").await?;
+        let parted = part(&mut tx, &decision).await?;
         let (restored, kept) = restore(&mut tx, &decision, undo).await?;
+        if !parted.is_empty() {
+            let followed = leave_foreign_rules(&mut tx, &parted, undo).await?;
+            go_back(&mut tx, undo, &followed, now).await?;
+        }
         if let Some(correction) = decision.correction_id {
             sqlx::query!(
                 "insert into corrections_withdrawn (
@@ -215,9 +239,13 @@ async fn restore(tx: &mut PgConnection, decision: &Undoing, undo: i64) -> Result
     sqlx::query!(
         "update review_items
         set
+            group_key = review_group_key(
+                review_items.reason, transactions.direction, transactions.descriptor_key, transactions.id
+            ),
             resolved_at = null,
             resolved_by = null
         from review_changes as mine
+        join transactions on transactions.id = mine.transaction_id
         where mine.action_id = $1
         and mine.transaction_id = review_items.transaction_id
         and mine.transaction_id = any($2)
@@ -314,6 +342,108 @@ async fn restore_rule(tx: &mut PgConnection, decision: &Undoing, undo: i64, now:
     )
     .fetch_all(&mut *tx)
     .await?;
+    go_back(tx, undo, &followed, now).await
+}
+
+/// Takes back what was said of a merchant's name and keys. Returns the keys of a merchant that was parted by it.
+async fn part(tx: &mut PgConnection, decision: &Undoing) -> Result<Vec<String>, Error> {
+    let Some(merchant) = &decision.merchant_key else { return Ok(Vec::new()) };
+    match decision.kind.as_str() {
+        "rename" => {
+            let held = sqlx::query_scalar!("select action_id from merchant_names where merchant_key = $1", merchant)
+                .fetch_optional(&mut *tx)
+                .await?;
+            if held.is_none_or(|action| action == decision.id) {
+                call(tx, merchant, decision.name_before.as_deref(), decision.id).await?;
+            }
+            Ok(Vec::new())
+        }
+        "merge" => {
+            let keys = names_of(tx, merchant).await?.keys;
+            sqlx::query!("delete from merchant_merges where action_id = $1", decision.id).execute(&mut *tx).await?;
+            sqlx::query!(
+                "delete from merchant_names where action_id = $1 and merchant_key = $2",
+                decision.id,
+                decision.into_key,
+            )
+            .execute(&mut *tx)
+            .await?;
+            follow(tx).await?;
+            regroup(tx, &keys).await?;
+            Ok(keys)
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// Of rows with these keys that follow a rule which is not theirs any more: writes down that they go back to the rule
+/// that stands for them, or to what the stage said. Returns which.
+async fn leave_foreign_rules(tx: &mut PgConnection, keys: &[String], undo: i64) -> Result<Vec<String>, Error> {
+    let followed = sqlx::query_scalar!(
+        r#"insert into review_changes (
+            action_id,
+            transaction_id,
+            category_before,
+            decided_by_before,
+            review_status_before,
+            waited,
+            category_after,
+            decided_by_after,
+            review_status_after
+        )
+        select
+            $1,
+            followed.transaction_id,
+            followed.category,
+            followed.decided_by,
+            followed.review_status,
+            false,
+            coalesce(rule.category, followed.predicted),
+            case
+                when rule.id is null then 'stage'
+                when rule.account_id is null then 'merchant_rule'
+                else 'account_rule'
+            end,
+            case when rule.id is null then 'pending' else followed.review_status end
+        from (
+            select
+                in_force.transaction_id,
+                in_force.category,
+                in_force.decided_by,
+                in_force.review_status,
+                transactions.account_id,
+                transactions.descriptor_key,
+                transactions.direction,
+                predictions.category as predicted,
+                predictions.rule_id
+            from transactions
+            join in_force on in_force.transaction_id = transactions.id
+            join predictions on predictions.id = in_force.prediction_id
+            where transactions.descriptor_key = any($2)
+            and in_force.decided_by in ('account_rule', 'merchant_rule')
+            and in_force.review_status <> 'reviewed'
+            and not exists (
+                select
+                from review_changes as restored
+                where restored.action_id = $1
+                and restored.transaction_id = in_force.transaction_id
+            )
+            order by in_force.transaction_id
+            for no key update of in_force
+        ) as followed
+        left join lateral rule_for(followed.account_id, followed.descriptor_key, followed.direction) as rule on true
+        where rule.id is distinct from followed.rule_id
+        returning transaction_id"#,
+        undo,
+        keys,
+    )
+    .fetch_all(tx)
+    .await?;
+    Ok(followed)
+}
+
+/// Brings rows back to what an undo wrote down of them; those that nobody stands for any more wait.
+async fn go_back(tx: &mut PgConnection, undo: i64, followed: &[String], now: DateTime<Utc>) -> Result<(), Error> {
     sqlx::query!(
         "update in_force
         set
@@ -325,7 +455,7 @@ async fn restore_rule(tx: &mut PgConnection, decision: &Undoing, undo: i64, now:
         and changed.transaction_id = in_force.transaction_id
         and changed.transaction_id = any($2)",
         undo,
-        &followed,
+        followed,
     )
     .execute(&mut *tx)
     .await?;
@@ -361,7 +491,7 @@ async fn restore_rule(tx: &mut PgConnection, decision: &Undoing, undo: i64, now:
             opened_at = excluded.opened_at,
             resolved_at = null,
             resolved_by = null",
-        &followed,
+        followed,
         now,
     )
     .execute(tx)

@@ -1,13 +1,16 @@
 //! Second labels: decisions that another person is asked about again, without being shown the first.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
 
 use super::{Error, Store, read};
 use crate::domain::{Slug, TransactionId};
 
 /// What two people said of one transaction, neither knowing of the other's word.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LabelPair {
+    /// The decision's number.
+    pub decision: i64,
     /// Which transaction.
     pub transaction_id: TransactionId,
     /// Who decided it.
@@ -18,6 +21,8 @@ pub struct LabelPair {
     pub second_by: String,
     /// What that person said.
     pub second: Slug,
+    /// When.
+    pub second_at: DateTime<Utc>,
 }
 
 impl Store {
@@ -102,30 +107,34 @@ impl Store {
     /// When the database fails or holds what can't be read.
     pub async fn label_pairs(&self) -> Result<(Vec<LabelPair>, u32), Error> {
         let rows = sqlx::query!(
-            r#"select
+            "select
+                action_id,
                 transaction_id,
                 first_by,
                 first_category,
                 made_by,
-                category
+                category,
+                made_at
             from second_labels
-            order by action_id"#,
+            order by action_id",
         )
         .fetch_all(&self.pool)
         .await?;
         let mut waiting = 0;
         let mut pairs = Vec::with_capacity(rows.len());
         for row in rows {
-            let (Some(second_by), Some(second)) = (row.made_by, row.category) else {
+            let (Some(second_by), Some(second), Some(second_at)) = (row.made_by, row.category, row.made_at) else {
                 waiting += 1;
                 continue;
             };
             pairs.push(LabelPair {
+                decision: row.action_id,
                 transaction_id: read(&row.transaction_id, "second_labels.transaction_id")?,
                 first_by: row.first_by,
                 first: read(&row.first_category, "second_labels.first_category")?,
                 second_by,
                 second: read(&second, "second_labels.category")?,
+                second_at,
             });
         }
         Ok((pairs, waiting))

@@ -43,6 +43,27 @@ impl Store {
         Ok(done.rows_affected() > 0)
     }
 
+    /// The taxonomy before, while a change of it is tried.
+    ///
+    /// # Errors
+    /// When the database fails or holds what can't be read.
+    pub async fn shadow_taxonomy(&self) -> Result<Option<StoredTaxonomy>, Error> {
+        let version = sqlx::query_scalar!(
+            "select
+                from_taxonomy
+            from taxonomy_migrations
+            where shadow
+            order by run_id desc
+            limit 1"
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        match version {
+            Some(version) => self.taxonomy(&version).await,
+            None => Ok(None),
+        }
+    }
+
     /// The version, if it was ever stored.
     ///
     /// # Errors

@@ -26,6 +26,17 @@ pub struct TransactionView {
     pub review_status: ReviewStatus,
     /// The directory's merchant that the prediction saw.
     pub merchant: Option<ViewedMerchant>,
+    /// The category in the taxonomy before, while a change of it is tried.
+    pub shadow: Option<Shadow>,
+}
+
+/// A category in another taxonomy than the one in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shadow {
+    /// Which; none where several became the one in force.
+    pub category: Option<Slug>,
+    /// The taxonomy's version.
+    pub taxonomy: String,
 }
 
 /// A prediction as stored.
@@ -128,11 +139,31 @@ impl Store {
                 predictions.confidence_level,
                 predictions.made_at as "predicted_at?",
                 predictions.merchant_id,
-                merchants.name as "merchant_name?"
+                merchants.name as "merchant_name?",
+                migration.from_taxonomy as "shadow_taxonomy?",
+                coalesce(moved.from_category, line.from_category) as shadow_category
             from transactions
             left join in_force on in_force.transaction_id = transactions.id
             left join predictions on predictions.id = in_force.prediction_id
             left join merchants on merchants.id = predictions.merchant_id
+            left join (
+                select
+                    taxonomy_migrations.run_id,
+                    taxonomy_migrations.from_taxonomy
+                from taxonomy_migrations
+                where taxonomy_migrations.shadow
+                order by taxonomy_migrations.run_id desc
+                limit 1
+            ) as migration on in_force.transaction_id is not null
+            left join recategorization_changes as moved
+                on moved.run_id = migration.run_id
+                and moved.transaction_id = transactions.id
+                and moved.state = 'applied'
+                and moved.to_category = in_force.category
+            left join taxonomy_mappings as line
+                on line.run_id = migration.run_id
+                and line.to_category = in_force.category
+                and line.back
             where transactions.id = any($1)"#,
             &texts as &[&str],
         )
@@ -328,6 +359,8 @@ struct ViewRow {
     predicted_at: Option<DateTime<Utc>>,
     merchant_id: Option<String>,
     merchant_name: Option<String>,
+    shadow_taxonomy: Option<String>,
+    shadow_category: Option<String>,
 }
 
 impl TryFrom<ViewRow> for TransactionView {
@@ -335,6 +368,13 @@ impl TryFrom<ViewRow> for TransactionView {
 
     fn try_from(mut row: ViewRow) -> Result<Self, Error> {
         let prediction = row.take_prediction()?;
+        let shadow = match row.shadow_taxonomy.take() {
+            None => None,
+            Some(taxonomy) => {
+                let category = read_some(row.shadow_category.as_deref(), "taxonomy_mappings.from_category")?;
+                Some(Shadow { category, taxonomy })
+            }
+        };
         let in_force = match (row.in_force_category.as_deref(), row.decided_by.as_deref()) {
             (Some(category), Some(decided_by)) => Some(InForce {
                 category: read(category, "in_force.category")?,
@@ -349,6 +389,7 @@ impl TryFrom<ViewRow> for TransactionView {
             review_status: read_some(row.review_status.as_deref(), "in_force.review_status")?
                 .unwrap_or(ReviewStatus::Pending),
             merchant: row.merchant_id.map(|id| ViewedMerchant { id, name: row.merchant_name }),
+            shadow,
             transaction: transaction_of!(row)?,
         })
     }

@@ -2,13 +2,19 @@
 //!
 //! Colours come from the stylesheet, so a chart is as light or dark as its page. The numbers stand in a table beside it.
 
+mod matrix;
+mod timeline;
+
 use std::fmt::{self, Write as _};
+
+pub use matrix::{Cell, matrix};
+pub use timeline::{Line, timeline};
 
 use super::Error;
 
 const WIDTH: f64 = 520.0;
 const HEIGHT: f64 = 320.0;
-const LEFT: f64 = 52.0;
+const LEFT: f64 = 60.0;
 const RIGHT: f64 = 26.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 44.0;
@@ -177,8 +183,12 @@ fn draw_curve(curve: &Curve) -> Result<String, fmt::Error> {
 }
 
 fn open(svg: &mut String, says: &str, height: f64) -> fmt::Result {
+    open_sized(svg, says, WIDTH, height)
+}
+
+fn open_sized(svg: &mut String, says: &str, width: f64, height: f64) -> fmt::Result {
     let says = escaped(says);
-    write!(svg, r#"<svg class="chart" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{says}">"#)
+    write!(svg, r#"<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{says}">"#)
 }
 
 /// A text without markup.

@@ -11,7 +11,7 @@ use minijinja::{AutoEscape, Environment, Value, syntax::SyntaxConfig, value::Ser
 use serde::Serialize;
 
 /// Every template, by the name that pages extend or include it under.
-const TEMPLATES: [(&str, &str); 15] = [
+const TEMPLATES: [(&str, &str); 20] = [
     ("accuracy.html", include_str!("templates/accuracy.html")),
     ("adapters.html", include_str!("templates/adapters.html")),
     ("advice.html", include_str!("templates/advice.html")),
@@ -20,20 +20,29 @@ const TEMPLATES: [(&str, &str); 15] = [
     ("detail.html", include_str!("templates/detail.html")),
     ("fresh.html", include_str!("templates/fresh.html")),
     ("jobs.html", include_str!("templates/jobs.html")),
+    ("merchant.html", include_str!("templates/merchant.html")),
     ("merchants.html", include_str!("templates/merchants.html")),
     ("parts.html", include_str!("templates/parts.html")),
+    ("life.html", include_str!("templates/life.html")),
     ("preview.html", include_str!("templates/preview.html")),
+    ("recategorization.html", include_str!("templates/recategorization.html")),
     ("refused.html", include_str!("templates/refused.html")),
     ("review.html", include_str!("templates/review.html")),
+    ("rows.html", include_str!("templates/rows.html")),
+    ("second.html", include_str!("templates/second.html")),
     ("sign_in.html", include_str!("templates/sign_in.html")),
     ("transactions.html", include_str!("templates/transactions.html")),
 ];
 
 /// What pages load: name, media type, content.
-pub const ASSETS: [(&str, &str, &str); 4] = [
+pub const ASSETS: [(&str, &str, &str); 8] = [
     ("style.css", "text/css; charset=utf-8", include_str!("assets/style.css")),
     ("api.js", "text/javascript; charset=utf-8", include_str!("assets/api.js")),
     ("review.js", "text/javascript; charset=utf-8", include_str!("assets/review.js")),
+    ("trail.js", "text/javascript; charset=utf-8", include_str!("assets/trail.js")),
+    ("merchant.js", "text/javascript; charset=utf-8", include_str!("assets/merchant.js")),
+    ("second.js", "text/javascript; charset=utf-8", include_str!("assets/second.js")),
+    ("jobs.js", "text/javascript; charset=utf-8", include_str!("assets/jobs.js")),
     ("icon.svg", "image/svg+xml", include_str!("assets/icon.svg")),
 ];
 
@@ -63,6 +72,7 @@ static PAGES: LazyLock<Result<Environment<'static>, minijinja::Error>> = LazyLoc
     pages.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     pages.add_filter("percent", percent);
     pages.add_filter("words", |slug: String| slug.replace('_', " "));
+    pages.add_filter("segment", |text: String| segment(&text));
     pages.add_filter("whole", whole);
     pages.add_filter("marked", |text: String| Value::from_safe_string(marked(&text)));
     pages.add_filter("fixed", |number: f64, digits: usize| format!("{number:.digits$}"));
@@ -87,6 +97,19 @@ pub fn render(name: &'static str, with: impl Serialize) -> Result<String, Error>
 /// A share as a percentage with one decimal; a dash where there is none.
 fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| "–".to_owned(), |share| format!("{:.1} %", 100.0 * share))
+}
+
+/// A text as one step of a path.
+fn segment(text: &str) -> String {
+    let mut step = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~' | b'.') {
+            step.push(char::from(byte));
+        } else {
+            step.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    step
 }
 
 /// A text in which what stands between backquotes is code.
@@ -128,6 +151,11 @@ mod tests {
         assert_eq!(whole(1_234_567), "1\u{202f}234\u{202f}567");
         assert_eq!((whole(0), whole(-1_000)), ("0".to_owned(), "−1\u{202f}000".to_owned()));
         assert_eq!((percent(Some(0.8764)), percent(None)), ("87.6 %".to_owned(), "–".to_owned()));
+    }
+
+    #[test]
+    fn a_step_of_a_path_has_no_border_in_it() {
+        assert_eq!(segment("a/b ü?#.-_"), "a%2Fb%20%C3%BC%3F%23.-_");
     }
 
     #[test]

@@ -2,10 +2,16 @@
 
 mod browser;
 mod decisions;
+mod driven;
 mod files;
+mod life;
+mod live;
+mod merchants;
+mod numbers;
 mod pages;
 mod queue;
 mod scale;
+mod signs;
 
 use serde_json::{Value, json};
 use txcat::{

@@ -11,6 +11,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("config", &["domain"]),
     ("outbound", &[]),
     ("causes", &[]),
+    ("signature", &[]),
     ("embedded", &["config"]),
     ("store", &["domain", "config"]),
     ("prompt", &["domain", "causes"]),
@@ -27,10 +28,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("adapters", &["curate"]),
     ("finetune", &["curate", "llm", "prompt", "spend"]),
     ("review", &["curate"]),
-    ("experiments", &["curate"]),
+    ("experiments", &["review"]),
     ("advise", &["curate"]),
+    ("events", &["store", "outbound", "signature", "causes"]),
+    ("jobs", &["recategorize", "events", "clock"]),
     ("web", &[]),
-    ("http", &["adapters", "recategorize", "finetune", "advise", "review", "web", "access", "clock", "embedded"]),
+    ("http", &["adapters", "jobs", "signature", "finetune", "advise", "review", "web", "access", "clock", "embedded"]),
     ("cli", &["http", "experiments", "spend"]),
 ];
 

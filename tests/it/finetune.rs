@@ -18,7 +18,6 @@ use txcat::{
         jobs::{Created, Jobs, Order},
         lifecycle, register,
         validate::{Report, epochs},
-        webhook::Signed,
     },
     llm::{
         ModelFile,
@@ -27,6 +26,7 @@ use txcat::{
     },
     model::Encoder,
     prompt::PromptSet,
+    signature::Signed,
     store::{FinetuneJob, Store},
 };
 

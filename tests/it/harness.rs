@@ -1,6 +1,7 @@
 //! A real server on a free loopback port, with a database of its own and an engine by script.
 
 mod scripted;
+mod work;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -18,6 +19,7 @@ use txcat::{
 };
 
 pub(crate) use scripted::{Line, Scripted};
+pub(crate) use work::{Server, work};
 
 use crate::database::{TestDatabase, fresh_store};
 
@@ -82,6 +84,15 @@ impl App {
         store.sync_taxonomy(&taxonomy, clock::now()).await.unwrap();
         let lineup = Self::scripted(&taxonomy);
         Self::tuned(store, database, taxonomy, lineup, 0.0, |state| state.with_second_share(share)).await
+    }
+
+    /// [`App::start`], where so many streams may be open at a time.
+    pub(crate) async fn start_with_streams(streams: usize) -> Self {
+        let (store, database) = fresh_store().await;
+        let taxonomy = Arc::new(Taxonomy::consumer().unwrap());
+        store.sync_taxonomy(&taxonomy, clock::now()).await.unwrap();
+        let lineup = Self::scripted(&taxonomy);
+        Self::tuned(store, database, taxonomy, lineup, 0.0, |state| state.with_streams(streams)).await
     }
 
     /// [`App::start`], with a client that shows where it is sent instead of going there.
@@ -167,7 +178,9 @@ impl App {
     pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let bytes = response.bytes().await.unwrap();
+        // A stream has no end to wait for.
+        let streams = headers.get("content-type").is_some_and(|media| media == "text/event-stream");
+        let bytes = if streams { Default::default() } else { response.bytes().await.unwrap() };
         let body = serde_json::from_slice(&bytes)
             .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
         Answer { status, headers, body }

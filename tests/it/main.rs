@@ -24,6 +24,7 @@ mod harness;
 mod history;
 mod house;
 mod import;
+mod jobs;
 mod levels;
 mod llama_server;
 mod model;

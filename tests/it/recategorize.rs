@@ -3,13 +3,14 @@
 mod api;
 mod faults;
 mod guards;
-mod throughput;
+mod remembered;
+mod taxonomy;
 
 use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use txcat::{
-    categorize::{Lineup, Stage},
+    categorize::{Categorizer, Lineup, Stage},
     clock,
     domain::{
         Acceptance, ChangeState, CorrectionScope, Enrichment, LeftBecause, RecategorizationScope, Taxonomy, Transaction,
@@ -31,30 +32,34 @@ use crate::{
 };
 
 /// What the next engine says: other markets, and surely fast food where the first was in doubt.
-const NEXT: &[Line] = &[
+pub(crate) const NEXT: &[Line] = &[
     ("COFFEE", "coffee_shop", 0.96875, "restaurant"),
     ("MARKET", "convenience_store", 0.9375, "supermarket"),
     ("", "fast_food", 0.96875, "restaurant"),
 ];
 
 /// A database with transactions that one engine has answered.
-struct Stand {
-    store: Store,
-    taxonomy: Arc<Taxonomy>,
-    database: TestDatabase,
+pub(crate) struct Stand {
+    pub(crate) store: Store,
+    pub(crate) taxonomy: Arc<Taxonomy>,
+    pub(crate) database: TestDatabase,
 }
 
 impl Stand {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let (store, database) = fresh_store().await;
         let taxonomy = Arc::new(Taxonomy::consumer().unwrap());
         store.sync_taxonomy(&taxonomy, clock::now()).await.unwrap();
         Self { store, taxonomy, database }
     }
 
-    fn pipeline(&self, engine: Scripted) -> Pipeline {
+    pub(crate) fn pipeline(&self, engine: impl Categorizer + 'static) -> Pipeline {
         let mut stage = Stage::new("scripted", 0.92, Enrichment::Full, Box::new(engine));
         stage.acceptance = Some(Acceptance { known: Some(0.9), unknown: Some(0.9) });
+        self.of(stage)
+    }
+
+    fn of(&self, stage: Stage) -> Pipeline {
         Pipeline::new(self.store.clone(), Enricher::new(self.store.clone()), Lineup::alone(stage), 0.25)
     }
 
@@ -62,19 +67,19 @@ impl Stand {
         self.pipeline(Scripted::new(self.taxonomy.version()))
     }
 
-    fn next(&self) -> Pipeline {
+    pub(crate) fn next(&self) -> Pipeline {
         self.pipeline(Scripted::saying(self.taxonomy.version(), "scripted@2", NEXT))
     }
 
     /// Rows that the first engine answers.
-    async fn answered(&self, rows: &[Transaction]) {
+    pub(crate) async fn answered(&self, rows: &[Transaction]) {
         for rows in rows.chunks(1_000) {
             self.first().process(rows, None, hour(1_000)).await.unwrap();
         }
     }
 
     /// Everything that apps and people see, in one text.
-    async fn dump(&self) -> String {
+    pub(crate) async fn dump(&self) -> String {
         let mut text = String::new();
         for table in ["in_force", "review_items", "corrections", "account_rules"] {
             text += &format!("{table}\n{}\n", self.text(&format!("select t::text from {table} t order by 1")).await);
@@ -83,38 +88,43 @@ impl Stand {
     }
 
     /// The lines that a query gives.
-    async fn text(&self, query: &str) -> String {
+    pub(crate) async fn text(&self, query: &str) -> String {
         let mut connection = PgConnection::connect(&self.database.url).await.unwrap();
         let lines: Vec<Option<String>> =
             sqlx::query_scalar(AssertSqlSafe(query)).fetch_all(&mut connection).await.unwrap();
         lines.into_iter().map(Option::unwrap_or_default).collect::<Vec<_>>().join("\n")
     }
 
-    async fn planned(&self, pipeline: &Pipeline, scope: RecategorizationScope) -> i64 {
+    pub(crate) async fn planned(&self, pipeline: &Pipeline, scope: RecategorizationScope) -> i64 {
         let plan = Plan { scope, adapter: None, reason: "a better engine".to_owned(), by: "night".to_owned() };
         preview::plan(&self.store, pipeline, plan, hour(2_000)).await.unwrap()
     }
 
     /// A previewed run of the next engine.
-    async fn previewed(&self, scope: RecategorizationScope) -> i64 {
+    pub(crate) async fn previewed(&self, scope: RecategorizationScope) -> i64 {
         let pipeline = self.next();
         let run = self.planned(&pipeline, scope).await;
         preview::run(&self.store, &pipeline, run, &|_, _| {}).await.unwrap();
         run
     }
 
-    /// Applies a run whatever the guards say.
-    async fn apply(&self, run: i64) {
+    /// Lets a run be applied whatever the guards say.
+    pub(crate) async fn allow(&self, run: i64) {
         let ask = Ask { guards: Guards::default(), overrides: Some("a test".to_owned()), by: "night".to_owned() };
         apply::allow(&self.store, run, &ask, hour(2_001)).await.unwrap();
+    }
+
+    /// Applies a run whatever the guards say.
+    pub(crate) async fn apply(&self, run: i64) {
+        self.allow(run).await;
         apply::apply(&self.store, run, hour(2_001), &|_, _| {}).await.unwrap();
     }
 
-    async fn undo(&self, run: i64) {
+    pub(crate) async fn undo(&self, run: i64) {
         apply::undo(&self.store, run, "night", hour(2_002), &|_, _| {}).await.unwrap();
     }
 
-    async fn report(&self, run: i64) -> Report {
+    pub(crate) async fn report(&self, run: i64) -> Report {
         Report::of(&self.store, run).await.unwrap()
     }
 
@@ -125,12 +135,12 @@ impl Stand {
     }
 }
 
-fn everything() -> RecategorizationScope {
+pub(crate) fn everything() -> RecategorizationScope {
     RecategorizationScope { everything: true, ..Default::default() }
 }
 
 /// Cafés, markets and places in turn, on three accounts: `t0` is a café, `t1` a market, `t2` a place.
-fn rows(count: usize) -> Vec<Transaction> {
+pub(crate) fn rows(count: usize) -> Vec<Transaction> {
     let of = |n: usize| {
         let descriptor = [format!("COFFEE {}", name(n)), format!("MARKET {}", name(n)), format!("PLACE {}", name(n))];
         row(&format!("t{n}"), &format!("account-{}", n % 4), n as i64 % 500, &descriptor[n % 3])

@@ -183,6 +183,48 @@ fn upkeep_scores_a_quarter_before_its_labels_act() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_replay_scores_each_row_before_anybody_looks_and_a_decision_mends_the_rows_that_follow() {
+    let (encoder, _) = tiny_encoder();
+    let dir = folder();
+    let database = crate::database::fresh_database().await;
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    // New merchants whose names tell nothing, each once a month.
+    let mut later = HEADER.to_owned();
+    for row in 0..240 {
+        let (month, merchant) = (1 + row / 20, row % 20);
+        let name = format!("{} {} HOUSE", WORDS[merchant % 12], WORDS[(5 + merchant * 7) % 12]);
+        let category = ["food", "fuel"][merchant / 2 % 2];
+        writeln!(later, "t{row:04},2024-{month:02}-05,acct-{},{name},{row}.50,debit,CAD,{category}", row % 4).unwrap();
+    }
+    fs::write(at("test_later.csv"), later).unwrap();
+    let (data, ids, adapter) = (dir.path().to_str().unwrap(), at("ids.txt"), at("adapter"));
+    let corpus =
+        Corpus::read(&Dataset::open(dir.path()).unwrap(), Choice::Budget { budget: 60, seed: 1 }, || {}).unwrap();
+    fs::write(&ids, corpus.labels.sorted().iter().map(|id| format!("{id}\n")).collect::<String>()).unwrap();
+    let train = ["train", "--plain-text", "--epochs", "0", "--without-check", "a test", "--labels", &ids];
+    txcat(encoder.path(), &[&train[..], &["--data", data, "--out", &adapter]].concat());
+    let replay = ["eval", "--replay", "--files", "test_later", "--budgets", "0,10", "--out", &at("reports")];
+    let common = ["--data", data, "--labels", &ids, "--adapter", &adapter, "--json", "--database-url", &database.url];
+    let courses = json(&txcat(encoder.path(), &[&replay[..], &common].concat()));
+
+    let [none, queue, uncertainty, random, forgetful] = [0, 1, 2, 3, 4].map(|at| &courses[at]);
+    let first = |course: &serde_json::Value| course["first"]["share"].as_f64().unwrap();
+    assert_eq!((none["decided"].as_u64(), first(none)), (Some(0), none["unseen"]["share"].as_f64().unwrap()));
+    for course in [queue, uncertainty, random, forgetful] {
+        let decided = course["decided"].as_u64().unwrap();
+        assert!((1..=24).contains(&decided), "a tenth of the rows, and no more: {course}");
+        assert_eq!(course["first"]["n"].as_u64(), Some(240));
+        assert_eq!(course["unseen"]["n"].as_u64(), Some(240 - decided));
+    }
+    for course in [queue, uncertainty, random] {
+        assert!(first(course) > first(none) && course["by_rule"].as_u64() > Some(0), "{course}");
+    }
+    assert_eq!((forgetful["by_rule"].as_u64(), first(forgetful)), (Some(0), first(none)), "the control learns nothing");
+    let page = fs::read_to_string(at("reports/replay.md")).unwrap();
+    assert!(page.contains("10 %, queue, no memory") && !page.contains("HOUSE"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cascade_is_fitted_written_and_measured_like_any_stage() {
     let (encoder, _) = tiny_encoder();
     let dir = folder();

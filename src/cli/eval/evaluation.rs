@@ -240,7 +240,7 @@ fn entries(options: &Options, file: &StageFile, adapter: bool) -> anyhow::Result
 }
 
 /// The adapter that was named, or the demo's where it fits.
-fn adapter_for(
+pub(super) fn adapter_for(
     options: &Options,
     dataset: &Dataset,
     encoder: &Encoder,
@@ -295,7 +295,7 @@ fn score_peers(dir: &Path, scores: &[FileScore], dataset: &Dataset) -> anyhow::R
     Ok(scored)
 }
 
-fn rows_bar(rows: Option<usize>, what: &str) -> ProgressBar {
+pub(super) fn rows_bar(rows: Option<usize>, what: &str) -> ProgressBar {
     let (bar, template) = match rows {
         Some(rows) => (ProgressBar::new(rows as u64), "{msg} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}"),
         None => (ProgressBar::no_length(), "{msg} {spinner} {human_pos} rows {per_sec}"),

@@ -1,6 +1,6 @@
 //! A run brought into force, put back, or given up.
 
-use super::{bar, moving, show::print};
+use super::{Moving, show::print};
 use crate::{
     access::LOCAL,
     cli::service::share,
@@ -12,7 +12,7 @@ use crate::{
     store::Store,
 };
 
-/// Brings a previewed run into force, 1,000 rows at a time. Rows on which a person has spoken since the preview, or whose
+/// Brings a previewed run into force, 5,000 rows at a time. Rows on which a person has spoken since the preview, or whose
 /// category has changed otherwise, are skipped and shown.
 ///
 /// Guards refuse where too much would change, where a category of 100 rows or more would lose too many of them, or where
@@ -47,9 +47,9 @@ impl Apply {
         let ask = Ask { guards, overrides: self.overrides, by: LOCAL.to_owned() };
         let now = clock::now();
         apply::allow(store, self.run, &ask, now).await?;
-        let bar = bar("applied");
-        let done = apply::apply(store, self.run, now, &moving(&bar)).await;
-        bar.finish_and_clear();
+        let moving = Moving::begin("applied");
+        let done = apply::apply(store, self.run, now, &moving.to()).await;
+        moving.end();
         done?;
         print(&Report::of(store, self.run).await?, self.json)
     }
@@ -70,9 +70,9 @@ pub struct Undo {
 
 impl Undo {
     pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
-        let bar = bar("put back");
-        let done = apply::undo(store, self.run, LOCAL, clock::now(), &moving(&bar)).await;
-        bar.finish_and_clear();
+        let moving = Moving::begin("put back");
+        let done = apply::undo(store, self.run, LOCAL, clock::now(), &moving.to()).await;
+        moving.end();
         done?;
         print(&Report::of(store, self.run).await?, self.json)
     }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 
-use super::{bar, moving, show::print};
+use super::{Moving, show::print};
 use crate::{
     access::LOCAL,
     cli::{Settings, chat, service::Serving, service::share},
@@ -92,9 +92,9 @@ impl Preview {
         let plan = Plan { scope, adapter: self.answered_by, reason: self.reason, by: LOCAL.to_owned() };
         let id = preview::plan(store, &pipeline, plan, clock::now()).await?;
         eprintln!("recategorization {id} begun");
-        let bar = bar("asked");
-        let done = preview::run(store, &pipeline, id, &moving(&bar)).await;
-        bar.finish_and_clear();
+        let moving = Moving::begin("asked");
+        let done = preview::run(store, &pipeline, id, &moving.to()).await;
+        moving.end();
         done?;
         print(&Report::of(store, id).await?, self.json)
     }
@@ -121,9 +121,9 @@ impl Resume {
     pub(super) async fn run(self, settings: &Settings, store: &Store) -> anyhow::Result<()> {
         chat::check(settings)?;
         let pipeline = self.serving.pipeline(settings, store).await?.pipeline;
-        let bar = bar("asked");
-        let done = preview::run(store, &pipeline, self.run, &moving(&bar)).await;
-        bar.finish_and_clear();
+        let moving = Moving::begin("asked");
+        let done = preview::run(store, &pipeline, self.run, &moving.to()).await;
+        moving.end();
         done?;
         print(&Report::of(store, self.run).await?, self.json)
     }

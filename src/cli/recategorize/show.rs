@@ -6,7 +6,11 @@ use serde_json::json;
 
 use crate::{
     domain::{ChangeState, Slug},
-    recategorize::{self, Diff, Report, diff::Accuracy},
+    recategorize::{
+        self, Diff, Report,
+        diff::Accuracy,
+        report::{Answers, Migration},
+    },
     store::{ChangeFilter, RecategorizationChange, Store},
 };
 
@@ -83,7 +87,7 @@ impl List {
             println!("{}", json!({ "recategorizations": reports }));
             return Ok(());
         }
-        let mut table = table(&["run", "phase", "begun", "rows", "seen", "changes", "failed", "by", "reason"]);
+        let mut table = table(&["run", "phase", "begun", "rows", "seen", "job", "changes", "failed", "by", "reason"]);
         for report in reports {
             table.add_row([
                 Cell::new(report.id),
@@ -91,6 +95,7 @@ impl List {
                 Cell::new(report.made_at.format("%Y-%m-%d %H:%M")),
                 number(report.rows),
                 number(report.seen),
+                Cell::new(report.job.map_or("", |job| job.state.as_str())),
                 number(report.changes.iter().map(|tally| tally.rows).sum()),
                 number(report.failed),
                 Cell::new(report.made_by),
@@ -110,6 +115,22 @@ pub(super) fn print(report: &Report, json: bool) -> anyhow::Result<()> {
     }
     println!("recategorization {} is {}: {}", report.id, report.phase, report.reason);
     println!("  {} of {} rows looked at with {}", count(report.seen), count(report.rows), report.engines.join(", "));
+    let Answers { from_memory, from_store, computed, distinct_share } = report.answers;
+    if let Some(share) = distinct_share {
+        let (from_memory, from_store, computed) = (count(from_memory), count(from_store), count(computed));
+        println!(
+            "  answers: {computed} computed, {from_store} remembered in the database, {from_memory} in memory; {:.1} % of \
+             the rows brought an input of their own",
+            100.0 * share
+        );
+    }
+    if let Some(job) = &report.job {
+        let worker = job.worker.as_deref().map_or_else(String::new, |worker| format!(", {worker} is at it"));
+        println!("  job {} is {} (begun {} times{worker})", job.id, job.state, job.attempts);
+        if let Some(why) = &job.last_error {
+            println!("  it failed the last time: {why}");
+        }
+    }
     if let Some(why) = &report.stopped {
         println!("  the preview stopped: {why}");
     }
@@ -119,6 +140,14 @@ pub(super) fn print(report: &Report, json: bool) -> anyhow::Result<()> {
     }
     for row in report.failures.iter().take(FAILURES) {
         println!("  failed: {} ({} tries): {}", row.transaction_id, row.tries, row.why);
+    }
+    if let Some(Migration { from, to, shadow, concluded_by, .. }) = &report.taxonomy {
+        let now = match (shadow, concluded_by) {
+            (true, _) => "answers tell both",
+            (false, Some(_)) => "concluded",
+            (false, None) => "not in force",
+        };
+        println!("  from taxonomy {from} to {to}: {now}");
     }
     if let Some(why) = &report.override_reason {
         println!("  guards were overridden: {why}");
@@ -135,7 +164,17 @@ pub(super) fn print(report: &Report, json: bool) -> anyhow::Result<()> {
 fn print_diff(diff: &Diff) {
     let share = 100.0 * diff.changed as f64 / diff.rows.max(1) as f64;
     println!("  {} rows would change ({share:.1} % of the scope), on {} accounts", count(diff.changed), diff.accounts);
-    println!("  {} rows are people's word and {} an account rule's: they stay", count(diff.people), count(diff.rules));
+    let (people, rules) = (count(diff.people), count(diff.rules));
+    match diff.renamed {
+        None => println!("  {people} rows are people's word and {rules} an account rule's: they stay"),
+        Some(renamed) => {
+            println!(
+                "  {} of them are renamed by the mapping, the others are of a category that is split",
+                count(renamed)
+            );
+            println!("  {people} rows are people's word and {rules} a rule's: renamed, or waiting where it was split");
+        }
+    }
     if diff.failed > 0 {
         println!("  {} rows could not be answered and stay: `resume` tries them again", count(diff.failed));
     }

@@ -39,6 +39,11 @@ const SAMPLE: usize = 1_500;
 /// Accounts; about one in twelve opens only after the training period.
 const ACCOUNTS: usize = 220;
 
+/// Rows that an account brings in a year and a half.
+const ROWS_OF_AN_ACCOUNT: usize = 500;
+const COLUMNS: [&str; 8] =
+    ["id", "posted_on", "account_id", "descriptor", "amount", "direction", "currency", "category"];
+
 /// One line of a file.
 #[derive(Debug, Clone)]
 struct Row {
@@ -130,6 +135,41 @@ pub fn generate(seed: u64) -> Result<Files, Error> {
     Ok(files)
 }
 
+/// Writes so many transactions into a file, in the order of time: as many accounts as make them in a year and a half, who
+/// live as those of the data set do. Holds the accounts and a month in memory.
+///
+/// # Errors
+/// When the file can't be written.
+pub fn write_transactions(seed: u64, rows: usize, file: &Path) -> Result<(), Error> {
+    let gz = GzBuilder::new().mtime(0).write(io::BufWriter::new(File::create(file)?), Compression::fast());
+    let mut writer = csv::Writer::from_writer(gz);
+    writer.write_record(COLUMNS)?;
+    let catalogs: Vec<Catalog> = lands().into_iter().map(|land| Catalog::of(land, seed)).collect();
+    let (start, mut month, mut at) = (date(2024, 7), date(2024, 7), 0);
+    let mut lives: Vec<(Account<'_>, Dice)> = (0..=rows / ROWS_OF_AN_ACCOUNT)
+        .map(|number| {
+            let mut dice = Dice::new(seed, &format!("stream {number}"));
+            let catalog = &catalogs[dice.pick(&[0, 0, 0, 0, 1, 1, 1, 2, 2, 3, 4])];
+            let opened = start + Days::new(dice.below(250) as u64);
+            (Account::new(number, catalog, opened, seed), dice)
+        })
+        .collect();
+    while at < rows {
+        let next = month + Months::new(1);
+        let awake = lives.iter_mut().filter(|(account, _)| next > account.from);
+        let mut lived: Vec<Row> = awake.flat_map(|(account, dice)| life::month(account, month, false, dice)).collect();
+        lived.sort_by(|a, b| (a.day, &a.account, &a.descriptor).cmp(&(b.day, &b.account, &b.descriptor)));
+        lived.truncate(rows - at);
+        for row in &lived {
+            record(&mut writer, &format!("t{at:09}"), row)?;
+            at += 1;
+        }
+        month = next;
+    }
+    writer.into_inner().map_err(|error| Error::Io(error.into_error()))?.finish()?.flush()?;
+    Ok(())
+}
+
 /// Takes `n` rows at random.
 fn sample(rows: &mut Vec<Row>, n: usize, dice: &mut Dice) -> Vec<Row> {
     (0..n.min(rows.len())).map(|_| rows.swap_remove(dice.below(rows.len()))).collect()
@@ -138,29 +178,24 @@ fn sample(rows: &mut Vec<Row>, n: usize, dice: &mut Dice) -> Vec<Row> {
 fn table(mut rows: Vec<Row>, prefix: char) -> Result<Vec<u8>, Error> {
     rows.sort_by(|a, b| (a.day, &a.account, &a.descriptor, a.cents).cmp(&(b.day, &b.account, &b.descriptor, b.cents)));
     let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record([
-        "id",
-        "posted_on",
-        "account_id",
-        "descriptor",
-        "amount",
-        "direction",
-        "currency",
-        "category",
-    ])?;
+    writer.write_record(COLUMNS)?;
     for (at, row) in rows.iter().enumerate() {
-        writer.write_record([
-            format!("{prefix}{at:05}").as_str(),
-            row.day.to_string().as_str(),
-            row.account.as_str(),
-            row.descriptor.as_str(),
-            format!("{}.{:02}", row.cents / 100, row.cents % 100).as_str(),
-            if row.credit { "credit" } else { "debit" },
-            row.currency,
-            row.category,
-        ])?;
+        record(&mut writer, &format!("{prefix}{at:05}"), row)?;
     }
     writer.into_inner().map_err(|error| Error::Io(error.into_error()))
+}
+
+fn record(writer: &mut csv::Writer<impl Write>, id: &str, row: &Row) -> Result<(), Error> {
+    Ok(writer.write_record([
+        id,
+        row.day.to_string().as_str(),
+        row.account.as_str(),
+        row.descriptor.as_str(),
+        format!("{}.{:02}", row.cents / 100, row.cents % 100).as_str(),
+        if row.credit { "credit" } else { "debit" },
+        row.currency,
+        row.category,
+    ])?)
 }
 
 /// Writes the set into a folder, which is made where it is missing.

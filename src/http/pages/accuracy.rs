@@ -1,10 +1,6 @@
 //! What was measured: stages against targets, one run in depth, live answers, and two runs side by side.
 
-use axum::{
-    extract::State,
-    http::{HeaderName, header},
-    response::Response,
-};
+use axum::{extract::State, response::Response};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -15,15 +11,17 @@ use super::{
         state::AppState,
     },
     page,
+    rows::{MOST_RUNS, course},
+    second::AgreementShown,
 };
 use crate::{
     evaluate::tracker::{self, Compared, RunReport, TrackedRun},
-    store::EvalRunFilter,
-    web::chart::{self, Bar, Curve},
+    store::{ConfusionCell, EvalRunFilter},
+    web::{
+        self,
+        chart::{self, Bar, Cell, Curve, Line},
+    },
 };
-
-/// Runs that can be chosen from.
-const MOST_RUNS: u32 = 200;
 
 /// Which run is looked at, and which it is compared with. A form sends fields that nobody filled in as empty text.
 #[derive(Deserialize)]
@@ -39,12 +37,16 @@ pub(super) struct AccuracyQuery {
 struct Shown {
     here: &'static str,
     measured: Accuracy,
+    agreement: AgreementShown,
     stages: Option<String>,
     runs: Vec<TrackedRun>,
     report: Option<RunReport>,
     reliability: Option<String>,
     coverage: Option<String>,
     over_time: Option<String>,
+    course: Vec<TrackedRun>,
+    matrix: Option<String>,
+    cells: Vec<ConfusionCell>,
     compared: Option<Compared>,
     with: Option<i64>,
     trouble: Option<String>,
@@ -66,6 +68,10 @@ pub(super) async fn show(
     if let Some(id) = chosen {
         report = Some(report_of(&state, id).await?);
     }
+    let (course, cells) = match &report {
+        Some(report) => (course(&state, &report.run).await?, state.store.confusion(report.run.id).await?),
+        None => (Vec::new(), Vec::new()),
+    };
     let with: Option<i64> = query.with.parse().ok();
     let (mut compared, mut trouble) = (None, None);
     if let (Some(ours), Some(theirs)) = (chosen, with) {
@@ -82,10 +88,20 @@ pub(super) async fn show(
     }
     let shown = Shown {
         here: "accuracy",
+        agreement: state.desk.agreement().await?.into(),
         stages: stages(&measured, report.as_ref())?,
         reliability: report.as_ref().and_then(reliability).transpose()?,
         coverage: report.as_ref().and_then(coverage).transpose()?,
-        over_time: report.as_ref().map(|report| over_time(report, &runs)).transpose()?.flatten(),
+        over_time: match &report {
+            Some(report) => over_time(&course, &report.run.file)?,
+            None => None,
+        },
+        matrix: match &report {
+            Some(report) => confusion(&cells, &report.run.file)?,
+            None => None,
+        },
+        course,
+        cells,
         measured,
         runs,
         report,
@@ -96,7 +112,7 @@ pub(super) async fn show(
     page("accuracy.html", &caller, shown)
 }
 
-async fn report_of(state: &AppState, id: i64) -> Result<RunReport, Error> {
+pub(super) async fn report_of(state: &AppState, id: i64) -> Result<RunReport, Error> {
     let measured = tracker::measured(&state.store, id).await?;
     let mut report = tokio::task::spawn_blocking(move || measured.report()).await.map_err(|_| Error::Panicked)??;
     report.classes.sort_by(|a, b| a.f1.total_cmp(&b.f1).then_with(|| b.support.cmp(&a.support)));
@@ -104,7 +120,7 @@ async fn report_of(state: &AppState, id: i64) -> Result<RunReport, Error> {
 }
 
 /// The stages on the file of the run that is looked at, each against its own target.
-fn stages(measured: &Accuracy, report: Option<&RunReport>) -> Result<Option<String>, crate::web::Error> {
+fn stages(measured: &Accuracy, report: Option<&RunReport>) -> Result<Option<String>, web::Error> {
     let Some(report) = report else { return Ok(None) };
     let bars: Vec<Bar> = measured
         .on(&report.run.file)
@@ -122,7 +138,7 @@ fn stages(measured: &Accuracy, report: Option<&RunReport>) -> Result<Option<Stri
     chart::bars(&says, &bars).map(Some)
 }
 
-fn reliability(report: &RunReport) -> Option<Result<String, crate::web::Error>> {
+fn reliability(report: &RunReport) -> Option<Result<String, web::Error>> {
     let points: Vec<(f64, f64)> = report.bins.iter().map(|bin| (bin.confidence, bin.accuracy)).collect();
     (!points.is_empty()).then(|| {
         chart::curve(&Curve {
@@ -137,7 +153,7 @@ fn reliability(report: &RunReport) -> Option<Result<String, crate::web::Error>> 
     })
 }
 
-fn coverage(report: &RunReport) -> Option<Result<String, crate::web::Error>> {
+fn coverage(report: &RunReport) -> Option<Result<String, web::Error>> {
     let mut points: Vec<(f64, f64)> = report.bins.iter().map(|bin| (bin.coverage, 1.0 - bin.risk)).collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
     let lowest = points.iter().map(|point| point.1).fold(1.0, f64::min);
@@ -153,58 +169,35 @@ fn coverage(report: &RunReport) -> Option<Result<String, crate::web::Error>> {
     })
 }
 
-/// The stage's runs on this file, the oldest at the left.
-fn over_time(report: &RunReport, runs: &[TrackedRun]) -> Result<Option<String>, crate::web::Error> {
-    let same = |run: &&TrackedRun| run.stage == report.run.stage && run.file_sha256 == report.run.file_sha256;
-    let mut shares: Vec<f64> = runs.iter().filter(same).filter_map(|run| Some(run.accuracy?.share)).collect();
-    shares.reverse();
-    if shares.len() < 2 {
+/// Every stage's runs on this file, the oldest at the left.
+fn over_time(runs: &[TrackedRun], file: &str) -> Result<Option<String>, web::Error> {
+    let mut lines: Vec<Line> = Vec::new();
+    for run in runs.iter().rev() {
+        let Some(share) = run.accuracy else { continue };
+        let point = (run.started_at, share.share, share.low, share.high);
+        match lines.iter_mut().find(|line| line.name == run.stage) {
+            Some(line) => line.points.push(point),
+            None => lines.push(Line { name: run.stage.clone(), target: run.target, points: vec![point] }),
+        }
+    }
+    if lines.iter().all(|line| line.points.len() < 2) {
         return Ok(None);
     }
-    let last = (shares.len() - 1) as f64;
-    let lowest = shares.iter().copied().fold(1.0, f64::min);
-    let drawn = Curve {
-        says: format!("Accuracy of {} over its {} runs on {}", report.run.stage, shares.len(), report.run.file),
-        x: "runs, from the first to the latest",
-        y: "right",
-        points: shares.iter().enumerate().map(|(place, share)| (place as f64 / last, *share)).collect(),
-        from: ((lowest - 0.05) * 10.0).floor().max(0.0) / 10.0,
-        diagonal: false,
-    };
-    chart::curve(&drawn).map(Some)
+    lines.sort_by(|a, b| a.target.unwrap_or_default().total_cmp(&b.target.unwrap_or_default()));
+    let says = format!("Accuracy of {} stages on {file} over time, with 95 % intervals and targets", lines.len());
+    lines.iter_mut().for_each(|line| line.name = line.name.replace('_', " "));
+    chart::timeline(&says, &lines).map(Some)
 }
 
-/// Which run's numbers to write down.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ClassesQuery {
-    run: i64,
-}
-
-pub(super) async fn classes(
-    State(state): State<AppState>,
-    Params(query): Params<ClassesQuery>,
-) -> Result<([(HeaderName, String); 2], String), Error> {
-    let report = report_of(&state, query.run).await?;
-    let number = |share: Option<f64>| share.map_or_else(String::new, |share| share.to_string());
-    let mut file = String::from("category,support,answered,right,precision,recall,recall_low,recall_high,f1\n");
-    for class in &report.classes {
-        let recall = class.recall;
-        let cells = [
-            class.category.clone(),
-            class.support.to_string(),
-            class.answered.to_string(),
-            class.right.to_string(),
-            number(class.precision),
-            number(recall.map(|share| share.share)),
-            number(recall.map(|share| share.low)),
-            number(recall.map(|share| share.high)),
-            class.f1.to_string(),
-        ];
-        file.push_str(&cells.join(","));
-        file.push('\n');
+/// What is taken for what.
+fn confusion(cells: &[ConfusionCell], file: &str) -> Result<Option<String>, web::Error> {
+    if cells.is_empty() {
+        return Ok(None);
     }
-    let attached = format!("attachment; filename=\"run-{}-classes.csv\"", query.run);
-    let media = "text/csv; charset=utf-8".to_owned();
-    Ok(([(header::CONTENT_TYPE, media), (header::CONTENT_DISPOSITION, attached)], file))
+    let drawn: Vec<Cell<'_>> = cells
+        .iter()
+        .map(|cell| Cell { expected: &cell.expected, predicted: &cell.predicted, rows: cell.rows })
+        .collect();
+    chart::matrix(&format!("Confusion matrix on {file}: categories down the side, answers along the top"), &drawn)
+        .map(Some)
 }

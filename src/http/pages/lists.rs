@@ -1,7 +1,7 @@
-//! Pages that list what the API lists: transactions, merchants, adapters, data sets, jobs; and the advice.
+//! Pages that list what the API lists: transactions, adapters, data sets; and the advice.
 
 use axum::{extract::State, response::Response};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -18,15 +18,10 @@ use super::{
 };
 use crate::{
     advise::{Advice, Scenario},
-    clock,
     domain::DescriptorKey,
-    store::{FinetuneJob, MerchantVolume, TransactionFilter, TransactionView},
+    store::{TransactionFilter, TransactionView},
 };
 
-/// Days whose traffic the merchants' page counts.
-const DAYS: i64 = 90;
-/// Merchants on a page.
-const MOST_MERCHANTS: u32 = 200;
 /// Data sets on a page.
 const MOST_SETS: u32 = 100;
 
@@ -114,35 +109,6 @@ pub(super) async fn transactions(
     )
 }
 
-/// Which merchants to show.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct MerchantsQuery {
-    #[serde(default)]
-    text: String,
-}
-
-#[derive(Serialize)]
-struct Merchants {
-    here: &'static str,
-    days: i64,
-    text: String,
-    merchants: Vec<MerchantVolume>,
-}
-
-pub(super) async fn merchants(
-    State(state): State<AppState>,
-    Who(caller): Who,
-    Params(query): Params<MerchantsQuery>,
-) -> Result<Response, Error> {
-    let text = query.text.trim().to_owned();
-    let since = clock::now() - TimeDelta::days(DAYS);
-    let merchants =
-        state.store.merchant_volumes(since, Some(text.as_str()).filter(|text| !text.is_empty()), MOST_MERCHANTS);
-    let merchants = merchants.await?;
-    page("merchants.html", &caller, Merchants { here: "merchants", days: DAYS, text, merchants })
-}
-
 #[derive(Serialize)]
 struct Registry {
     here: &'static str,
@@ -182,25 +148,6 @@ pub(super) async fn datasets(
     };
     let datasets = stored.into_iter().map(Dataset::from).collect();
     page("datasets.html", &caller, Sets { here: "datasets", datasets, chosen })
-}
-
-#[derive(Serialize)]
-struct Job {
-    #[serde(flatten)]
-    job: FinetuneJob,
-    under_way: bool,
-}
-
-#[derive(Serialize)]
-struct Jobs {
-    here: &'static str,
-    jobs: Vec<Job>,
-}
-
-pub(super) async fn jobs(State(state): State<AppState>, Who(caller): Who) -> Result<Response, Error> {
-    let jobs = state.store.finetune_jobs(None).await?.into_iter();
-    let jobs = jobs.map(|job| Job { under_way: job.finished_at.is_none(), job }).collect();
-    page("jobs.html", &caller, Jobs { here: "jobs", jobs })
 }
 
 #[derive(Serialize)]

@@ -4,8 +4,13 @@
 //! carries in its head. Nothing is loaded from elsewhere, which the content security policy enforces.
 
 mod accuracy;
+mod jobs;
+mod life;
 mod lists;
+mod merchants;
 mod review;
+mod rows;
+mod second;
 mod sign_in;
 
 use axum::{
@@ -25,6 +30,7 @@ use crate::{
     web,
 };
 
+pub(super) use jobs::{Progress as Job, listed as listed_jobs};
 pub(super) use sign_in::session_token;
 
 /// The header in which a page sends the session's second secret.
@@ -43,13 +49,19 @@ pub(super) fn add(routes: Routes) -> Routes {
         .add_page(page(Scope::Review), Method::GET, "/review/list", get(review::list))
         .add_page(page(Scope::Review), Method::GET, "/review/detail", get(review::detail))
         .add_page(page(Scope::Review), Method::GET, "/review/preview", get(review::preview))
+        .add_page(page(Scope::Review), Method::GET, "/review/second", get(second::show))
         .add_page(page(Scope::Read), Method::GET, "/accuracy", get(accuracy::show))
-        .add_page(page(Scope::Read), Method::GET, "/accuracy/classes.csv", get(accuracy::classes))
+        .add_page(page(Scope::Read), Method::GET, "/accuracy/numbers.csv", get(rows::numbers))
+        .add_page(page(Scope::Read), Method::GET, "/accuracy/rows", get(rows::show))
         .add_page(page(Scope::Read), Method::GET, "/transactions", get(lists::transactions))
-        .add_page(page(Scope::Read), Method::GET, "/merchants", get(lists::merchants))
+        .add_page(page(Scope::Read), Method::GET, "/transactions/{id}", get(life::show))
+        .add_page(page(Scope::Read), Method::GET, "/merchants", get(merchants::list))
+        .add_page(page(Scope::Read), Method::GET, "/merchants/one", get(merchants::show))
         .add_page(page(Scope::Read), Method::GET, "/adapters", get(lists::adapters))
         .add_page(page(Scope::Read), Method::GET, "/datasets", get(lists::datasets))
-        .add_page(page(Scope::Read), Method::GET, "/jobs", get(lists::jobs))
+        .add_page(page(Scope::Read), Method::GET, "/jobs", get(jobs::show))
+        .add_page(page(Scope::Read), Method::GET, "/jobs/live", get(super::live::jobs))
+        .add_page(page(Scope::Read), Method::GET, "/jobs/recategorizations/{id}", get(jobs::recategorization))
         .add_page(page(Scope::Read), Method::GET, "/advice", get(lists::advice))
         .add_page(Need::Open, Method::GET, "/assets/{name}", get(asset))
         .add_page(Need::Open, Method::GET, super::scopes::SIGN_IN, get(sign_in::show))

@@ -10,6 +10,7 @@ use super::{
         answer::printed,
         error::Error,
         extract::{Params, Who},
+        reviews::views::{self, ViewOut},
         state::AppState,
     },
     page, part,
@@ -18,8 +19,8 @@ use crate::{
     access::Caller,
     clock,
     domain::{
-        ConfidenceLevel, CorrectionScope, Descriptor, Lane, Money, ReviewReason, Slug, Taxonomy, TransactionId,
-        UserHistory, prediction::Evidence,
+        Category, ConfidenceLevel, CorrectionScope, Descriptor, Direction, Lane, Money, ReviewReason, Slug, Taxonomy,
+        TransactionId, UserHistory, prediction::Evidence,
     },
     review::{self, Measured, Work},
     store::{GroupFilter, Opinion, ReviewAction, TransactionView},
@@ -105,13 +106,37 @@ struct Pace {
     decisions: u32,
     rows: u32,
     oldest: Option<DateTime<Utc>>,
+    kappa: Option<f64>,
+    pairs: usize,
+    asked_again: u32,
 }
 
+/// A category to choose.
 #[derive(Serialize)]
-struct Choice<'a> {
+pub(super) struct Choice<'a> {
     slug: &'a Slug,
     name: &'a str,
     probability: Option<f64>,
+}
+
+impl<'a> Choice<'a> {
+    /// Without a probability.
+    pub(super) fn of(category: &'a Category) -> Self {
+        Self { slug: &category.slug, name: &category.name, probability: None }
+    }
+}
+
+impl From<review::Numbers> for Pace {
+    fn from(numbers: review::Numbers) -> Self {
+        Self {
+            decisions: numbers.day.iter().map(|person| person.decisions).sum(),
+            rows: numbers.day.iter().map(|person| person.rows).sum(),
+            oldest: numbers.lanes.iter().filter_map(|lane| lane.oldest).min(),
+            kappa: numbers.agreement.kappa,
+            pairs: numbers.agreement.pairs,
+            asked_again: numbers.agreement.waiting,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -119,38 +144,68 @@ struct Queue {
     items: Vec<Item>,
     lanes: Vec<LaneShown>,
     filter: Filter,
-    pace: Pace,
     query: String,
 }
 
 #[derive(Serialize)]
 struct Desk<'a> {
     here: &'static str,
+    pace: Pace,
+    views: Vec<View>,
+    /// What is shown now, as the API takes it.
+    filter_json: String,
     #[serde(flatten)]
     queue: Queue,
     reasons: Vec<&'static str>,
     categories: Vec<Choice<'a>>,
 }
 
+/// A saved view, as a link.
+#[derive(Serialize)]
+struct View {
+    id: i64,
+    name: String,
+    shared: bool,
+    own: bool,
+    made_by: String,
+    query: String,
+}
+
+impl From<ViewOut> for View {
+    fn from(view: ViewOut) -> Self {
+        let filter = view.filter;
+        let query = query_of(
+            filter.lane,
+            filter.text.as_deref().unwrap_or_default(),
+            filter.reason.map_or("", ReviewReason::as_str),
+            filter.category.as_ref().map_or("", Slug::as_str),
+        );
+        Self { id: view.id, name: view.name, shared: view.shared, own: view.own, made_by: view.made_by, query }
+    }
+}
+
+/// What the queue is narrowed to, as a query.
+fn query_of(lane: Lane, text: &str, reason: &str, category: &str) -> String {
+    let fields = [("lane", lane.as_str()), ("text", text), ("reason", reason), ("category", category)];
+    serde_urlencoded::to_string(fields).unwrap_or_default()
+}
+
 /// Leases work to the one who looks, and lists it.
 async fn queue(state: &AppState, caller: &Caller, query: DeskQuery) -> Result<Queue, Error> {
     let now = clock::now();
     let work = state.desk.claim(&query.filter(), AT_HAND, caller.name(), now).await?;
-    let numbers = state.desk.numbers(now).await?;
-    let of = |lane| numbers.lanes.iter().find(|count| count.lane == lane);
+    let counted = state.desk.lanes(now).await?;
+    let of = |lane| counted.iter().find(|count| count.lane == lane);
     let lanes = [Lane::Doubtful, Lane::Audit, Lane::Escalated];
     let DeskQuery { lane, text, reason, category, group } = query;
-    let mut fields = vec![("lane", lane.as_str()), ("text", &text), ("reason", &reason), ("category", &category)];
-    fields.extend(group.iter().map(|group| ("group", group.as_str())));
-    let query = serde_urlencoded::to_string(&fields).unwrap_or_default();
+    let mut query = query_of(lane, &text, &reason, &category);
+    if let Some(group) = &group {
+        query.push('&');
+        query.push_str(&serde_urlencoded::to_string([("group", group)]).unwrap_or_default());
+    }
     Ok(Queue {
         items: work.into_iter().map(Item::from).collect(),
         lanes: lanes.map(|lane| LaneShown { lane, rows: of(lane).map_or(0, |count| count.rows) }).into(),
-        pace: Pace {
-            decisions: numbers.day.iter().map(|person| person.decisions).sum(),
-            rows: numbers.day.iter().map(|person| person.rows).sum(),
-            oldest: numbers.lanes.iter().filter_map(|lane| lane.oldest).min(),
-        },
         query,
         filter: Filter { lane, text, reason, category },
     })
@@ -161,15 +216,22 @@ pub(super) async fn show(
     Who(caller): Who,
     Params(query): Params<DeskQuery>,
 ) -> Result<Response, Error> {
+    let now = views::ViewFilter {
+        lane: query.lane,
+        text: query.filter().text,
+        reason: query.reason.parse().ok(),
+        category: query.category.parse().ok(),
+    };
     let queue = queue(&state, &caller, query).await?;
     let categories = state.taxonomy.assignable().iter();
     let desk = Desk {
         here: "review",
+        pace: state.desk.numbers(clock::now()).await?.into(),
+        views: views::of(&state, caller.name()).await?.into_iter().map(View::from).collect(),
+        filter_json: serde_json::to_string(&now).map_err(Error::Report)?,
         queue,
         reasons: ReviewReason::ALL.map(ReviewReason::as_str).into(),
-        categories: categories
-            .map(|category| Choice { slug: &category.slug, name: &category.name, probability: None })
-            .collect(),
+        categories: categories.map(Choice::of).collect(),
     };
     page("review.html", &caller, desk)
 }
@@ -191,7 +253,7 @@ pub(super) struct DetailQuery {
 }
 
 #[derive(Serialize)]
-struct Part {
+pub(super) struct Part {
     name: &'static str,
     value: String,
 }
@@ -227,13 +289,13 @@ impl From<UserHistory> for HistoryShown {
 }
 
 #[derive(Serialize)]
-struct Other {
+pub(super) struct Other {
     category: Slug,
     probability: f64,
 }
 
 #[derive(Serialize)]
-struct AnswerShown {
+pub(super) struct AnswerShown {
     category: Slug,
     confidence: f64,
     level: Option<&'static str>,
@@ -264,7 +326,7 @@ impl From<Measured> for MeasuredShown {
 }
 
 #[derive(Serialize)]
-struct Said {
+pub(super) struct Said {
     category: Slug,
     confidence: f64,
     stage: String,
@@ -284,11 +346,20 @@ impl From<Opinion> for Said {
     }
 }
 
+/// Something that somebody did, as pages tell it.
 #[derive(Serialize)]
-struct Done {
+pub(super) struct Done {
+    id: i64,
     made_at: DateTime<Utc>,
     made_by: String,
     kind: &'static str,
+    transaction: Option<String>,
+    merchant: Option<String>,
+    into: Option<String>,
+    direction: Option<&'static str>,
+    name: Option<String>,
+    can_undo: bool,
+    undoes: Option<i64>,
     category: Option<Slug>,
     category_before: Option<Slug>,
     rows: u32,
@@ -300,9 +371,17 @@ struct Done {
 impl From<ReviewAction> for Done {
     fn from(action: ReviewAction) -> Self {
         Self {
+            id: action.id,
             made_at: action.made_at,
             made_by: action.made_by,
             kind: action.kind.as_str(),
+            transaction: action.transaction_id.map(String::from),
+            merchant: action.merchant,
+            into: action.into,
+            direction: action.direction.map(Direction::as_str),
+            undoes: action.undoes,
+            name: action.name,
+            can_undo: action.undone_by.is_none() && action.kind.can_be_undone(),
             category: action.category,
             category_before: action.category_before,
             rows: action.rows,
@@ -407,7 +486,7 @@ fn choice<'a>(taxonomy: &'a Taxonomy, slug: &'a Slug, view: &TransactionView) ->
     Choice { slug, name: taxonomy.get(slug).map_or(slug.as_str(), |category| &category.name), probability }
 }
 
-fn answer(view: &TransactionView) -> Option<AnswerShown> {
+pub(super) fn answer(view: &TransactionView) -> Option<AnswerShown> {
     let stored = view.prediction.as_ref()?;
     let prediction = &stored.prediction;
     let others = prediction.alternatives.iter();
@@ -426,7 +505,7 @@ fn answer(view: &TransactionView) -> Option<AnswerShown> {
 }
 
 /// What the statement text told beside the merchant.
-fn parts(descriptor: &Descriptor) -> Vec<Part> {
+pub(super) fn parts(descriptor: &Descriptor) -> Vec<Part> {
     let place = descriptor.place().map(|place| {
         let told = [&place.city, &place.region, &place.country];
         told.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(", ")
@@ -450,7 +529,7 @@ fn parts(descriptor: &Descriptor) -> Vec<Part> {
 }
 
 /// One reason for an answer, as people read it.
-fn in_words(evidence: &Evidence) -> String {
+pub(super) fn in_words(evidence: &Evidence) -> String {
     let words = |slug: &Slug| slug.as_str().replace('_', " ");
     match evidence {
         Evidence::Example { text, category, similarity } => {

@@ -6,7 +6,6 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Redirect, Response},
 };
-use rand::{SeedableRng as _, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -55,8 +54,7 @@ pub(super) async fn sign_in(
     headers: HeaderMap,
     Form(told): Form<Told>,
 ) -> Result<Response, Error> {
-    let mut random = StdRng::try_from_os_rng().map_err(|_| access::Error::NoRandom)?;
-    match state.access.sign_in(&told.key, &mut random, clock::now()).await {
+    match state.access.sign_in(&told.key, &mut access::random()?, clock::now()).await {
         Ok(session) => {
             let cookie = cookie(session.reveal(), SESSION.num_seconds(), &headers);
             Ok(with_cookie(Redirect::to("/").into_response(), &cookie))

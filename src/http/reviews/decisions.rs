@@ -2,7 +2,11 @@
 
 #![expect(unused_qualifications, reason = "utoipa writes paths out in full")]
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderName, StatusCode, header},
+};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -16,6 +20,7 @@ use super::super::{
 use crate::{
     clock,
     domain::{Correction, CorrectionScope, Slug, TransactionId},
+    review,
 };
 
 /// Which decision to preview.
@@ -250,10 +255,10 @@ pub(in super::super) async fn claim_second(
 ) -> Result<Json<SecondClaims>, Error> {
     let NewSecondClaim { count } = body.parse()?;
     let asked = state.desk.claim_second(count.get(), caller.name(), clock::now()).await?;
-    let asked = asked.into_iter().map(|(decision, view)| {
-        let row = view.transaction;
+    let asked = asked.into_iter().map(|again| {
+        let row = again.view.transaction;
         SecondOut {
-            decision,
+            decision: again.decision,
             id: row.id.into(),
             descriptor: row.descriptor.raw().to_owned(),
             amount: row.amount.amount(),
@@ -302,4 +307,19 @@ pub(in super::super) async fn second_label(
     let NewSecondLabel { category } = body.parse()?;
     state.desk.second_label(id, &category, caller.name(), clock::now()).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// What two people said of the same rows, neither knowing of the other's word, as CSV: enough to compute kappa from.
+#[utoipa::path(
+    get,
+    path = "/v1/reviews/second-labels",
+    tag = "reviews",
+    responses((status = 200, description = "The file", body = String, content_type = "text/csv"))
+)]
+pub(in super::super) async fn pairs(
+    State(state): State<AppState>,
+) -> Result<([(HeaderName, &'static str); 2], Vec<u8>), Error> {
+    let file = review::write_pairs(&state.desk.label_pairs().await?)?;
+    let attached = "attachment; filename=\"second-labels.csv\"";
+    Ok(([(header::CONTENT_TYPE, "text/csv; charset=utf-8"), (header::CONTENT_DISPOSITION, attached)], file))
 }

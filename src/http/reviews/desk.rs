@@ -101,7 +101,7 @@ pub(in super::super) struct Escalation {
     note: Reason,
 }
 
-/// Groups of rows that one decision each may cover, most at risk first.
+/// Groups of rows that one decision each may cover, first where a decision is likely to mend most.
 #[derive(Serialize, ToSchema)]
 pub(in super::super) struct Groups {
     groups: Vec<Group>,
@@ -162,7 +162,8 @@ fn groups(work: Vec<Work>) -> Json<Groups> {
     Json(Groups { groups: work.into_iter().map(Group::from).collect() })
 }
 
-/// What waits, grouped by merchant, most at risk first, whoever works on it.
+/// What waits, grouped by merchant, whoever works on it. First where a decision is likely to mend most: many doubtful rows,
+/// lately, and then much money.
 #[utoipa::path(
     get,
     path = "/v1/reviews/groups",

@@ -4,10 +4,12 @@
 
 use axum::{
     Json,
+    body::Body,
     extract::State,
     http::{HeaderName, header},
 };
 use chrono::{DateTime, Utc};
+use futures::{StreamExt as _, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -19,8 +21,9 @@ use super::super::{
     state::AppState,
 };
 use crate::{
+    causes::with_causes,
     clock,
-    domain::{ActionKind, CorrectionScope, Lane, Slug, TransactionId},
+    domain::{ActionKind, CorrectionScope, Direction, Lane, Slug, TransactionId},
     review::{self, Format},
     store::{ActionFilter, LaneCount, ReviewAction, Throughput},
 };
@@ -63,6 +66,19 @@ pub(in super::super) struct Action {
     transaction_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     group: Option<String>,
+    /// The merchant, of what is said of one as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    merchant: Option<String>,
+    /// The merchant that it was merged into.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    into: Option<String>,
+    /// Of which of its rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = codes::direction, required = false)]
+    direction: Option<Direction>,
+    /// What it was called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
     /// What was said.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -97,6 +113,10 @@ impl From<ReviewAction> for Action {
             kind: action.kind,
             transaction_id: action.transaction_id.map(String::from),
             group: action.group,
+            merchant: action.merchant,
+            into: action.into,
+            direction: action.direction,
+            name: action.name,
             category: action.category,
             category_before: action.category_before,
             scope: action.scope,
@@ -131,8 +151,8 @@ pub(in super::super) async fn list(
         made_by: query.made_by,
         transaction_id: query.transaction_id,
         standing: query.standing,
-        since: None,
         before: query.before,
+        ..ActionFilter::default()
     };
     let actions = state.store.review_actions(&filter, query.limit.get()).await?;
     Ok(Json(Trail { actions: actions.into_iter().map(Action::from).collect() }))
@@ -201,15 +221,19 @@ pub(in super::super) struct PairOut {
     kappa: Option<f64>,
 }
 
+impl From<LaneCount> for LaneOut {
+    fn from(lane: LaneCount) -> Self {
+        Self { lane: lane.lane, groups: lane.groups, rows: lane.rows, oldest: lane.oldest }
+    }
+}
+
 impl From<review::Numbers> for Numbers {
     fn from(numbers: review::Numbers) -> Self {
-        let lane =
-            |lane: LaneCount| LaneOut { lane: lane.lane, groups: lane.groups, rows: lane.rows, oldest: lane.oldest };
         let person =
             |person: Throughput| PersonOut { made_by: person.made_by, decisions: person.decisions, rows: person.rows };
         let said = numbers.agreement;
         Self {
-            lanes: numbers.lanes.into_iter().map(lane).collect(),
+            lanes: numbers.lanes.into_iter().map(LaneOut::from).collect(),
             day: numbers.day.into_iter().map(person).collect(),
             agreement: AgreementOut {
                 pairs: said.pairs,
@@ -269,10 +293,10 @@ enum What {
 pub(in super::super) async fn export(
     State(state): State<AppState>,
     Params(query): Params<ExportQuery>,
-) -> Result<([(HeaderName, String); 2], Vec<u8>), Error> {
+) -> ([(HeaderName, String); 2], Body) {
     let (rows, name) = match query.what {
-        What::Decisions => (state.desk.decisions().await?, "decisions"),
-        What::Waiting => (state.desk.backlog().await?, "waiting"),
+        What::Decisions => (state.desk.decisions().boxed(), "decisions"),
+        What::Waiting => (state.desk.backlog().boxed(), "waiting"),
     };
     let (media, ending) = match query.format {
         Format::Csv => ("text/csv; charset=utf-8", "csv"),
@@ -281,7 +305,11 @@ pub(in super::super) async fn export(
     };
     let attached = format!("attachment; filename=\"{name}.{ending}\"");
     let headers = [(header::CONTENT_TYPE, media.to_owned()), (header::CONTENT_DISPOSITION, attached)];
-    Ok((headers, review::write(&rows, query.format)?))
+    // The answer has begun: where something fails now, the file ends without its end, and the log says why.
+    let file = review::written(rows, query.format).inspect_err(|error| {
+        tracing::error!(error = %with_causes(error), "an export broke off");
+    });
+    (headers, Body::from_stream(file))
 }
 
 /// Tasks that were annotated in Label Studio.

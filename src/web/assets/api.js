@@ -20,15 +20,20 @@ async function answered(response) {
   throw new Refused(response.status, await response.json().catch(() => ({})));
 }
 
-/** Sends a change; the answer's JSON, or null where there is none. */
-export async function post(path, body) {
+async function change(method, path, body) {
   const response = await answered(await fetch(path, {
-    method: "POST",
+    method,
     headers: { "content-type": "application/json", "x-csrf-token": csrf },
-    body: JSON.stringify(body ?? {}),
+    body,
   }));
   return response.status === 204 ? null : response.json();
 }
+
+/** Sends a change; the answer's JSON, or null where there is none. */
+export const post = (path, body) => change("POST", path, JSON.stringify(body ?? {}));
+
+/** Takes something away. */
+export const remove = (path) => change("DELETE", path);
 
 export async function json(path) {
   return (await answered(await fetch(path))).json();

@@ -1,6 +1,6 @@
 // The desk from the keyboard. What a person decides shows at once; where the service says no, it is put back.
 
-import { json, part, post } from "./api.js";
+import { json, part, post, remove } from "./api.js";
 
 const queue = document.getElementById("queue");
 const detail = document.getElementById("detail");
@@ -276,17 +276,60 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-setInterval(async () => {
-  try {
-    const numbers = await json("/v1/reviews/numbers");
-    for (const lane of numbers.lanes) {
-      const count = document.querySelector(`.count[data-lane="${lane.lane}"]`);
-      if (count) count.textContent = lane.rows.toLocaleString("en").replaceAll(",", "\u202f");
-    }
-  } catch {
-    // The next decision tells.
+/** Shows how much waits; what is new there comes to whoever has nothing to do. */
+function count(lanes) {
+  for (const place of document.querySelectorAll(".count[data-lane]")) {
+    const rows = lanes.find((lane) => lane.lane === place.dataset.lane)?.rows ?? 0;
+    place.textContent = rows.toLocaleString("en").replaceAll(",", "\u202f");
   }
-}, 15000);
+}
+
+let polling = null;
+
+/** Without a stream: asks again and again. */
+function poll() {
+  polling ??= setInterval(async () => {
+    try {
+      count((await json("/v1/reviews/numbers")).lanes);
+    } catch {
+      // The next decision tells.
+    }
+  }, 15000);
+}
+
+const live = new EventSource("/v1/reviews/live");
+live.addEventListener("message", (event) => {
+  clearInterval(polling);
+  polling = null;
+  count(JSON.parse(event.data).lanes);
+  document.body.dataset.live = "true";
+  if (items().length === 0 && !document.querySelector("dialog[open]")) refresh();
+});
+live.addEventListener("error", poll);
+addEventListener("pagehide", () => live.close());
+
+document.getElementById("save-view").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const name = document.getElementById("view-name").value.trim();
+  const shared = document.getElementById("view-shared").checked;
+  try {
+    await post("/v1/reviews/views", { name, shared, filter: JSON.parse(event.target.dataset.filter) });
+    location.reload();
+  } catch (error) {
+    complain(error);
+  }
+});
+
+document.getElementById("views").addEventListener("click", async (event) => {
+  const button = event.target.closest("button[data-forget]");
+  if (!button) return;
+  try {
+    await remove(`/v1/reviews/views/${button.dataset.forget}`);
+    button.closest("li").remove();
+  } catch (error) {
+    complain(error);
+  }
+});
 
 await select(items()[0]);
 document.body.dataset.ready = "true";

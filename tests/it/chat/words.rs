@@ -83,6 +83,11 @@ async fn what_a_person_just_said_is_shown_with_the_next_transaction_like_it() {
     let (books, hobbies) =
         (said.find("\"books_and_news\"").unwrap(), said.find("\"hobbies_toys_and_crafts\"").unwrap());
     assert!(books < hobbies, "{said}");
+    // Taken back: nobody is shown it any more.
+    let trail = app.get("/v1/reviews/decisions?transaction_id=t-1").await.with(200);
+    app.post(&format!("/v1/reviews/decisions/{}/undo", trail["actions"][0]["id"]), &json!({})).await.with(200);
+    let said = user().await;
+    assert!(!said.contains("\"books_and_news\"") && said.contains("\"hobbies_toys_and_crafts\""), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,7 @@
 
 use std::{
     io::{BufRead as _, BufReader},
+    os::unix::process::CommandExt as _,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -16,37 +17,39 @@ use fantoccini::{
 };
 use hyper_util::client::legacy::connect::HttpConnector;
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::signal::{Signal, kill, killpg},
     unistd::Pid,
 };
 use serde_json::{Value, json};
-use txcat::access::Role;
+use sqlx::Connection as _;
+use txcat::{access::Role, store::NewEvalRun};
 
 use super::{person, place, stands};
 use crate::harness::{App, with};
 
-const ENTER: &str = "\u{E007}";
+pub(super) const ENTER: &str = "\u{E007}";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a browser shows pages to.
 #[derive(Clone, Copy, PartialEq)]
-enum Screen {
+pub(super) enum Screen {
     Desktop,
     Phone,
 }
 
 /// A driver with one browser. Both end when dropped.
-struct Browser {
-    client: Client,
+pub(super) struct Browser {
+    pub(super) client: Client,
     driver: Child,
 }
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Asked to end, the driver takes its browser along.
+        // Asked to end, the driver takes its browser along; in the midst of a page it leaves it behind, in its own group.
         let driver = Pid::from_raw(self.driver.id().cast_signed());
         let _ = kill(driver, Signal::SIGTERM);
         let _ = self.driver.wait();
+        let _ = killpg(driver, Signal::SIGKILL);
     }
 }
 
@@ -54,7 +57,8 @@ impl Drop for Browser {
 fn driver() -> std::io::Result<(Child, u16)> {
     for _ in 0..5 {
         let mut command = Command::new("chromedriver");
-        let mut driver = command.arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let mut driver =
+            command.arg("--port=0").process_group(0).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
         let port = lines.map_while(Result::ok).find_map(|line| {
             let (_, port) = line.split_once("successfully on port ")?;
@@ -69,7 +73,7 @@ fn driver() -> std::io::Result<(Child, u16)> {
 }
 
 /// A browser; none where there is no driver, which is said.
-async fn browser(screen: Screen, dark: bool) -> Option<Browser> {
+pub(super) async fn browser(screen: Screen, dark: bool) -> Option<Browser> {
     let (driver, port) = match driver() {
         Ok(started) => started,
         Err(error) => {
@@ -98,25 +102,25 @@ async fn browser(screen: Screen, dark: bool) -> Option<Browser> {
 }
 
 impl Browser {
-    async fn open(&self, app: &App, path: &str) {
+    pub(super) async fn open(&self, app: &App, path: &str) {
         self.client.goto(&format!("http://{}{path}", app.address)).await.unwrap();
     }
 
     /// Presses keys, one after the other, wherever the focus is.
-    async fn press(&self, keys: &str) {
+    pub(super) async fn press(&self, keys: &str) {
         let typed = keys.chars().fold(KeyActions::new("keyboard".to_owned()), |typed, key| {
             typed.then(KeyAction::Down { value: key }).then(KeyAction::Up { value: key })
         });
         self.client.perform_actions(typed).await.unwrap();
     }
 
-    async fn evaluate(&self, script: &str) -> Value {
+    pub(super) async fn evaluate(&self, script: &str) -> Value {
         self.client.execute(&format!("return {script}"), Vec::new()).await.unwrap()
     }
 
     /// Waits until an expression holds in the page.
     #[track_caller]
-    fn until<'a>(&'a self, holds: &'a str) -> impl Future<Output = ()> + 'a {
+    pub(super) fn until<'a>(&'a self, holds: &'a str) -> impl Future<Output = ()> + 'a {
         let caller = std::panic::Location::caller();
         async move {
             // The page itself looks at each of its frames; where it is left for another, that one does.
@@ -136,7 +140,7 @@ impl Browser {
     }
 
     /// Signs in by keyboard alone: the field has the focus.
-    async fn sign_in(&self, app: &App, key: &str) {
+    pub(super) async fn sign_in(&self, app: &App, key: &str) {
         self.open(app, "/").await;
         self.until("location.pathname === '/sign-in' && document.activeElement.id === 'key'").await;
         self.press(&format!("{key}{ENTER}")).await;
@@ -144,7 +148,7 @@ impl Browser {
     }
 
     /// Waits until the desk shows what is selected, or that nothing waits.
-    async fn ready(&self) {
+    pub(super) async fn ready(&self) {
         self.until(
             "document.body.dataset.ready && (document.querySelector('#queue a[aria-current]') \
              ? document.querySelector('#queue a[aria-current]').closest('li').dataset.transaction \
@@ -154,7 +158,7 @@ impl Browser {
         .await;
     }
 
-    async fn selected(&self) -> String {
+    pub(super) async fn selected(&self) -> String {
         self.evaluate("document.querySelector('#detail article').dataset.transaction")
             .await
             .as_str()
@@ -162,11 +166,11 @@ impl Browser {
             .to_owned()
     }
 
-    async fn said(&self, text: &str) {
+    pub(super) async fn said(&self, text: &str) {
         self.until(&format!("document.getElementById('said').textContent.includes('{text}')")).await;
     }
 
-    async fn close(self) {
+    pub(super) async fn close(self) {
         self.client.clone().close().await.unwrap();
     }
 }
@@ -180,12 +184,16 @@ const TREES: [&str; 30] = [
 /// Merchants with one doubtful row each, the first with most at risk.
 async fn inns(count: usize) -> App {
     let app = App::start().await;
+    ingest_inns(&app, count).await;
+    app
+}
+
+async fn ingest_inns(app: &App, count: usize) {
     let inn = |at: usize, tree: &str| {
         place(&format!("inn-{at}"), "acc-1", &format!("{tree} INN"), &format!("{}.00", 400 - 10 * at))
     };
     let rows: Vec<Value> = TREES[..count].iter().enumerate().map(|(at, tree)| inn(at, tree)).collect();
     app.ingest(&rows).await;
-    app
 }
 
 /// One merchant with four doubtful rows on three accounts.
@@ -320,9 +328,39 @@ async fn two_analysts_at_once_never_have_the_same_item() {
     second.close().await;
 }
 
+const ADAPTERS: &str = "insert into adapters (name, version, engine, taxonomy, account_group, base, base_sha256, last_label,
+        facts, state, share, state_since, registered_by, registered_at)
+     values
+        ('consumer', 3, 'adapter:consumer@1f3a9c02', 'consumer', 'everyone', 'all-minilm-l6-v2', '', 0, '{}', 'champion', 1,
+            now() - interval '9 days', 'local', now() - interval '30 days'),
+        ('consumer-with-a-long-name-for-small-businesses', 12, 'adapter:consumer-with-a-long-name@77aa0b1c', 'consumer',
+            'everyone', 'all-minilm-l6-v2', '', 0, '{}', 'shadow', 0.25, now(), 'analyst-2', now())";
+const TUNING: &str = "insert into finetune_jobs (entry, base_url, model, file_sha256, method, settings, rows, job, status,
+        created_at, polled_at)
+     values ('mini', 'https://provider.example/v1', 'small-model-2026-04-14', repeat('0a', 32), 'supervised', '{}', 11482,
+        'ftjob-abc123def456', 'running', now() - interval '2 hours', now())";
+/// As a bank may write it: long, and without a place to break.
+const LONG: &str =
+    "POS 4029XXXXXXXX1123 WWW.EXTRAORDINARILYLONGMERCHANTNAMEWITHOUTANYBREAK.EXAMPLE/ORDERS 0042-118-77 LUXEMBOURG LU";
+
 /// A service with something on every page.
 async fn furnished() -> (App, Vec<(&'static str, String)>) {
-    let app = inns(14).await;
+    let app = App::start_with_second_share(1.0).await;
+    // Two decisions that wait for a second person, and two that have one.
+    ingest_inns(&app, 4).await;
+    super::claimed(&app, json!({ "count": 4 })).await;
+    for at in 0..4 {
+        let said = super::decision(&format!("inn-{at}"), "restaurant", "transaction");
+        app.post("/v1/reviews/decisions", &said).await.with(201);
+    }
+    let mut pool = sqlx::PgConnection::connect(&app.database.url).await.unwrap();
+    let again = "update second_labels set category = case when action_id = (select min(action_id) from second_labels) then \
+                 'fast_food' else first_category end, made_by = 'analyst-2', made_at = now() \
+                 where action_id in (select action_id from second_labels order by action_id limit 2)";
+    for statement in [again, ADAPTERS, TUNING] {
+        sqlx::query(statement).execute(&mut pool).await.unwrap();
+    }
+    ingest_inns(&app, 14).await;
     app.ingest(&corner()).await;
     let now = txcat::clock::now();
     let recent = |id: &str, text: &str| with(place(id, "acc-2", text, "42.10"), json!({ "posted_at": now }));
@@ -330,6 +368,7 @@ async fn furnished() -> (App, Vec<(&'static str, String)>) {
         recent("m1", "SQ *MARKET HALL 0412 OAKLAND CA"),
         recent("m2", "COFFEE KIOSK"),
         recent("m3", "RIVER HOUSE"),
+        with(recent("m4", LONG), json!({ "amount": "1234567.89" })),
     ])
     .await;
     let word = json!({ "category": "bar_and_nightlife", "scope": "account_merchant", "note": "a bar, says its page" });
@@ -337,12 +376,25 @@ async fn furnished() -> (App, Vec<(&'static str, String)>) {
     app.post("/v1/datasets", &json!({ "name": "corrections" })).await.with(201);
     let mut runs = Vec::new();
     for (seed, stage, share) in [(1, "few_shot", 0.7), (2, "enriched_prompt", 0.8), (3, "adapter", 0.9)] {
-        let items = crate::tracker::answered(seed, 240, share);
-        runs.push(crate::tracker::stored(&app.store, stage, &items).await);
+        for (days, less) in [(60, 0.1), (30, 0.05), (0, 0.0)] {
+            let items = crate::tracker::answered(seed + days, 240, share - less);
+            let began = now - chrono::TimeDelta::days(days.cast_signed());
+            let run = NewEvalRun { started_at: began, ..crate::tracker::run(stage, &items) };
+            runs.push(app.store.insert_run(&run, &items).await.unwrap());
+        }
     }
+    let runs = [runs[2], runs[5], runs[8]];
     let accuracy = format!("/accuracy?run={}&with={}", runs[2], runs[0]);
     let pages = ["transactions", "merchants", "adapters", "datasets", "jobs", "advice"];
     let mut all: Vec<_> = pages.iter().map(|page| (*page, format!("/{page}"))).collect();
+    let begun = json!({ "scope": { "everything": true }, "reason": "a better engine in March, to be looked at" });
+    let run = app.post("/v1/recategorizations", &begun).await.with(202)["id"].clone();
+    all.push(("recategorization", format!("/jobs/recategorizations/{run}")));
+    all.push(("rows", format!("/accuracy/rows?run={}&with={}", runs[2], runs[0])));
+    all.push(("long", "/transactions/m4".to_owned()));
+    all.push(("life", "/transactions/m3".to_owned()));
+    all.push(("merchant", "/merchants/one?key=river%20house".to_owned()));
+    all.push(("second", "/review/second".to_owned()));
     all.insert(0, ("accuracy", accuracy));
     all.insert(0, ("review", "/review".to_owned()));
     (app, all)
@@ -400,8 +452,16 @@ async fn every_page_is_within_everybody_s_reach_light_and_dark_on_desk_and_phone
 /// Takes a picture, and says what axe finds that is serious or critical.
 async fn looked_at(browser: &Browser, axe: Option<&str>, pictures: Option<&str>, name: &str) -> Vec<String> {
     if let Some(folder) = pictures {
-        let picture = browser.client.screenshot().await.unwrap();
-        std::fs::write(format!("{folder}/{name}.png"), picture).unwrap();
+        // One for each screenful, at most eight.
+        let screens = "Math.min(8, Math.ceil(document.documentElement.scrollHeight / innerHeight))";
+        let screens = browser.evaluate(screens).await.as_u64().unwrap();
+        for screen in 0..screens {
+            browser.evaluate(&format!("scrollTo(0, {screen} * innerHeight)")).await;
+            let picture = browser.client.screenshot().await.unwrap();
+            let number = if screen == 0 { String::new() } else { format!("-{}", screen + 1) };
+            std::fs::write(format!("{folder}/{name}{number}.png"), picture).unwrap();
+        }
+        browser.evaluate("scrollTo(0, 0)").await;
     }
     let Some(axe) = axe else { return Vec::new() };
     browser.client.execute(axe, Vec::new()).await.unwrap();

@@ -15,6 +15,16 @@ async fn file(app: &App, query: &str) -> String {
 }
 
 #[tokio::test]
+async fn what_a_stranger_wrote_is_no_formula_in_a_spreadsheet() {
+    let app = App::start().await;
+    app.ingest(&[place("f", "acc-1", "=CMD|' /C calc'!A0 PLACE", "5.00")]).await;
+    let table = file(&app, "format=csv&what=waiting").await;
+    assert!(table.contains("'=CMD|' /C calc'!A0 PLACE"), "{table}");
+    let lines = file(&app, "format=jsonl&what=waiting").await;
+    assert!(lines.contains("\"=CMD|' /C calc'!A0 PLACE\""), "as it was written, for programs: {lines}");
+}
+
+#[tokio::test]
 async fn decisions_are_written_for_other_programs_without_those_that_were_taken_back() {
     let app = App::start().await;
     app.ingest(&[place("a", "acc-1", "CORNER PLACE", "5.00"), place("b", "acc-1", "GRAND, HALL", "9.00")]).await;
@@ -30,6 +40,7 @@ async fn decisions_are_written_for_other_programs_without_those_that_were_taken_
     let cell = |name: &str| rows[0].get(columns.iter().position(|column| column == name).unwrap()).unwrap();
     assert_eq!((cell("descriptor"), cell("category"), cell("scope")), ("GRAND, HALL", "fast_food", "merchant"));
     assert_eq!((cell("category_before"), cell("made_by")), ("restaurant", "local"));
+    assert_eq!(cell("reason"), "low_confidence", "why it waited");
     let line: Value = serde_json::from_str(file(&app, "format=jsonl").await.trim()).unwrap();
     assert_eq!((&line["transaction_id"], &line["amount"]), (&json!("b"), &json!("9")));
     let tasks: Value = serde_json::from_str(&file(&app, "format=label_studio").await).unwrap();

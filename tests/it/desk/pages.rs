@@ -122,6 +122,9 @@ async fn every_page_shows_what_is_stored_and_loads_nothing_from_elsewhere() {
     app.post("/v1/datasets", &json!({ "name": "corrections" })).await.with(201);
     let run = crate::tracker::stored(&app.store, "adapter", &crate::tracker::answered(1, 80, 0.8)).await;
     let other = crate::tracker::stored(&app.store, "few_shot", &crate::tracker::answered(2, 80, 0.8)).await;
+    let again = crate::tracker::stored(&app.store, "adapter", &crate::tracker::answered(3, 80, 0.9)).await;
+    let begun = json!({ "scope": { "everything": true }, "reason": "a better engine" });
+    let recategorization = app.post("/v1/recategorizations", &begun).await.with(202)["id"].clone();
     for (path, shows) in [
         ("/review".to_owned(), "CORNER"),
         ("/review/detail?transaction=a1&group=debit%3Acorner".to_owned(), "What is it?"),
@@ -132,6 +135,14 @@ async fn every_page_shows_what_is_stored_and_loads_nothing_from_elsewhere() {
         ("/adapters".to_owned(), "None is registered"),
         ("/datasets".to_owned(), "corrections"),
         ("/jobs".to_owned(), "No fine-tuning job"),
+        ("/jobs".to_owned(), "a better engine"),
+        (format!("/jobs/recategorizations/{recategorization}"), "a better engine"),
+        (format!("/accuracy?run={again}"), "Over time, on test_recent"),
+        (format!("/accuracy?run={again}"), "The confusion matrix"),
+        (format!("/accuracy/rows?run={run}&with={other}"), "row by row"),
+        ("/transactions/a1".to_owned(), "Nobody has decided it"),
+        ("/merchants/one?key=grand%20hall".to_owned(), "Say something of all of it"),
+        ("/review/second".to_owned(), "Nothing is to be labelled again by you"),
         ("/advice".to_owned(), "Six questions"),
     ] {
         let page = app.get(&path).await;
@@ -143,9 +154,7 @@ async fn every_page_shows_what_is_stored_and_loads_nothing_from_elsewhere() {
             assert!(!text.contains(elsewhere), "{path}: {elsewhere}");
         }
     }
-    let classes = app.get(&format!("/accuracy/classes.csv?run={run}")).await;
-    assert!(html(&classes).starts_with("category,support,"));
-    for asset in ["style.css", "api.js", "review.js", "icon.svg"] {
+    for asset in ["style.css", "api.js", "review.js", "trail.js", "merchant.js", "second.js", "jobs.js", "icon.svg"] {
         assert_eq!(app.get(&format!("/assets/{asset}")).await.status, 200, "{asset}");
     }
     app.get("/assets/nothing.js").await.with(404);

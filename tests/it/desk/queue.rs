@@ -9,7 +9,7 @@ use super::{claimed, decision, person, place, stands};
 use crate::{database::fresh_store, harness::App};
 
 #[tokio::test]
-async fn rows_of_one_merchant_wait_as_one_group_and_most_at_risk_goes_first() {
+async fn rows_of_one_merchant_wait_as_one_group_and_most_rows_go_first_then_most_money() {
     let app = App::start().await;
     app.ingest(&[
         place("a1", "acc-1", "CORNER PLACE", "5.00"),
@@ -21,8 +21,8 @@ async fn rows_of_one_merchant_wait_as_one_group_and_most_at_risk_goes_first() {
     .await;
     let groups = app.get("/v1/reviews/groups").await.with(200);
     let order: Vec<_> = groups["groups"].as_array().unwrap().iter().map(|group| group["group"].clone()).collect();
-    assert_eq!(order, ["debit:grand hall", "debit:corner place", "debit:little nook"]);
-    assert_eq!(groups["groups"][1]["rows"], 2);
+    assert_eq!(order, ["debit:corner place", "debit:grand hall", "debit:little nook"]);
+    assert_eq!(groups["groups"][0]["rows"], 2);
     let found = app.get("/v1/reviews/groups?text=NOOK").await.with(200);
     assert_eq!(found["groups"].as_array().unwrap().len(), 1);
     assert!(app.get("/v1/reviews/groups?text=%25").await.with(200)["groups"].as_array().unwrap().is_empty());

@@ -2,14 +2,14 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use futures::future::BoxFuture;
 use txcat::{
     categorize::{Categorizer, Error},
     domain::{
-        EnrichedTransaction, Prediction, Provenance,
+        EnrichedTransaction, InputHash, Prediction, Provenance,
         prediction::{Evidence, Scored, TextHash},
     },
 };
@@ -31,6 +31,7 @@ pub(crate) struct Scripted {
     engine: &'static str,
     script: &'static [Line],
     mended: Arc<AtomicBool>,
+    asked: Arc<AtomicU64>,
 }
 
 impl Scripted {
@@ -40,7 +41,12 @@ impl Scripted {
 
     /// Another engine by another script; its last line fits every row.
     pub(crate) fn saying(taxonomy: &str, engine: &'static str, script: &'static [Line]) -> Self {
-        Self { taxonomy: taxonomy.to_owned(), engine, script, mended: Arc::default() }
+        Self { taxonomy: taxonomy.to_owned(), engine, script, mended: Arc::default(), asked: Arc::default() }
+    }
+
+    /// How many rows it was asked about.
+    pub(crate) fn asked(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.asked)
     }
 
     /// Once this is set, nothing fails any more.
@@ -72,7 +78,14 @@ impl Categorizer for Scripted {
         self.engine
     }
 
+    /// What the script and the text that it renders look at.
+    fn input(&self, row: &EnrichedTransaction) -> Option<InputHash> {
+        let text = row.render(txcat::domain::Enrichment::Full);
+        Some(InputHash::of([row.transaction.descriptor.raw(), text.as_str()]))
+    }
+
     fn categorize<'a>(&'a self, batch: &'a [EnrichedTransaction]) -> BoxFuture<'a, Result<Vec<Prediction>, Error>> {
+        self.asked.fetch_add(batch.len() as u64, Ordering::SeqCst);
         let mended = self.mended.load(Ordering::SeqCst);
         let says = |text| !mended && batch.iter().any(|row| row.transaction.descriptor.raw().contains(text));
         assert!(!says("ENGINE PANICS"), "as the script says");

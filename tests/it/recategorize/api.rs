@@ -29,7 +29,7 @@ async fn service(rows_of_it: usize) -> App {
 }
 
 /// Looks at a run until it stands there.
-async fn until(app: &App, run: &Value, phase: &str) -> Value {
+pub(super) async fn until(app: &App, run: &Value, phase: &str) -> Value {
     loop {
         let seen = app.get(&format!("/v1/recategorizations/{run}")).await.with(200);
         if seen["phase"] == phase {
@@ -43,6 +43,7 @@ async fn until(app: &App, run: &Value, phase: &str) -> Value {
 #[tokio::test]
 async fn from_preview_to_undo_over_http() {
     let app = service(60).await;
+    let _worker = app.work();
     let document = app.get("/openapi.json").await.with(200);
     let valid = |method: &str, path: &str, status: u16, body: &Value| {
         let answer = &document["paths"][path][method]["responses"][status.to_string()];
@@ -73,6 +74,9 @@ async fn from_preview_to_undo_over_http() {
     assert_eq!((listed.len(), &listed[0]), (20, &json!("t1")), "page by page, each once");
 
     let path = format!("/v1/recategorizations/{run}/apply");
+    app.post(&path, &json!({ "max_changed": 1.5 })).await.with(422);
+    let refused = app.post(&path, &json!({ "max_changed": 0.6, "max_category_loss": 1.0 })).await.with(409);
+    assert!(refused["detail"].as_str().unwrap().contains("of 60.0 % that may"), "{refused}");
     let refused = app.post(&path, &json!({})).await.with(409);
     assert_eq!(refused["type"], "urn:txcat:problem:guards-refuse");
     let applying = app.post(&path, &json!({ "override": "the test says so" })).await.with(202);
@@ -92,8 +96,21 @@ async fn from_preview_to_undo_over_http() {
 }
 
 #[tokio::test]
+async fn guards_take_their_limits_over_http() {
+    let app = service(60).await;
+    let _worker = app.work();
+    let body = json!({ "scope": { "everything": true }, "reason": "a better engine" });
+    let run = app.post("/v1/recategorizations", &body).await.with(202)["id"].clone();
+    until(&app, &run, "previewed").await;
+    let wide = json!({ "max_changed": 0.7, "max_category_loss": 1.0 });
+    app.post(&format!("/v1/recategorizations/{run}/apply"), &wide).await.with(202);
+    assert_eq!(until(&app, &run, "applied").await["override_reason"], Value::Null, "nothing had to be overridden");
+}
+
+#[tokio::test]
 async fn what_makes_no_sense_is_refused_with_a_problem() {
     let app = service(3).await;
+    let _worker = app.work();
     for (body, status, kind) in [
         (json!({ "scope": {}, "reason": "why" }), 422, "invalid-body"),
         (json!({ "scope": { "everything": true, "engines": ["x"] }, "reason": "why" }), 422, "invalid-body"),
@@ -126,7 +143,7 @@ async fn who_may_only_look_can_not_begin() {
 }
 
 /// Exit code, output and error of `txcat recategorize`.
-fn txcat(stand: &Stand, arguments: &[&str]) -> (i32, String, String) {
+pub(super) fn txcat(stand: &Stand, arguments: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_txcat"));
     command.arg("recategorize").args(arguments).env("DATABASE_URL", &stand.database.url);
     let output = command.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();

@@ -157,8 +157,8 @@ async fn what_was_predicted_and_corrected_can_never_be_changed() {
         "update predictions set category = 'fuel'",
         "delete from predictions",
         "truncate predictions cascade",
-        "update corrections set category = 'fees'",
-        "delete from corrections",
+        "update corrections_made set category = 'fees'",
+        "delete from corrections_made",
         "update rendered_texts set text = ''",
     ] {
         let refusal = sqlx::query(statement).execute(&pool).await.unwrap_err();

@@ -1,0 +1,140 @@
+//! More of the desk in a real browser: a merchant as a whole, labels given again, one transaction's life.
+
+use serde_json::json;
+use txcat::access::Role;
+
+use super::{
+    browser::{ENTER, Screen, browser},
+    claimed, decision, person, place, stands,
+};
+use crate::harness::App;
+
+const TAB: &str = "\u{E004}";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merge_is_shown_before_it_does_anything_and_is_taken_back_from_the_same_page() {
+    let mut app = App::start().await;
+    app.ingest(&[
+        place("a", "acc-1", "CORNER PLACE", "5.00"),
+        place("b", "acc-2", "CRNR PLC", "5.00"),
+        place("c", "acc-3", "CRNR PLC", "7.00"),
+    ])
+    .await;
+    claimed(&app, json!({})).await;
+    app.post("/v1/reviews/releases", &json!({ "group": "debit:crnr plc" })).await;
+    claimed(&app, json!({ "group": "debit:corner place" })).await;
+    app.post("/v1/reviews/decisions", &decision("a", "bar_and_nightlife", "merchant")).await.with(201);
+    let Some(browser) = browser(Screen::Desktop, false).await else { return };
+    let analyst = person(&app, "analyst-1", Role::Analyst).await;
+    browser.sign_in(&app, &analyst).await;
+    app.use_key(&analyst);
+
+    browser.open(&app, "/merchants/one?key=crnr%20plc").await;
+    browser.until("document.body.dataset.ready").await;
+    browser.evaluate("document.getElementById('into').focus()").await;
+    browser.press(&format!("corner place{ENTER}")).await;
+    browser.until("document.getElementById('preview').open && document.activeElement.id === 'apply'").await;
+    let shown = browser.evaluate("document.getElementById('preview').textContent").await;
+    let shown = shown.as_str().unwrap();
+    assert!(shown.contains("2 rows decided, 2 of them with another category"), "{shown}");
+    assert!(shown.contains("“crnr plc” counts as “corner place”"), "{shown}");
+    assert_eq!(stands(&app, "b").await, "restaurant by stage, pending", "a preview changes something");
+    browser.press(ENTER).await;
+    browser.said("Done: 2 rows decided").await;
+    browser.until("document.querySelector('h1').textContent === 'corner place'").await;
+    assert_eq!(stands(&app, "b").await, "bar_and_nightlife by merchant_rule, reviewed");
+
+    // The row tells whose word covers it.
+    browser.open(&app, "/transactions/b").await;
+    let life = browser.evaluate("document.querySelector('.life').textContent").await;
+    assert!(life.as_str().unwrap().contains("merged crnr plc into corner place"), "{life}");
+    browser.evaluate("document.querySelector('button[data-undo]').focus()").await;
+    browser.press(ENTER).await;
+    browser.said("Undone: 2 rows are as before").await;
+    assert_eq!(stands(&app, "b").await, "restaurant by stage, pending");
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_person_labels_blind_by_keyboard_alone_and_kappa_is_shown() {
+    let mut app = App::start_with_second_share(1.0).await;
+    app.ingest(&[
+        place("a", "acc-1", "CORNER PLACE", "9.00"),
+        place("b", "acc-1", "GRAND HALL", "7.00"),
+        place("c", "acc-1", "LITTLE NOOK", "5.00"),
+    ])
+    .await;
+    let (analyst, colleague) =
+        (person(&app, "analyst-1", Role::Analyst).await, person(&app, "analyst-2", Role::Analyst).await);
+    app.use_key(&analyst);
+    claimed(&app, json!({ "count": 3 })).await;
+    for (id, category) in [("a", "fuel"), ("b", "restaurant"), ("c", "fuel")] {
+        app.post("/v1/reviews/decisions", &decision(id, category, "transaction")).await.with(201);
+    }
+    let Some(browser) = browser(Screen::Phone, true).await else { return };
+    browser.sign_in(&app, &colleague).await;
+    browser.open(&app, "/review/second").await;
+    browser.until("document.body.dataset.ready").await;
+    let page = browser.client.source().await.unwrap();
+    let shown = page.split("<datalist").next().unwrap();
+    assert!(!shown.contains("fuel"), "what the first person said shows: {shown}");
+    // Suggestions by number, a typed category, and what was passed over.
+    browser.press("j").await;
+    browser.until("document.querySelector('#asked article:not([hidden]) h2').textContent === 'GRAND HALL'").await;
+    let restaurant = "[...document.querySelectorAll('#asked article:not([hidden]) .choice')] \
+                      .findIndex((choice) => choice.dataset.category === 'restaurant') + 1";
+    let place = browser.evaluate(restaurant).await;
+    browser.press(&format!("{place}{ENTER}")).await;
+    browser.said("restaurant: said").await;
+    browser.press("k").await;
+    browser.until("document.querySelector('#asked article:not([hidden]) h2').textContent === 'CORNER PLACE'").await;
+    browser.press(&format!("cfuel{ENTER}")).await;
+    browser.until("document.querySelector('#asked article:not([hidden])').dataset.picked === 'fuel'").await;
+    browser.press(ENTER).await;
+    browser.said("fuel: said").await;
+    browser.until("document.querySelector('#asked article:not([hidden]) h2').textContent === 'LITTLE NOOK'").await;
+    browser.press(&format!("crestaurant{ENTER}")).await;
+    browser.until("document.querySelector('#asked article:not([hidden])').dataset.picked === 'restaurant'").await;
+    browser.press(ENTER).await;
+    // Two of three alike; by chance (2/3)(1/3) + (1/3)(2/3) = 4/9: (2/3 − 4/9) / (1 − 4/9) = 0.4.
+    browser.until("!document.getElementById('empty').hidden && document.body.textContent.includes('0.400')").await;
+    for path in ["/accuracy", "/review"] {
+        browser.open(&app, path).await;
+        browser.until("/kappa (is )?0.40/.test(document.body.textContent.replaceAll(/\\s+/g, ' '))").await;
+    }
+    app.use_key(&colleague);
+    let file = app.get("/v1/reviews/second-labels").await.with(200);
+    let mut rows = csv::Reader::from_reader(file.as_str().unwrap().as_bytes());
+    let told: Vec<(String, String, String)> = rows
+        .records()
+        .map(Result::unwrap)
+        .map(|row| (row[1].to_owned(), row[3].to_owned(), row[5].to_owned()))
+        .collect();
+    let pair = |id: &str, first: &str, second: &str| (id.to_owned(), first.to_owned(), second.to_owned());
+    assert_eq!(
+        told,
+        [pair("a", "fuel", "fuel"), pair("b", "restaurant", "restaurant"), pair("c", "fuel", "restaurant")]
+    );
+    assert_eq!(stands(&app, "c").await, "fuel by correction, reviewed");
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_the_desk_and_from_the_list_one_gets_to_a_transaction_s_life() {
+    let app = App::start().await;
+    app.ingest(&[place("a/b?c", "acc-1", "CORNER PLACE", "9.00")]).await;
+    let Some(browser) = browser(Screen::Desktop, true).await else { return };
+    let analyst = person(&app, "analyst-1", Role::Analyst).await;
+    browser.sign_in(&app, &analyst).await;
+    for from in ["#detail a[href^=\"/transactions/\"]", "td a[href^=\"/transactions/\"]"] {
+        browser.until(&format!("document.querySelector('{from}')")).await;
+        browser.evaluate(&format!("document.querySelector('{from}').focus()")).await;
+        browser.press(ENTER).await;
+        browser.until("document.querySelector('.life')").await;
+        let told = browser.evaluate("document.querySelector('.facts').textContent").await;
+        assert!(told.as_str().unwrap().contains("a/b?c"), "{told}");
+        browser.open(&app, "/transactions").await;
+        browser.press(TAB).await;
+    }
+    browser.close().await;
+}

@@ -1,0 +1,177 @@
+//! Jobs: what is asked for is done by whichever worker is free, also after one has died.
+
+mod killed;
+mod webhooks;
+
+use std::{process::Command, sync::Arc};
+
+use futures::future::BoxFuture;
+use serde_json::{Value, json};
+use txcat::{
+    categorize::{Categorizer, Error},
+    domain::{EnrichedTransaction, JobState, Prediction, RecategorizationStep, Urgency},
+    jobs::recategorization::{Recategorize, Step},
+    store::{Job, JobFilter, NewJob, Store},
+};
+
+use crate::{
+    harness::work,
+    recategorize::{Stand, everything, rows},
+    store::in_force,
+};
+
+pub(crate) async fn queue(store: &Store) -> Vec<Job> {
+    store.jobs(&JobFilter::default(), 100).await.unwrap()
+}
+
+/// Looks until it holds.
+pub(crate) async fn until(mut holds: impl AsyncFnMut() -> bool) {
+    while !holds().await {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Exit code, output and error of a command.
+fn txcat(stand: &Stand, arguments: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_txcat"));
+    command.args(arguments).env("DATABASE_URL", &stand.database.url);
+    let output = command.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+#[tokio::test]
+async fn a_step_waits_for_a_worker_and_is_gone_when_it_is_done() {
+    let stand = Stand::start().await;
+    stand.answered(&rows(60)).await;
+    let pipeline = Arc::new(stand.next());
+    let run = stand.planned(&pipeline, everything()).await;
+    let step = |step| Step { run, step, urgency: Urgency::Interactive };
+    step(RecategorizationStep::Preview).ask(&stand.store).await.unwrap();
+    step(RecategorizationStep::Preview).ask(&stand.store).await.unwrap();
+    let waiting = queue(&stand.store).await;
+    assert_eq!(waiting.len(), 1, "asked for twice, to be done once");
+    assert_eq!((waiting[0].state, waiting[0].attempts), (JobState::Waiting, 0));
+    let job = stand.report(run).await.job.unwrap();
+    assert_eq!((job.id, job.state, job.worker), (waiting[0].id, JobState::Waiting, None));
+
+    let worker = work(&stand.store, &pipeline, 1);
+    until(async || stand.report(run).await.phase.as_str() == "previewed").await;
+    until(async || queue(&stand.store).await.is_empty()).await;
+    drop(worker);
+    assert_eq!(stand.report(run).await.job, None);
+}
+
+#[tokio::test]
+async fn what_began_by_the_clock_is_one_run_however_often_its_job_is_begun() {
+    let stand = Stand::start().await;
+    stand.answered(&rows(60)).await;
+    let due = json!({ "ts": "2026-03-14T02:30:00Z", "backfilled": false });
+    let asked = json!({ "scope": { "everything": true }, "reason": "nightly", "apply": true, "_cron": due });
+    let asked: Recategorize = serde_json::from_value(asked).unwrap();
+    for _ in 0..2 {
+        let job = NewJob {
+            task: "recategorize",
+            payload: serde_json::to_value(&asked).unwrap(),
+            queue: Some("one after the other".to_owned()),
+            key: None,
+            priority: Urgency::Nightly.priority(),
+            run_at: None,
+            keeps_time: false,
+        };
+        stand.store.add_job(job).await.unwrap();
+    }
+    let worker = work(&stand.store, &Arc::new(stand.next()), 2);
+    until(async || queue(&stand.store).await.is_empty()).await;
+    drop(worker);
+    let runs = stand.text("select concat_ws(' ', made_by, reason, phase) from recategorizations").await;
+    assert_eq!(runs, "cron nightly previewed", "two thirds would change, so the guards keep it from being applied");
+    assert!(in_force(&stand.store, "t1").await.starts_with("supermarket"));
+}
+
+/// An engine that never answers.
+struct Stuck;
+
+impl Categorizer for Stuck {
+    fn engine(&self) -> &str {
+        "scripted@2"
+    }
+
+    fn categorize<'a>(&'a self, _: &'a [EnrichedTransaction]) -> BoxFuture<'a, Result<Vec<Prediction>, Error>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn what_takes_the_night_makes_room_for_what_a_person_waits_for_and_is_handed_back() {
+    let stand = Stand::start().await;
+    stand.answered(&rows(60)).await;
+    let asked_for = stand.previewed(everything()).await;
+    stand.allow(asked_for).await;
+    let stuck = Arc::new(stand.pipeline(Stuck));
+    let nightly = stand.planned(&stuck, everything()).await;
+    let night = Step { run: nightly, step: RecategorizationStep::Preview, urgency: Urgency::Nightly };
+    night.ask(&stand.store).await.unwrap();
+    let worker = work(&stand.store, &stuck, 1);
+    until(async || stand.report(nightly).await.job.is_some_and(|job| job.state == JobState::Running)).await;
+    let apply = Step { run: asked_for, step: RecategorizationStep::Apply, urgency: Urgency::Interactive };
+    apply.ask(&stand.store).await.unwrap();
+    until(async || stand.report(asked_for).await.phase.as_str() == "applied").await;
+
+    // Told to stop, the worker puts back what it can't finish.
+    until(async || stand.report(nightly).await.job.is_some_and(|job| job.state == JobState::Running)).await;
+    drop(worker);
+    until(async || queue(&stand.store).await.iter().all(|job| job.state == JobState::Waiting)).await;
+    let left = queue(&stand.store).await;
+    assert_eq!(left.len(), 1);
+    assert_eq!((left[0].attempts, &left[0].last_error), (0, &None), "that is no failure");
+}
+
+#[tokio::test]
+async fn the_command_line_lists_retries_and_cancels_jobs() {
+    let stand = Stand::start().await;
+    let step = Step { run: 77, step: RecategorizationStep::Undo, urgency: Urgency::Nightly };
+    let id = step.ask(&stand.store).await.unwrap().to_string();
+    let (code, listed, error) = txcat(&stand, &["jobs", "list", "--json"]);
+    assert_eq!(code, 0, "{error}");
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(
+        (&listed["jobs"][0]["task"], &listed["jobs"][0]["payload"]["run"]),
+        (&json!("recategorization"), &json!(77))
+    );
+    let (_, shown, _) = txcat(&stand, &["jobs", "show", &id]);
+    assert!(shown.contains("is waiting: recategorization"), "{shown}");
+    assert_eq!(txcat(&stand, &["jobs", "retry", &id]).0, 0);
+    let (code, _, error) = txcat(&stand, &["jobs", "retry", "12345"]);
+    assert_eq!((code, error.as_str()), (1, "txcat: there is no job 12345: it was never there, or is done\n"));
+    assert_eq!(txcat(&stand, &["jobs", "cancel", &id]).0, 0);
+    assert!(queue(&stand.store).await.is_empty());
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nightly.cron");
+    std::fs::write(&file, "30 2 * * * recategorize ?id=doubtful {scope:{below_confidence:0.8},reason:\"nightly\"}\n")
+        .unwrap();
+    let file = file.to_str().unwrap();
+    let (code, told, error) = txcat(&stand, &["jobs", "cron", file]);
+    assert_eq!(code, 0, "{error}");
+    assert!(told.contains("doubtful") && told.contains("02:30") && told.contains("previewed"), "{told}");
+    std::fs::write(file, "30 2 * * * recategorise {}\n").unwrap();
+    let (code, _, error) = txcat(&stand, &["worker", "--cron", file]);
+    assert_eq!((code, error.contains("cron line 1: there is no task `recategorise`")), (1, true), "{error}");
+}
+
+#[tokio::test]
+async fn a_queue_that_is_kept_for_a_job_that_is_gone_is_freed() {
+    let stand = Stand::start().await;
+    stand.answered(&rows(9)).await;
+    let pipeline = Arc::new(stand.next());
+    let run = stand.planned(&pipeline, everything()).await;
+    let step = Step { run, step: RecategorizationStep::Preview, urgency: Urgency::Interactive };
+    step.ask(&stand.store).await.unwrap();
+    let keep = "update graphile_worker._private_job_queues
+                set locked_by = 'a worker', locked_at = now() - interval '1 minute' returning locked_by";
+    assert_eq!(stand.text(keep).await, "a worker");
+    let worker = work(&stand.store, &pipeline, 1);
+    until(async || stand.report(run).await.phase.as_str() == "previewed").await;
+    drop(worker);
+}
