@@ -207,27 +207,36 @@ impl Trained {
 }
 
 impl AdapterFacts {
-    /// Measures what computing in bytes changes on `dev`, and keeps that in the folder: in its facts and its card.
+    /// Measures what computing in bytes changes on `rows`: of the whole adapter, and of its encoder and head alone.
     ///
     /// # Errors
-    /// When the folder or the base encoder can't be read or don't fit, a file can't be written, or the adapter
-    /// can't be computed in bytes.
-    pub fn guard(dir: &Path, base: &BaseEncoder, dev: Vec<Labelled>) -> Result<Self, Error> {
+    /// When the folder or the base encoder can't be read or don't fit, or the adapter can't be computed in bytes.
+    pub fn in_int8(dir: &Path, base: &BaseEncoder, rows: Vec<Labelled>) -> Result<(Self, [Int8; 2]), Error> {
         let (facts, _) = Self::verified(dir, base)?;
-        let rows = TrainRows { dev, ..TrainRows::default() };
+        let rows = TrainRows { dev: rows, ..TrainRows::default() };
         let setting = Setting::new(base, &rows, facts.training.method)?;
-        let Parts { mut facts, layout, numbers, wide } = Parts::read(dir, facts, &setting.packed)?;
+        let Parts { facts, layout, numbers, wide } = Parts::read(dir, facts, &setting.packed)?;
         let exact = setting.dev_logits(&layout, &numbers);
         let bytes = setting
             .dev_logits_in_int8(&layout, &numbers)
             .map_err(|reason| Error::NotInInt8 { dir: dir.to_owned(), reason })?;
-        let answer =
-            |input: &AdapterInput, logits: &[f32]| AdapterOutput::of(input, logits, wide.as_ref(), &facts.fusion);
-        facts.dev.int8 = Some(Int8::measured(&rows.dev, (&exact, &bytes), answer));
-        for (name, text) in [(FACTS, json(&facts, &dir.join(FACTS))?), (CARD, super::card::card(&facts))] {
+        let of = |wide: Option<&Wide>| {
+            let answer = |input: &AdapterInput, logits: &[f32]| AdapterOutput::of(input, logits, wide, &facts.fusion);
+            Int8::measured(&rows.dev, (&exact, &bytes), answer)
+        };
+        let measured = [of(wide.as_ref()), of(None)];
+        Ok((facts, measured))
+    }
+
+    /// Writes these facts, and the card that tells them, in the place of the folder's.
+    ///
+    /// # Errors
+    /// When a file can't be written.
+    pub fn keep(&self, dir: &Path) -> Result<(), Error> {
+        for (name, text) in [(FACTS, json(self, &dir.join(FACTS))?), (CARD, super::card::card(self))] {
             replace(&dir.join(name), &text)?;
         }
-        Ok(facts)
+        Ok(())
     }
 }
 

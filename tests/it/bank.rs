@@ -14,7 +14,7 @@ use txcat::{
     },
 };
 
-use crate::model::{Bert, naming, options, row, rows, tiny_encoder, trained, write_encoder};
+use crate::model::{encoder_of_whole_vectors, naming, options, row, rows, tiny_encoder, trained};
 
 const TEXTS: [&str; 7] = [
     "shell 44",
@@ -159,15 +159,6 @@ fn a_bank_refuses_an_adapter_of_another_base() {
     assert!(bank.is_empty());
 }
 
-/// A base encoder whose rows and heads are whole vectors.
-fn encoder_of_whole_vectors() -> (TempDir, BaseEncoder) {
-    let dir = tempfile::tempdir().unwrap();
-    write_encoder(dir.path(), Bert { hidden: 64, inner: 128, layers: 2, heads: 2, prefix: "" });
-    let models = config::Models { dir: dir.path().to_owned(), encoder: None, encoder_dir: Some(dir.path().to_owned()) };
-    let base = BaseEncoder::locate(&models).unwrap();
-    (dir, base)
-}
-
 #[tokio::test]
 async fn in_int8_a_mixed_batch_says_what_it_says_in_f32_but_for_rounding() {
     let (_keep, base) = encoder_of_whole_vectors();
@@ -215,16 +206,19 @@ fn what_was_not_measured_in_int8_or_loses_by_it_stays_in_f32() {
     assert!(matches!(loses, NotInInt8::Loses(int8) if (int8.rows, int8.agreement) == (4, 0.98)), "{loses}");
 
     // Measured anew, it is as training left it.
-    let guarded = AdapterFacts::guard(&dir, &base, rows().dev).unwrap();
+    let (mut guarded, [whole, encoder_and_head]) = AdapterFacts::in_int8(&dir, &base, rows().dev).unwrap();
+    assert_eq!((whole.rows, encoder_and_head.rows), (4, 4));
+    guarded.dev.int8 = Some(whole);
+    guarded.keep(&dir).unwrap();
     assert_eq!(serde_json::to_value(guarded.dev).unwrap(), written["dev"]);
     assert!(guarded.dev.int8.is_some_and(|int8| int8.holds()));
     assert!(fs::read_to_string(dir.join("README.md")).unwrap().contains("in int8, on dev"));
     assert!(AdapterBank::open(&base).unwrap().in_precision(Precision::Int8).load(&dir).unwrap().is_int8());
 
-    let nf4 = AdapterFacts::guard(&saved_by(Method::Qlora, 1, &base, &out), &base, rows().dev);
+    let nf4 = AdapterFacts::in_int8(&saved_by(Method::Qlora, 1, &base, &out), &base, rows().dev);
     assert!(matches!(nf4, Err(Error::NotInInt8 { reason: NotInInt8::Nf4, .. })));
     let (_keep, tiny) = tiny_encoder();
-    let odd = AdapterFacts::guard(&saved_by(Method::Lora, 9, &tiny, &out), &tiny, rows().dev);
+    let odd = AdapterFacts::in_int8(&saved_by(Method::Lora, 9, &tiny, &out), &tiny, rows().dev);
     assert!(matches!(odd, Err(Error::NotInInt8 { reason: NotInInt8::Sizes, .. })));
 }
 

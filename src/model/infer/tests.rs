@@ -74,6 +74,33 @@ fn sequences_of_every_length_are_near_the_exact_ones_on_every_instruction_set() 
 }
 
 #[test]
+fn lengths_drawn_from_none_to_the_longest_are_near_the_exact_ones_on_every_instruction_set() {
+    let config = Config::of_whole_vectors(2);
+    let exact = exact(&config);
+    let model = Arc::new(Model::new(&exact).unwrap());
+    let crews: Vec<Crew> = Isa::all().map(|isa| Crew::of(2, isa)).collect();
+    for seed in 0..12 {
+        let mut rng = ChaCha8Rng::seed_from_u64(100 + seed);
+        // Most are short, as descriptors are; some are as long as positions go.
+        let drawn = |rng: &mut ChaCha8Rng| (513.0 * rng.random::<f64>().powi(4)) as usize;
+        let mut lengths: Vec<usize> = (0..rng.random_range(1..6)).map(|_| drawn(&mut rng)).collect();
+        lengths.push(1);
+        let sequences = sequences(lengths, &mut rng);
+        let filled: Vec<Vec<u32>> = sequences.iter().filter(|ids| !ids.is_empty()).cloned().collect();
+        let expected = exact.pooled(&[packed::Group::new(None, &filled)]);
+        for crew in &crews {
+            let found = pooled(crew, &model, &[Group { adapter: None, sequences: &sequences }]);
+            let (rows, empty): (Vec<_>, Vec<_>) =
+                found.chunks_exact(64).zip(&sequences).partition(|(_, ids)| !ids.is_empty());
+            let found: Vec<f32> = rows.into_iter().flat_map(|(row, _)| row.to_vec()).collect();
+            let apart = apart(&found, &expected);
+            assert!(apart < 0.05, "{} {seed}: {apart}", crew.instructions());
+            assert!(empty.iter().all(|(row, _)| row.iter().all(|x| *x == 0.0)));
+        }
+    }
+}
+
+#[test]
 fn an_empty_sequence_has_a_vector_of_zeros_and_disturbs_nobody() {
     let config = Config::of_whole_vectors(2);
     let model = Arc::new(Model::new(&exact(&config)).unwrap());
