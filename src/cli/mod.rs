@@ -6,6 +6,7 @@ use crate::config;
 
 pub mod adapters;
 pub mod advise;
+pub mod bench;
 pub mod chat;
 #[cfg(feature = "cluster")]
 pub mod cluster;
@@ -55,6 +56,9 @@ pub struct Settings {
     /// Which models and prompts.
     #[command(flatten)]
     pub models: config::Models,
+    /// How models compute.
+    #[command(flatten)]
+    pub compute: config::Compute,
     /// Which chat model.
     #[command(flatten)]
     pub chat: config::Chat,
@@ -105,6 +109,8 @@ pub enum Command {
     Finetune(Box<finetune::Options>),
     /// Say which lever to pull next, what it costs, and what would change that.
     Advise(Box<advise::Options>),
+    /// Measure how fast this machine computes the encoder or an adapter.
+    Bench(bench::Options),
     /// Experiments on labels: how many, which, how clean, and how few keep a target.
     Experiments(Box<experiments::Options>),
     /// Categorize stored transactions anew: preview, apply, undo.
@@ -143,6 +149,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Eval(options) => eval::start(*options, &cli.settings).await,
         Command::Finetune(options) => finetune::run(*options, &cli.settings).await,
         Command::Advise(options) => advise::run(*options, &cli.settings).await,
+        Command::Bench(options) => bench::run(options, &cli.settings).await,
         Command::Experiments(options) => experiments::run(*options, &cli.settings).await,
         Command::Recategorize(options) => recategorize::run(*options, &cli.settings).await,
         #[cfg(feature = "cluster")]

@@ -38,6 +38,9 @@ use crate::{
 /// categories are those asked for.
 pub(super) const DEMO_ADAPTER: &str = "models/adapters/demo";
 
+/// Answers of adapters that are kept at hand: some 20 MB.
+const REMEMBERED: usize = 20_000;
+
 /// Labels that a stage without an adapter keeps at hand.
 const MOST_LABELLED: u32 = 20_000;
 
@@ -254,7 +257,7 @@ impl Serving {
         let entry = self.entry()?;
         let mut roster = None;
         let lineup = if entry.engine == Engine::Adapter && self.adapter.is_none() {
-            let bank = AdapterBank::open(&base)?;
+            let bank = AdapterBank::open(&base)?.in_precision(settings.compute.precision).remembering(REMEMBERED);
             let mut registered = Roster::new(store.clone(), bank, entry, taxonomy.clone());
             registered.begin_with(Path::new(DEMO_ADAPTER), LOCAL, clock::now()).await?;
             let lineup = registered.lineup().await?;
@@ -280,7 +283,10 @@ impl Serving {
         let stages = self.files.load()?;
         let wants_adapter = entry.needs(Engine::Adapter, &stages) || entry.otherwise == Some(Otherwise::Adapter);
         let adapter = self.adapter.as_deref().filter(|_| wants_adapter);
-        let adapter = adapter.map(|dir| AdapterBank::beside(&encoder)?.load(dir)).transpose()?.map(Arc::new);
+        let adapter = adapter
+            .map(|dir| AdapterBank::beside(&encoder)?.in_precision(settings.compute.precision).load(dir))
+            .transpose()?
+            .map(Arc::new);
         let chat =
             if entry.needs(Engine::Prompt, &stages) { chat::model(settings, store, chat::Way::Calls)? } else { None };
         let examples = match &chat {

@@ -3,6 +3,7 @@
 //! Real adapters on a tiny encoder: one that learned the labels, and one that learned them the wrong way round.
 
 mod commands;
+mod int8;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -17,6 +18,7 @@ use txcat::{
     },
     categorize::{Calibration, Engine, Lineup, Stage, StageEntry},
     clock,
+    config::Precision,
     domain::{Acceptance, AdapterState, Enrichment, Judged, Taxonomy, adapter::EVERYONE, draw::drawn},
     model::{AdapterBank, BaseEncoder, Naming, train::TrainRows},
     store::{self, NewAdapterGate, StoredAdapter},
@@ -82,14 +84,17 @@ fn make(base: &BaseEncoder, dir: &Path, right: bool, seed: u64) {
 impl Stand {
     /// With `good` as everybody's champion.
     async fn start() -> Self {
-        let (encoder, base) = model::tiny_encoder();
+        Self::on(model::tiny_encoder(), Precision::F32).await
+    }
+
+    async fn on((encoder, base): (TempDir, BaseEncoder), precision: Precision) -> Self {
         let (store, database) = fresh_store().await;
         let taxonomy = Arc::new(taxonomy());
         store.sync_taxonomy(&taxonomy, clock::now()).await.unwrap();
         let folders = tempfile::tempdir().unwrap();
         let first = folders.path().join("good");
         make(&base, &first, true, 1);
-        let bank = AdapterBank::open(&base).unwrap();
+        let bank = AdapterBank::open(&base).unwrap().in_precision(precision);
         let mut roster = Roster::new(store.clone(), bank.clone(), entry(), Arc::clone(&taxonomy));
         roster.begin_with(&first, "test", clock::now()).await.unwrap();
         let lineup = roster.lineup().await.unwrap();
