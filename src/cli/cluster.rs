@@ -22,6 +22,7 @@ use crate::cluster::{Engines, Executor, Scheduler};
 ///       --adapter models/adapters/mine
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
+#[expect(clippy::doc_markdown, reason = "--help prints it as it is")]
 pub struct Options {
     /// Which part.
     #[command(subcommand)]

@@ -34,6 +34,7 @@ use super::{Settings, service::Opened};
 ///   txcat recategorize --from 's3://rows/2026/*.parquet' --to s3://answers/2026
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment, arg_required_else_help = true)]
+#[expect(clippy::doc_markdown, reason = "--help prints it as it is")]
 pub struct Options {
     /// What to do with stored transactions.
     #[command(subcommand)]

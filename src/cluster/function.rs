@@ -29,7 +29,7 @@ use super::{
     Error,
     engines::{Answer, Asked, Engines},
 };
-use crate::domain::transaction::FIELDS;
+use crate::domain::{ConfidenceLevel, transaction::FIELDS};
 
 /// Rows of one call of the engine: its numbers for them are in memory at once.
 const ROWS: usize = 1_024;
@@ -138,7 +138,7 @@ fn written(answers: &[std::result::Result<Answer, String>]) -> Result<StructArra
             Ok(Answer { prediction, level }) => {
                 confidences.append_value(prediction.confidence);
                 let from = &prediction.provenance;
-                let level = level.map(|level| level.as_str());
+                let level = level.map(ConfidenceLevel::as_str);
                 [Some(prediction.category.as_str()), level, Some(&*from.engine), Some(&*from.taxonomy), None]
             }
             Err(problem) => {

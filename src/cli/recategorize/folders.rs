@@ -49,6 +49,7 @@ pub struct Folders {
     /// A cluster's scheduler, such as df://10.0.0.1:50050; where it has no executor yet, one is waited for. [default:
     /// this process does the work]
     #[arg(long, env = "TXCAT_SCHEDULER", value_name = "URL")]
+    #[expect(clippy::doc_markdown, reason = "--help prints it as it is")]
     pub scheduler: Option<String>,
 
     /// Tasks that a cluster makes of a big file at most.

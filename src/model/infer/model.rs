@@ -34,7 +34,7 @@ impl Shape {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let head = hidden / config.num_attention_heads;
         let whole = hidden % COLUMNS == 0 && inner % COLUMNS == 0 && [1, 2, 4].contains(&(head / LANES));
-        if !whole || head % LANES != 0 {
+        if !whole || !head.is_multiple_of(LANES) {
             return None;
         }
         let slice = (COLUMNS..=hidden.min(inner)).rev().step_by(COLUMNS).find(|slice| inner % slice == 0)?;

@@ -43,10 +43,13 @@ pub(super) struct Beside<'a> {
     pub(super) stride: usize,
 }
 
+/// The first of a row's reduced numbers, and what each weighs in a panel's columns.
+type Factors<'a, const V: usize> = (&'a [f32], &'a [[[f32; LANES]; V]]);
+
 impl<'a> Beside<'a> {
-    /// For one row after the other: the first of its reduced numbers, and what each weighs in the panel's columns.
+    /// For one row after the other.
     #[inline(always)]
-    fn factors<const V: usize>(&self, panel: usize, chunk: Chunk) -> Option<(&'a [f32], &'a [[[f32; LANES]; V]])> {
+    fn factors<const V: usize>(&self, panel: usize, chunk: Chunk) -> Option<Factors<'a, V>> {
         let difference = (self.of)(&self.adapters[chunk.adapter?].layers[self.layer]);
         let (from, factors) = difference.of_panel(self.panel + panel);
         // Only the encoder's own panels have a difference, and those are as wide as its factors.

@@ -1,5 +1,4 @@
 //! Whole rows: their sum of embeddings, layer norm, bytes, mean.
-#![expect(clippy::needless_range_loop, reason = "iterators over vectors would leave them in memory")]
 
 use super::lanes::{LANES, Lanes};
 

@@ -65,7 +65,7 @@ const EXP2: [f32; 5] = [1.353_417e-2, 5.201_147e-2, 2.414_427_5e-1, 6.930_038_4e
 #[inline(always)]
 pub(super) fn gelu<S: Lanes>(s: S, x: S::F) -> S::F {
     const ODD: [f32; 7] =
-        [2.278_128_4e-8, -1.598_592_7e-6, 4.795_533_5e-5, -8.140_134_7e-4, 8.772_378e-3, -6.457_309e-2, 3.978_833_3e-1];
+        [2.278_128_4e-8, -1.598_592_7e-6, 4.795_533_5e-5, -8.140_135e-4, 8.772_378e-3, -6.457_309e-2, 3.978_833_3e-1];
     let within = s.max(s.min(x, s.splat(4.0)), s.splat(-4.0));
     let square = s.mul(within, within);
     let mut odd = s.splat(ODD[0]);
