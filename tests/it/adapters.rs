@@ -36,9 +36,9 @@ struct Stand {
     base: BaseEncoder,
     bank: AdapterBank,
     taxonomy: Arc<Taxonomy>,
-    folders: TempDir,
+    folders: Arc<TempDir>,
     follows: tokio::task::JoinHandle<()>,
-    _encoder: TempDir,
+    encoder: Arc<TempDir>,
 }
 
 impl Drop for Stand {
@@ -88,19 +88,28 @@ impl Stand {
     }
 
     async fn on((encoder, base): (TempDir, BaseEncoder), precision: Precision) -> Self {
+        let folders = tempfile::tempdir().unwrap();
+        make(&base, &folders.path().join("good"), true, 1);
+        Self::with(Arc::new(encoder), base, Arc::new(folders), precision).await
+    }
+
+    /// Another service, with the same champion.
+    async fn again(&self, precision: Precision) -> Self {
+        Self::with(Arc::clone(&self.encoder), self.base.clone(), Arc::clone(&self.folders), precision).await
+    }
+
+    async fn with(encoder: Arc<TempDir>, base: BaseEncoder, folders: Arc<TempDir>, precision: Precision) -> Self {
         let (store, database) = fresh_store().await;
         let taxonomy = Arc::new(taxonomy());
         store.sync_taxonomy(&taxonomy, clock::now()).await.unwrap();
-        let folders = tempfile::tempdir().unwrap();
         let first = folders.path().join("good");
-        make(&base, &first, true, 1);
         let bank = AdapterBank::open(&base).unwrap().in_precision(precision);
         let mut roster = Roster::new(store.clone(), bank.clone(), entry(), Arc::clone(&taxonomy));
         roster.begin_with(&first, "test", clock::now()).await.unwrap();
         let lineup = roster.lineup().await.unwrap();
         let app = App::answering(store, database, Arc::clone(&taxonomy), lineup, 0.0).await;
         let follows = tokio::spawn(roster.follow(Arc::clone(&app.pipeline)));
-        Self { app, base, bank, taxonomy, folders, follows, _encoder: encoder }
+        Self { app, base, bank, taxonomy, folders, follows, encoder }
     }
 
     async fn register(&self, name: &str, right: bool, group: &str) -> StoredAdapter {
