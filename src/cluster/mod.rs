@@ -3,7 +3,7 @@
 //! One function does the work wherever it runs: `categorize`, which takes a row's fields as text and gives category,
 //! confidence and provenance, or the problem for which there is none. A file of `--from` is one query (read, categorize,
 //! write) and becomes one file of the same name, so that whatever was cut off is done again and nothing stands there
-//! twice. [`session`] says who carries a query out; nothing else knows the difference.
+//! twice. `session.rs` says who carries a query out; nothing else knows the difference.
 //!
 //! It asks no database: history and account rules are not there, and the merchant directory is the one that ships with
 //! txcat. Answers are those of the same adapter about an account's first row.
