@@ -111,7 +111,7 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
 async fn executor(options: ExecutorOptions, settings: &Settings) -> anyhow::Result<()> {
     let taxonomy = service::taxonomy(options.taxonomy.as_deref())?;
     let base = models::pull(settings, None).await?;
-    let engines = Arc::new(Engines::load(&base, settings.compute.precision, taxonomy, &options.adapter)?);
+    let engines = Arc::new(Engines::load(&base, taxonomy, &options.adapter)?);
     println!("executor with {}", engines.names().join(", "));
     let temporary = tempfile::tempdir()?;
     let executor = Executor {

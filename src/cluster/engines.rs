@@ -14,23 +14,17 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 use crate::{
     categorize::{Calibration, Stage},
-    config::Precision,
     domain::{ConfidenceLevel, Currency, EnrichedTransaction, Prediction, Taxonomy, UserHistory},
     enrich::MerchantIndex,
     evaluate::columns::{DirectionDefault, Mapping},
     model::{AdapterBank, BaseEncoder},
 };
 
-/// Answers in memory, given again to the same question: some 50 MiB.
-const REMEMBERED: usize = 50_000;
-
 /// What a query asks for. It travels with the query, so that an executor needs nothing but the adapter's folder.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Asked {
     /// The engine and its content hash, such as `adapter:demo@1f3a9c02`.
     pub engine: String,
-    /// Whether it computes in bytes, and not in `f32`: every row is answered in the same arithmetic, whoever answers it.
-    pub int8: bool,
     /// The taxonomy version to answer in.
     pub taxonomy: String,
     /// The currency of rows that don't name one.
@@ -54,34 +48,23 @@ pub(super) struct Answer {
 pub struct Engines {
     taxonomy: Taxonomy,
     merchants: Arc<MerchantIndex>,
-    stages: HashMap<String, Held>,
+    stages: HashMap<String, Stage>,
     answered: AtomicU64,
-}
-
-struct Held {
-    stage: Stage,
-    int8: bool,
 }
 
 impl Engines {
     /// Loads adapters onto one base encoder.
     ///
     /// # Errors
-    /// When a folder can't be loaded, was trained on another taxonomy, or can't compute as `precision` says.
-    pub fn load(
-        base: &BaseEncoder,
-        precision: Precision,
-        taxonomy: Taxonomy,
-        dirs: &[impl AsRef<Path>],
-    ) -> Result<Self, Error> {
-        let bank = AdapterBank::open(base)?.in_precision(precision).remembering(REMEMBERED);
+    /// When a folder can't be loaded, or was trained on another taxonomy.
+    pub fn load(base: &BaseEncoder, taxonomy: Taxonomy, dirs: &[impl AsRef<Path>]) -> Result<Self, Error> {
+        let bank = AdapterBank::open(base)?;
         let mut stages = HashMap::new();
         for dir in dirs {
             let adapter = Arc::new(bank.load(dir.as_ref())?);
-            let int8 = adapter.is_int8();
             // Nothing is accepted or refused here, so that no target counts.
             let stage = Stage::of_adapter("adapter", 0.0, &taxonomy, adapter)?;
-            stages.insert(stage.engine().to_owned(), Held { stage, int8 });
+            stages.insert(stage.engine().to_owned(), stage);
         }
         Ok(Self { taxonomy, merchants: MerchantIndex::shipped(), stages, answered: AtomicU64::new(0) })
     }
@@ -92,12 +75,6 @@ impl Engines {
         let mut names: Vec<String> = self.stages.keys().cloned().collect();
         names.sort();
         names
-    }
-
-    /// Whether an engine computes in bytes.
-    #[must_use]
-    pub fn is_int8(&self, engine: &str) -> bool {
-        self.stages.get(engine).is_some_and(|held| held.int8)
     }
 
     /// The taxonomy version that they answer in.
@@ -148,19 +125,13 @@ impl Engines {
     }
 
     fn stage(&self, asked: &Asked) -> Result<Stage, Error> {
-        let Some(Held { stage, int8 }) = self.stages.get(&asked.engine) else {
-            return Err(Error::UnknownEngine { engine: asked.engine.clone(), loaded: self.names() });
-        };
-        if asked.int8 != *int8 {
-            let name = |int8| if int8 { "int8" } else { "f32" };
-            let engine = asked.engine.clone();
-            return Err(Error::OtherPrecision { engine, asked: name(asked.int8), here: name(*int8) });
-        }
+        let found = self.stages.get(&asked.engine);
+        let mut stage =
+            found.ok_or_else(|| Error::UnknownEngine { engine: asked.engine.clone(), loaded: self.names() })?.clone();
         if asked.taxonomy != self.taxonomy.version() {
             let here = self.taxonomy.version().to_owned();
             return Err(Error::OtherTaxonomy { asked: asked.taxonomy.clone(), here });
         }
-        let mut stage = stage.clone();
         if let Some(fitted) = &asked.fitted {
             stage.calibrate(fitted.clone());
         }

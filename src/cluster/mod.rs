@@ -112,18 +112,6 @@ pub enum Error {
         /// What there is.
         loaded: Vec<String>,
     },
-    /// An engine computes in another arithmetic.
-    #[error(
-        "engine `{engine}` computes in {here} here, and {asked} was asked for: start both with the same --precision"
-    )]
-    OtherPrecision {
-        /// The engine.
-        engine: String,
-        /// What was asked for.
-        asked: &'static str,
-        /// What it computes in.
-        here: &'static str,
-    },
     /// A query is in other categories.
     #[error("this process answers in taxonomy {here}, and taxonomy {asked} was asked for")]
     OtherTaxonomy {

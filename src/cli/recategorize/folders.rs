@@ -111,7 +111,7 @@ mod with_cluster {
             let folders = cluster::Folders::new(from, to)?;
             let taxonomy = service::taxonomy(self.taxonomy.as_deref())?;
             let base = models::pull(settings, None).await?;
-            let engines = Engines::load(&base, settings.compute.precision, taxonomy.clone(), &[&self.adapter])?;
+            let engines = Arc::new(Engines::load(&base, taxonomy.clone(), &[&self.adapter])?);
             let engine = engines.names().swap_remove(0);
             let fitted = if self.fitted {
                 let opened = Opened::new(settings).await?;
@@ -123,7 +123,6 @@ mod with_cluster {
                 None
             };
             let asked = Asked {
-                int8: engines.is_int8(&engine),
                 engine,
                 taxonomy: engines.taxonomy().to_owned(),
                 currency: self.currency,
@@ -142,7 +141,7 @@ mod with_cluster {
                 None => (here.clone(), 2),
             };
             let at_once = self.at_once.map_or(at_once, Into::into);
-            let categorize = cluster::function(Some(Arc::new(engines)));
+            let categorize = cluster::function(Some(engines));
             let work = Work { categorize, asked, mapping, at_once, resume: self.resume };
             let moving = Moving::begin("answered");
             let answered = AtomicU64::new(0);

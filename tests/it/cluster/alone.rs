@@ -8,11 +8,11 @@ use datafusion::arrow::array::{
 use txcat::{
     categorize::Stage,
     cluster::{Asked, Engines, Folders, Work, function},
-    config::{self, Precision},
+    config,
     domain::{Descriptor, EnrichedTransaction, Money, Taxonomy, Transaction, UserHistory, transaction::Status},
     enrich::MerchantIndex,
     evaluate::{columns::Mapping, dataset::timestamp},
-    model::{AdapterBank, BaseEncoder},
+    model::{AdapterModel, BaseEncoder},
 };
 
 use super::places::{Row, answers, counts, recategorize, refusal, rows, spread, texts, write};
@@ -26,8 +26,7 @@ async fn base() -> BaseEncoder {
 /// What the shipped adapter says of rows about whose accounts nothing is known.
 async fn asked_directly(rows: &[Row]) -> Vec<(String, String, f32)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let bank = AdapterBank::open(&base().await).unwrap().in_precision(Precision::Auto);
-    let adapter = Arc::new(bank.load(&root.join("models/adapters/demo")).unwrap());
+    let adapter = Arc::new(AdapterModel::load(&root.join("models/adapters/demo"), &base().await).unwrap());
     let stage = Stage::of_adapter("adapter", 0.92, &Taxonomy::consumer().unwrap(), adapter).unwrap();
     let merchants = MerchantIndex::shipped();
     let enriched: Vec<EnrichedTransaction> = rows
@@ -96,9 +95,8 @@ async fn a_row_is_asked_about_once() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let taxonomy = Taxonomy::consumer().unwrap();
     let demo = [root.join("models/adapters/demo")];
-    let engines = Arc::new(Engines::load(&base().await, Precision::Auto, taxonomy.clone(), &demo).unwrap());
+    let engines = Arc::new(Engines::load(&base().await, taxonomy.clone(), &demo).unwrap());
     let asked = Asked {
-        int8: engines.is_int8(&engines.names()[0]),
         engine: engines.names().remove(0),
         taxonomy: taxonomy.version().to_owned(),
         currency: None,

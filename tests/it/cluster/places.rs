@@ -71,11 +71,7 @@ pub(super) async fn spread(folder: &Path, rows: &[Row], files: usize) {
 pub(super) fn recategorize(from: &str, to: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_txcat"));
     command.args(["recategorize", "--json", "--from", from, "--to", to]).args(arguments);
-    command
-        .env_remove("TXCAT_ADAPTER")
-        .env_remove("TXCAT_TAXONOMY")
-        .env_remove("TXCAT_SCHEDULER")
-        .env_remove("TXCAT_PRECISION");
+    command.env_remove("TXCAT_ADAPTER").env_remove("TXCAT_TAXONOMY").env_remove("TXCAT_SCHEDULER");
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

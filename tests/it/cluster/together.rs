@@ -23,12 +23,7 @@ impl Process {
     /// Starts it, and waits for its first line.
     fn start(arguments: &[&str]) -> (Self, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_txcat"));
-        command
-            .arg("cluster")
-            .args(arguments)
-            .env_remove("TXCAT_TAXONOMY")
-            .env_remove("TXCAT_SCHEDULER")
-            .env_remove("TXCAT_PRECISION");
+        command.arg("cluster").args(arguments).env_remove("TXCAT_TAXONOMY").env_remove("TXCAT_SCHEDULER");
         let mut child = command.stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
         let mut says = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
@@ -136,7 +131,7 @@ async fn an_executor_that_is_killed_loses_no_row_and_writes_none_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_says_which_adapter_it_lacks_and_in_what_it_computes() {
+async fn a_cluster_says_which_adapter_it_lacks() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     spread(&dir.path().join("rows"), &rows(10), 1).await;
@@ -156,9 +151,6 @@ async fn a_cluster_says_which_adapter_it_lacks_and_in_what_it_computes() {
     let arguments = ["--scheduler", &cluster.address, "--adapter", renamed.to_str().unwrap()];
     let said = refusal(&recategorize(&at("rows"), &at("answers"), &arguments).output().unwrap());
     assert!(said.contains("adapter:mine@") && said.contains("is not loaded here, only adapter:demo@"), "{said}");
-    let arguments = ["--scheduler", &cluster.address, "--precision", "f32"];
-    let said = refusal(&recategorize(&at("rows"), &at("answers"), &arguments).output().unwrap());
-    assert!(said.contains("computes in int8 here, and f32 was asked for"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
