@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 use crate::{
     categorize::{Calibration, Stage},
-    domain::{ConfidenceLevel, Currency, EnrichedTransaction, Prediction, Taxonomy, UserHistory},
+    domain::{ConfidenceLevel, Currency, EnrichedTransaction, Prediction, Taxonomy},
     enrich::MerchantIndex,
     evaluate::columns::{DirectionDefault, Mapping},
     model::{AdapterBank, BaseEncoder},
@@ -103,7 +103,7 @@ impl Engines {
             match mapping.transaction(0, row, &self.taxonomy) {
                 Ok((transaction, _)) => {
                     let merchant = self.merchants.of(&transaction);
-                    good.push(EnrichedTransaction { transaction, merchant, history: UserHistory::default() });
+                    good.push(EnrichedTransaction { merchant, ..EnrichedTransaction::bare(transaction) });
                     problems.push(None);
                 }
                 Err(reject) => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ballista::prelude::SessionContextExt as _;
 use ballista_core::extension::SessionConfigExt as _;
 use datafusion::{
-    execution::{SessionStateBuilder, runtime_env::RuntimeEnvBuilder},
+    execution::{SessionState, SessionStateBuilder, runtime_env::RuntimeEnvBuilder},
     prelude::{SessionConfig, SessionContext},
 };
 use tokio::{net::TcpStream, time::timeout};
@@ -18,11 +18,7 @@ use super::{Error, stores::runtime};
 /// # Errors
 /// When DataFusion can't be set up.
 pub fn alone() -> Result<SessionContext, Error> {
-    let state = SessionStateBuilder::new()
-        .with_default_features()
-        .with_config(config())
-        .with_runtime_env(runtime(RuntimeEnvBuilder::new()).map_err(setup)?);
-    Ok(SessionContext::new_with_state(state.build()))
+    Ok(SessionContext::new_with_state(state(config())?))
 }
 
 /// Seconds in which a scheduler must take a connection.
@@ -39,11 +35,8 @@ pub async fn on_cluster(scheduler: &str, tasks: usize) -> Result<SessionContext,
         .await
         .unwrap_or_else(|late| Err(late.into()))
         .map_err(unreachable)?;
-    let state = SessionStateBuilder::new()
-        .with_default_features()
-        .with_config(config().with_target_partitions(tasks))
-        .with_runtime_env(runtime(RuntimeEnvBuilder::new()).map_err(setup)?);
-    SessionContext::remote_with_state(scheduler, state.build()).await.map_err(setup)
+    let state = state(config().with_target_partitions(tasks))?;
+    SessionContext::remote_with_state(scheduler, state).await.map_err(setup)
 }
 
 /// Host and port of a scheduler.
@@ -54,6 +47,11 @@ pub(super) fn address(scheduler: &str) -> Result<(String, u16), Error> {
         (Some(host), Some(port)) => Ok((host.to_owned(), port)),
         _ => Err(none()),
     }
+}
+
+fn state(config: SessionConfig) -> Result<SessionState, Error> {
+    let runtime = runtime(RuntimeEnvBuilder::new()).map_err(setup)?;
+    Ok(SessionStateBuilder::new().with_default_features().with_config(config).with_runtime_env(runtime).build())
 }
 
 fn config() -> SessionConfig {

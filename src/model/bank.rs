@@ -8,7 +8,7 @@
 use std::{
     collections::HashMap,
     path::Path,
-    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, Weak},
 };
 
 use rayon::prelude::*;
@@ -20,6 +20,7 @@ use super::{
     facts::{AdapterFacts, Quantization},
     folder::Parts,
     guard::{InBytes, NotInInt8},
+    held,
     infer::{self, Crew, Model},
     known::{Known, KnownWork, key},
     packed::Group,
@@ -134,20 +135,23 @@ impl AdapterBank {
     /// When the thread has ended or a text can't be tokenized.
     pub async fn classify(&self, rows: Vec<(AdapterModel, AdapterInput)>) -> Result<Vec<AdapterOutput>, Error> {
         let (mut answers, mut asked, mut missing) = (Vec::new(), Vec::new(), Vec::new());
-        for (adapter, input) in rows {
-            let key = key(&adapter.loaded.hash, adapter.is_int8(), &input);
-            let known = held(&self.known).answer(key);
-            if known.is_none() {
-                missing.push((answers.len(), key));
-                asked.push((adapter.loaded, input));
+        {
+            let mut known = held(&self.known);
+            for (adapter, input) in rows {
+                let key = key(&adapter.loaded.hash, adapter.is_int8(), &input);
+                let answer = known.answer(key);
+                if answer.is_none() {
+                    missing.push((answers.len(), key));
+                    asked.push((adapter.loaded, input));
+                }
+                answers.push(answer.unwrap_or_default());
             }
-            answers.push(known.unwrap_or_default());
         }
         if !asked.is_empty() {
             let computed = self.worker.ask(asked).await?;
             let mut known = held(&self.known);
             for ((place, key), answer) in missing.into_iter().zip(computed) {
-                known.keep(key, answer.clone());
+                known.keep(key, &answer);
                 answers[place] = answer;
             }
         }
@@ -221,10 +225,6 @@ impl AdapterBank {
         shelf.adapters.insert(loaded.hash.clone(), Arc::downgrade(&loaded));
         loaded
     }
-}
-
-fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
-    lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn classify(crew: &Threads, rows: &[(Arc<Loaded>, AdapterInput)]) -> Result<Vec<AdapterOutput>, Error> {

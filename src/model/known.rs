@@ -37,21 +37,21 @@ impl Known {
         self.work.asked += 1;
         let found = self.young.get(&key).cloned().or_else(|| {
             let again = self.old.remove(&key)?;
-            self.keep(key, again.clone());
+            self.keep(key, &again);
             Some(again)
         })?;
         self.work.known += 1;
         Some(found)
     }
 
-    pub(super) fn keep(&mut self, key: u128, answer: AdapterOutput) {
+    pub(super) fn keep(&mut self, key: u128, answer: &AdapterOutput) {
         if self.most == 0 {
             return;
         }
         if self.young.len() >= self.most.div_ceil(2) {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(key, answer);
+        self.young.insert(key, answer.clone());
     }
 }
 
@@ -89,14 +89,14 @@ mod tests {
     fn no_more_is_kept_than_was_allowed_and_what_is_asked_for_stays() {
         let mut known = Known::new(10);
         for key in 0..100 {
-            known.keep(key, answer(key as f32));
+            known.keep(key, &answer(key as f32));
             assert_eq!(known.answer(0), Some(answer(0.0)), "after {key}");
             assert!(known.young.len() + known.old.len() <= 10);
         }
         assert!(known.answer(99).is_some() && known.answer(50).is_none());
         assert_eq!(known.work, KnownWork { asked: 102, known: 101 });
         let mut nothing = Known::new(0);
-        nothing.keep(1, answer(1.0));
+        nothing.keep(1, &answer(1.0));
         assert_eq!(nothing.answer(1), None);
     }
 

@@ -4,7 +4,10 @@
 //! never leave this module, because a tensor in a caller's hands ties that caller to a device, a
 //! layout and a thread.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 pub mod adapter;
 pub mod bank;
@@ -51,6 +54,11 @@ pub use input::{AdapterInput, Labelled, Payment};
 pub use known::KnownWork;
 pub use method::Method;
 pub use peft::PeftAdapter;
+
+/// The lock, whatever became of whoever had it: what it guards is whole after every step.
+fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What can go wrong with models and adapters.
 #[derive(Debug, thiserror::Error)]

@@ -17,12 +17,13 @@ use crate::{
     categorize::LabelledExample,
     cli::labels::LabelChoice,
     curate::{self, LabelledSet, Manifest, Which, manifest},
-    domain::{Descriptor, EnrichedTransaction, Enrichment, Slug, Taxonomy, Transaction},
+    domain::{Descriptor, Enrichment, Slug, Taxonomy},
     enrich::MerchantIndex,
     evaluate::{
         corpus::Corpus,
         dataset::{Dataset, Row},
         labels::Choice,
+        timelines::Timelines,
     },
     model::{
         AdapterInput, Labelled, Naming,
@@ -108,15 +109,8 @@ impl Source {
         let terms = self.terms(&taxonomy)?;
         bar.finish_and_clear();
 
-        // The merchants that serving and evaluation start from.
         let merchants = MerchantIndex::shipped();
-        let enrich =
-            |row: &Transaction| -> EnrichedTransaction { corpus.timelines.enriched(row, |row| merchants.of(row)) };
-        let labelled = |row: &Row, weight: f32| Labelled {
-            input: AdapterInput::of(&enrich(&row.transaction), self.enrichment()),
-            class: taxonomy.index_of(&row.category).unwrap_or_default(),
-            weight,
-        };
+        let labelled = |row: &Row, weight| self.as_read(row, weight, &corpus.timelines, &merchants, &taxonomy);
         let weight = |row: &Row| corpus.labels.weights.get(&row.transaction.id).copied().unwrap_or(1.0);
         let rows = TrainRows {
             rows: corpus.rows.iter().map(|row| labelled(row, weight(row))).collect(),
@@ -163,15 +157,7 @@ impl Source {
             // Dev is part of the corpus already.
             let with = if name == "dev" { None } else { Some(corpus.timelines_with(&rows)) };
             let timelines = with.as_ref().unwrap_or(&corpus.timelines);
-            let labelled = |row: &Row| Labelled {
-                input: AdapterInput::of(
-                    &timelines.enriched(&row.transaction, |row| merchants.of(row)),
-                    self.enrichment(),
-                ),
-                class: taxonomy.index_of(&row.category).unwrap_or_default(),
-                weight: 1.0,
-            };
-            Ok(rows.iter().map(labelled).collect())
+            Ok(rows.iter().map(|row| self.as_read(row, 1.0, timelines, &merchants, &taxonomy)).collect())
         };
         let files = names.iter().map(file).collect::<Result<_, _>>()?;
         bar.finish_and_clear();
@@ -195,6 +181,22 @@ impl Source {
         };
         let rows = corpus.by_traffic().into_iter().map(example).collect();
         Ok(LabelledRows { taxonomy: Arc::clone(dataset.taxonomy()), rows, checked })
+    }
+
+    /// A row as an adapter reads it, with the merchants that serving and evaluation start from.
+    fn as_read(
+        &self,
+        row: &Row,
+        weight: f32,
+        timelines: &Timelines,
+        merchants: &MerchantIndex,
+        taxonomy: &Taxonomy,
+    ) -> Labelled {
+        Labelled {
+            input: AdapterInput::of(&timelines.enriched(&row.transaction, |row| merchants.of(row)), self.enrichment()),
+            class: taxonomy.index_of(&row.category).unwrap_or_default(),
+            weight,
+        }
     }
 
     fn choice(&self) -> anyhow::Result<Choice> {

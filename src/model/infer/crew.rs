@@ -6,7 +6,7 @@
 use std::{
     ops::Range,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Condvar, Mutex, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
     },
     thread::JoinHandle,
@@ -14,6 +14,7 @@ use std::{
 };
 
 use super::{
+    super::held,
     isa::Isa,
     lowrank::LowRank,
     model::{Block, Model, Scratch},
@@ -67,10 +68,6 @@ struct Batch {
     blocks: Vec<(Range<usize>, Range<usize>)>,
     /// Vectors of each block's sequences, and whether they have been computed.
     vectors: Vec<Mutex<(bool, Vec<f32>)>>,
-}
-
-fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
-    lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Crew {

@@ -85,40 +85,26 @@ mod bodies {
 
     pub(super) use rows::{embed, mean, norm, to_bytes};
 
-    #[inline(always)]
-    pub(super) fn plain<S: Lanes>(
-        s: S,
-        xs: Bytes<'_>,
-        by: Weights<'_>,
-        chunks: &[Chunk],
-        low: Option<Beside<'_>>,
-        to: Rows<'_>,
-    ) {
-        product::product(s, xs, by, chunks, low, &mut Plain(to));
+    macro_rules! products {
+        ($($name:ident = $finish:ident;)+) => {$(
+            #[inline(always)]
+            pub(super) fn $name<S: Lanes>(
+                s: S,
+                xs: Bytes<'_>,
+                by: Weights<'_>,
+                chunks: &[Chunk],
+                low: Option<Beside<'_>>,
+                to: Rows<'_>,
+            ) {
+                product::product(s, xs, by, chunks, low, &mut $finish(to));
+            }
+        )+};
     }
 
-    #[inline(always)]
-    pub(super) fn gelu<S: Lanes>(
-        s: S,
-        xs: Bytes<'_>,
-        by: Weights<'_>,
-        chunks: &[Chunk],
-        low: Option<Beside<'_>>,
-        to: Rows<'_>,
-    ) {
-        product::product(s, xs, by, chunks, low, &mut Gelu(to));
-    }
-
-    #[inline(always)]
-    pub(super) fn added<S: Lanes>(
-        s: S,
-        xs: Bytes<'_>,
-        by: Weights<'_>,
-        chunks: &[Chunk],
-        low: Option<Beside<'_>>,
-        to: Rows<'_>,
-    ) {
-        product::product(s, xs, by, chunks, low, &mut Added(to));
+    products! {
+        plain = Plain;
+        gelu = Gelu;
+        added = Added;
     }
 
     #[inline(always)]
