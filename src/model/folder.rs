@@ -245,6 +245,10 @@ fn replace(path: &Path, text: &str) -> Result<(), Error> {
     let failed = |source| Error::File { action: "write", path: path.to_owned(), source };
     let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new("."))).map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)?;
+    // A temporary file is its maker's alone, and the folder others' too.
+    if let Ok(replaced) = fs::metadata(path) {
+        file.as_file().set_permissions(replaced.permissions()).map_err(failed)?;
+    }
     file.persist(path).map(drop).map_err(|error| failed(error.error))
 }
 
