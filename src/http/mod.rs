@@ -3,6 +3,7 @@
 //! It decides nothing about transactions: [`crate::pipeline`] does. Every route is added with the
 //! scope it needs ([`Need`]), and every failure leaves through [`Error`] as `application/problem+json`.
 
+mod accounts;
 mod accuracy;
 mod adapters;
 mod advice;
@@ -17,6 +18,7 @@ mod extract;
 mod finetune;
 mod frame;
 mod health;
+mod limits;
 mod live;
 mod merchants;
 mod openapi;
@@ -96,6 +98,8 @@ fn api() -> scopes::Routes {
         .add(scope(Scope::Batch), routes!(recategorizations::undo))
         .add(scope(Scope::Batch), routes!(recategorizations::cancel))
         .add(scope(Scope::Batch), routes!(recategorizations::conclude))
+        .add(scope(Scope::Admin), routes!(accounts::erase))
+        .add(scope(Scope::Admin), routes!(accounts::export))
         .add(scope(Scope::Read), routes!(events::list))
         .add(scope(Scope::Admin), routes!(webhooks::create, webhooks::list))
         .add(scope(Scope::Admin), routes!(webhooks::delete))

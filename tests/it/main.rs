@@ -29,6 +29,7 @@ mod levels;
 mod llama_server;
 mod model;
 mod peft;
+mod privacy;
 mod provider;
 mod recategorize;
 mod selection;
