@@ -21,6 +21,7 @@ mod health;
 mod limits;
 mod live;
 mod merchants;
+mod metrics;
 mod openapi;
 mod pages;
 mod recategorizations;
@@ -105,6 +106,7 @@ fn api() -> scopes::Routes {
         .add(scope(Scope::Admin), routes!(webhooks::delete))
         .add(scope(Scope::Admin), routes!(webhooks::resume))
         .add(Need::Signed, routes!(finetune::webhook))
+        .add(scope(Scope::Read), routes!(metrics::show))
         .add(Need::Open, routes!(health::alive))
         .add(Need::Open, routes!(health::ready))
         .add_pages(&openapi::PAGES, openapi::pages);
@@ -114,12 +116,13 @@ fn api() -> scopes::Routes {
 /// The whole API.
 pub fn router(state: AppState) -> Router {
     let ids = Arc::new(frame::RequestIds::new(clock::now()));
+    let framed = frame::Framed { ids, metrics: state.metrics.clone() };
     let routes = api().guarded(state.access.clone());
     routes
         .fallback(async || Error::UnknownRoute)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(extract::BODY_LIMIT))
-        .layer(from_fn_with_state(ids, frame::frame))
+        .layer(from_fn_with_state(framed, frame::frame))
         .with_state(state)
 }
 

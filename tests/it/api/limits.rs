@@ -50,3 +50,40 @@ async fn a_day_s_rows_are_counted_across_servers_and_none_is_taken_beyond() {
     app.ingest(&[row("t3", "COFFEE")]).await;
     app.post("/v1/transactions", &json!({ "transactions": [row("t5", "COFFEE")] })).await.with(429);
 }
+
+#[tokio::test]
+async fn the_service_tells_itself_in_numbers_without_a_word_of_what_was_sent() {
+    let app = App::start().await;
+    app.ingest(&[row("secret-1", "SECRET CORNER"), row("t2", "COFFEE")]).await;
+    app.get("/v1/transactions/secret-1").await.with(200);
+    app.get("/v1/transactions/nobody").await.with(404);
+    app.get("/nowhere").await.with(404);
+    let pool = sqlx::PgPool::connect(&app.database.url).await.unwrap();
+    let spend = "insert into model_spend (day, currency, spent) values ((now() at time zone 'UTC')::date, 'USD', 1.25)";
+    sqlx::query(spend).execute(&pool).await.unwrap();
+    let answer = app.get("/metrics").await;
+    assert_eq!(answer.headers["content-type"], "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    let text = answer.with(200).as_str().unwrap().to_owned();
+    for line in [
+        "txcat_http_requests_total{method=\"GET\",route=\"/v1/transactions/{id}\",status=\"404\"} 1",
+        "txcat_http_requests_total{method=\"POST\",route=\"/v1/transactions\",status=\"200\"} 1",
+        "txcat_http_requests_total{method=\"GET\",route=\"unknown\",status=\"404\"} 1",
+        "txcat_http_request_seconds_count{method=\"POST\",route=\"/v1/transactions\"} 1",
+        "txcat_review_waiting 1",
+        "txcat_jobs{state=\"waiting\"} 0",
+        "txcat_audit_records 1",
+        "txcat_model_spend_today{currency=\"USD\"} 1.25",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    assert!(!text.to_lowercase().contains("secret") && text.ends_with("# EOF\n"), "{text}");
+    // Alert rules and dashboard ask for nothing that is not told.
+    for file in ["deploy/prometheus/alerts.yml", "deploy/grafana/txcat.json"] {
+        let asked = std::fs::read_to_string(file).unwrap();
+        let names = regex::Regex::new(r"txcat_[a-z_]+").unwrap();
+        for name in names.find_iter(&asked) {
+            let told = name.as_str().trim_end_matches("_bucket").trim_end_matches("_total");
+            assert!(text.contains(&format!("# TYPE {told} ")), "{file} asks for {told}");
+        }
+    }
+}
