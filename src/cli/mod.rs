@@ -14,6 +14,7 @@ pub mod database;
 pub mod demo;
 pub mod demo_data;
 pub mod descriptors;
+pub mod doctor;
 pub mod eval;
 pub mod experiments;
 pub mod finetune;
@@ -74,6 +75,8 @@ pub enum Command {
     Data(data::Options),
     /// Hold the private Postgres for other programs.
     Database(database::Options),
+    /// Check a deployment and say what to mend.
+    Doctor(doctor::Options),
     /// Erase one account, or write down all that is stored of it.
     Accounts(accounts::Options),
     /// Drop rows that are older than a deployment keeps them.
@@ -131,6 +134,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Descriptors(options) => descriptors::run(&options),
         Command::Data(options) => data::run(options, &cli.settings).await,
         Command::Database(options) => database::run(options, &cli.settings).await,
+        Command::Doctor(options) => doctor::run(options, &cli.settings).await,
         Command::Accounts(options) => accounts::run(options, &cli.settings).await,
         Command::Retention(options) => retention::run(options, &cli.settings).await,
         Command::Audit(options) => audit::run(options, &cli.settings).await,

@@ -15,6 +15,7 @@ mod datasets;
 mod descriptors;
 mod desk;
 mod directions;
+mod doctor;
 mod embedded;
 mod encoders;
 mod enrichment;
