@@ -51,6 +51,27 @@ pub struct Models {
     pub encoder_dir: Option<PathBuf>,
 }
 
+/// How models compute.
+#[derive(Debug, Clone, Args)]
+pub struct Compute {
+    /// What adapters compute in: `int8` is several times faster, and `auto` takes it where the adapter's own figures
+    /// on dev show that it costs nothing.
+    #[arg(long, env = "TXCAT_PRECISION", value_enum, default_value_t, global = true)]
+    pub precision: Precision,
+}
+
+/// What an adapter computes in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Precision {
+    /// `int8` where the adapter was measured in it and lost nothing, else `f32`.
+    #[default]
+    Auto,
+    /// Numbers of 32 bits: the reference.
+    F32,
+    /// Weights and activations in bytes. An adapter that was not measured so, or lost by it, is refused.
+    Int8,
+}
+
 /// Which chat model, if any.
 #[derive(Debug, Clone, Args)]
 pub struct Chat {

@@ -20,6 +20,7 @@
 //! | [`pipeline`] | the way of a transaction: ingest, enrich, categorize, route, record |
 //! | [`evaluate`] | data sets, metrics, eval runs and what they show |
 //! | [`curate`] | the label gate: what is wrong with a labelled set; what to label next |
+//! | `cluster` | folders of Parquet files, here or on a Ballista cluster (with the feature of that name) |
 //! | [`recategorize`] | stored transactions categorized anew: previewed, applied, undone |
 //! | [`review`] | the analyst's desk: leases, decisions with what they change, undo |
 //! | [`adapters`] | the registry, promotion on evidence, rollback |
@@ -40,6 +41,8 @@ pub mod categorize;
 pub mod causes;
 pub mod cli;
 pub mod clock;
+#[cfg(feature = "cluster")]
+pub mod cluster;
 pub mod config;
 pub mod curate;
 pub mod domain;

@@ -97,7 +97,9 @@ impl Categorizer for AdapterCategorizer {
             bytes
         });
         let earlier = earlier.into_iter().flat_map(|(key, count)| [key.into_bytes(), count.to_le_bytes().to_vec()]);
-        Some(InputHash::of(texts.into_iter().chain([payment]).chain(known_parts(row)).chain(earlier)))
+        // An answer is kept for the arithmetic that gave it, which the engine's name does not tell.
+        let int8 = self.adapter.is_int8().then(|| b"int8".to_vec());
+        Some(InputHash::of(texts.into_iter().chain([payment]).chain(known_parts(row)).chain(earlier).chain(int8)))
     }
 
     fn categorize<'a>(&'a self, batch: &'a [EnrichedTransaction]) -> BoxFuture<'a, Result<Vec<Prediction>, Error>> {

@@ -1,6 +1,7 @@
 //! `txcat adapters`: what there is, how it came, where it stands, and what is to be done.
 
 mod evaluate;
+mod guard;
 mod health;
 mod import;
 mod registered;
@@ -26,6 +27,8 @@ pub struct Options {
 pub enum Action {
     /// Make an adapter of a LoRA that Python's PEFT trained on the base encoder.
     Import(Box<import::Import>),
+    /// Measure on dev what an adapter loses in int8, and keep that in its folder.
+    Guard(Box<guard::Guard>),
     /// Put an adapter's folder into the registry, as a candidate.
     Register(registered::Register),
     /// List every adapter and where it stands.
@@ -55,12 +58,13 @@ pub enum Action {
 pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
     let action = match options.action {
         Action::Import(import) => return import.run(settings).await,
+        Action::Guard(guard) => return guard.run(settings).await,
         action => action,
     };
     let opened = Opened::new(settings).await?;
     let store = &opened.store;
     let done = match action {
-        Action::Import(_) => Ok(()),
+        Action::Import(_) | Action::Guard(_) => Ok(()),
         Action::Register(register) => register.run(settings, store).await,
         Action::List(list) => list.run(store).await,
         Action::Show(show) => show.run(store).await,

@@ -17,11 +17,11 @@ use super::{
 use crate::{
     clock,
     domain::{Currency, Slug, Taxonomy, Transaction, transaction::FIELDS},
+    evaluate::columns::{DirectionDefault, Mapping},
     pipeline::Pipeline,
     store::{ImportedLabel, Ingested, Store},
 };
-pub use reader::DirectionDefault;
-use reader::{Format, Line, Mapping, Rows};
+use reader::{Format, Line, Rows};
 use rejects::Rejects;
 
 /// Rows in one database transaction and one call of the pipeline.
@@ -76,7 +76,8 @@ pub struct Options {
     pub serving: Serving,
 }
 
-fn mapped(text: &str) -> Result<(&'static str, String), String> {
+/// `FIELD=COLUMN`.
+pub(super) fn mapped(text: &str) -> Result<(&'static str, String), String> {
     let (field, column) = text.split_once('=').ok_or("must be FIELD=COLUMN")?;
     let field = FIELDS.into_iter().find(|known| *known == field);
     Ok((field.ok_or_else(|| format!("the fields are {}", FIELDS.join(", ")))?, column.to_owned()))

@@ -8,7 +8,10 @@ pub mod accounts;
 pub mod adapters;
 pub mod advise;
 pub mod audit;
+pub mod bench;
 pub mod chat;
+#[cfg(feature = "cluster")]
+pub mod cluster;
 pub mod data;
 pub mod database;
 pub mod demo;
@@ -57,6 +60,9 @@ pub struct Settings {
     /// Which models and prompts.
     #[command(flatten)]
     pub models: config::Models,
+    /// How models compute.
+    #[command(flatten)]
+    pub compute: config::Compute,
     /// Which chat model.
     #[command(flatten)]
     pub chat: config::Chat,
@@ -115,10 +121,15 @@ pub enum Command {
     Finetune(Box<finetune::Options>),
     /// Say which lever to pull next, what it costs, and what would change that.
     Advise(Box<advise::Options>),
+    /// Measure how fast this machine computes the encoder or an adapter.
+    Bench(bench::Options),
     /// Experiments on labels: how many, which, how clean, and how few keep a target.
     Experiments(Box<experiments::Options>),
     /// Categorize stored transactions anew: preview, apply, undo.
     Recategorize(Box<recategorize::Options>),
+    /// Be a part of a cluster that categorizes folders of Parquet files.
+    #[cfg(feature = "cluster")]
+    Cluster(Box<cluster::Options>),
     /// Read transactions from a file.
     Import(Box<import::Options>),
 }
@@ -154,8 +165,11 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Eval(options) => eval::start(*options, &cli.settings).await,
         Command::Finetune(options) => finetune::run(*options, &cli.settings).await,
         Command::Advise(options) => advise::run(*options, &cli.settings).await,
+        Command::Bench(options) => bench::run(options, &cli.settings).await,
         Command::Experiments(options) => experiments::run(*options, &cli.settings).await,
         Command::Recategorize(options) => recategorize::run(*options, &cli.settings).await,
+        #[cfg(feature = "cluster")]
+        Command::Cluster(options) => cluster::run(*options, &cli.settings).await,
         Command::Import(options) => import::run(*options, &cli.settings).await,
     }
 }

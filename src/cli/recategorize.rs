@@ -1,5 +1,6 @@
 //! `txcat recategorize`: stored transactions categorized anew, with a look before and a way back.
 
+mod folders;
 mod moves;
 mod preview;
 mod show;
@@ -7,6 +8,7 @@ mod taxonomy;
 
 use std::{io::IsTerminal as _, time::Instant};
 
+use anyhow::bail;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Settings, service::Opened};
@@ -25,12 +27,21 @@ use super::{Settings, service::Opened};
 ///   txcat recategorize show 1 --changes 20
 ///   txcat recategorize apply 1
 ///   txcat recategorize undo 1
+///
+/// Rows that are in no database are read from folders of Parquet files, here or on S3, and answers go to another folder
+/// (a build with the feature `cluster`). A cluster carries it out where a scheduler is named.
+///
+///   txcat recategorize --from 's3://rows/2026/*.parquet' --to s3://answers/2026
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(verbatim_doc_comment, arg_required_else_help = true)]
+#[expect(clippy::doc_markdown, reason = "--help prints it as it is")]
 pub struct Options {
-    /// What to do.
+    /// What to do with stored transactions.
     #[command(subcommand)]
-    pub action: Action,
+    pub action: Option<Action>,
+    /// Which folders, where no stored transactions are meant.
+    #[command(flatten)]
+    pub folders: folders::Folders,
 }
 
 /// What to do.
@@ -59,9 +70,14 @@ pub enum Action {
 /// # Errors
 /// When the run can't be taken there, or the stage or the database can't be had.
 pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
+    let action = match (options.action, options.folders.places()) {
+        (None, Some((from, to))) => return options.folders.run(&from, &to, settings).await,
+        (Some(action), None) => action,
+        _ => bail!("say what to do: one of the commands, or --from and --to; see `txcat recategorize --help`"),
+    };
     let opened = Opened::new(settings).await?;
     let store = &opened.store;
-    let done = match options.action {
+    let done = match action {
         Action::Preview(preview) => preview.run(settings, store).await,
         Action::Show(show) => show.run(store).await,
         Action::List(list) => list.run(store).await,
@@ -99,7 +115,13 @@ impl Moving {
     }
 
     fn end(self) {
+        let rows = self.bar.position();
+        self.end_after(rows);
+    }
+
+    /// The end where the bar counts something else than rows.
+    fn end_after(self, rows: u64) {
         self.bar.finish_and_clear();
-        eprintln!("{}: {} rows in {:.2} s", self.what, self.bar.position(), self.begun.elapsed().as_secs_f64());
+        eprintln!("{}: {rows} rows in {:.2} s", self.what, self.begun.elapsed().as_secs_f64());
     }
 }

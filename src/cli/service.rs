@@ -38,6 +38,9 @@ use crate::{
 /// categories are those asked for.
 pub(super) const DEMO_ADAPTER: &str = "models/adapters/demo";
 
+/// Answers of adapters that are kept at hand: some 20 MB.
+const REMEMBERED: usize = 20_000;
+
 /// Labels that a stage without an adapter keeps at hand.
 const MOST_LABELLED: u32 = 20_000;
 
@@ -97,6 +100,19 @@ pub struct Serving {
     /// answers are.
     #[arg(long, env = "TXCAT_AUDIT_SHARE", value_name = "SHARE", default_value_t = 0.005, value_parser = share)]
     pub audit_share: f32,
+}
+
+/// A taxonomy: a TOML file's, a data set's `categories.csv`, or the consumer taxonomy.
+///
+/// # Errors
+/// When the file can't be read or is no taxonomy.
+pub(super) fn taxonomy(path: Option<&Path>) -> anyhow::Result<Taxonomy> {
+    let Some(path) = path else { return Ok(Taxonomy::consumer()?) };
+    if path.extension().is_some_and(|ending| ending == "csv") {
+        return Ok(dataset::taxonomy(path)?);
+    }
+    let text = fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
+    Taxonomy::from_toml(&text).with_context(|| format!("{} is no taxonomy", path.display()))
 }
 
 /// A share, from 0 to 1.
@@ -216,12 +232,7 @@ impl Serving {
     /// # Errors
     /// When the file can't be read or is no taxonomy.
     pub fn taxonomy(&self) -> anyhow::Result<Taxonomy> {
-        let Some(path) = &self.taxonomy else { return Ok(Taxonomy::consumer()?) };
-        if path.extension().is_some_and(|ending| ending == "csv") {
-            return Ok(dataset::taxonomy(path)?);
-        }
-        let text = fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
-        Taxonomy::from_toml(&text).with_context(|| format!("{} is no taxonomy", path.display()))
+        taxonomy(self.taxonomy.as_deref())
     }
 
     /// The entry of the stage that answers.
@@ -246,7 +257,7 @@ impl Serving {
         let entry = self.entry()?;
         let mut roster = None;
         let lineup = if entry.engine == Engine::Adapter && self.adapter.is_none() {
-            let bank = AdapterBank::open(&base)?;
+            let bank = AdapterBank::open(&base)?.in_precision(settings.compute.precision).remembering(REMEMBERED);
             let mut registered = Roster::new(store.clone(), bank, entry, taxonomy.clone());
             registered.begin_with(Path::new(DEMO_ADAPTER), LOCAL, clock::now()).await?;
             let lineup = registered.lineup().await?;
@@ -272,7 +283,10 @@ impl Serving {
         let stages = self.files.load()?;
         let wants_adapter = entry.needs(Engine::Adapter, &stages) || entry.otherwise == Some(Otherwise::Adapter);
         let adapter = self.adapter.as_deref().filter(|_| wants_adapter);
-        let adapter = adapter.map(|dir| AdapterBank::beside(&encoder)?.load(dir)).transpose()?.map(Arc::new);
+        let adapter = adapter
+            .map(|dir| AdapterBank::beside(&encoder)?.in_precision(settings.compute.precision).load(dir))
+            .transpose()?
+            .map(Arc::new);
         let chat =
             if entry.needs(Engine::Prompt, &stages) { chat::model(settings, store, chat::Way::Calls)? } else { None };
         let examples = match &chat {

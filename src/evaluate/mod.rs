@@ -9,6 +9,7 @@
 
 mod binomial;
 pub mod cascade;
+pub mod columns;
 pub mod corpus;
 pub mod dataset;
 pub mod demo;

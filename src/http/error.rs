@@ -463,7 +463,7 @@ fn review_problem(error: &review::Error) -> Problem {
             Problem::new(StatusCode::NOT_FOUND, "unknown-merchant", "No such merchant", detail)
         }
         E::SameMerchant => conflict("same-merchant", "One merchant already", detail),
-        E::AlreadyDecided => conflict("already-decided", "Somebody was faster", detail),
+        E::AlreadyDecided => conflict("already-decided", "Nothing waits here", detail),
         E::NotClaimed { .. } => conflict("not-claimed", "Not yours", detail),
         E::Outdated { .. } => conflict("preview-outdated", "The rows have changed", detail),
         E::AlreadyUndone => conflict("already-undone", "Taken back already", detail),
@@ -549,6 +549,7 @@ impl IntoResponse for Problem {
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let json = HeaderValue::from_static("application/problem+json");
         let mut response = (status, [(header::CONTENT_TYPE, json)], body).into_response();
+        response.extensions_mut().insert(self);
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"txcat\""));
         }

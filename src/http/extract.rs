@@ -56,10 +56,19 @@ impl<S: Send + Sync> FromRequest<S> for JsonText {
 impl JsonText {
     /// Parses the whole text, an object. (Serde would take an array for a struct too.)
     pub(super) fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Error> {
+        self.parse_as('{', "must be an object")
+    }
+
+    /// Parses the whole text, an array.
+    pub(super) fn parse_list<'a, T: Deserialize<'a>>(&'a self) -> Result<Vec<T>, Error> {
+        self.parse_as('[', "must be an array")
+    }
+
+    fn parse_as<'a, T: Deserialize<'a>>(&'a self, opening: char, otherwise: &str) -> Result<T, Error> {
         let syntax = |error: &serde_json::Error| Error::Syntax { line: error.line(), column: error.column().max(1) };
-        if !self.0.trim_start().starts_with('{') {
+        if !self.0.trim_start().starts_with(opening) {
             serde_json::from_str::<IgnoredAny>(&self.0).map_err(|error| syntax(&error))?;
-            return Err(Error::Shape { pointer: Some(String::new()), detail: "must be an object".to_owned() });
+            return Err(Error::Shape { pointer: Some(String::new()), detail: otherwise.to_owned() });
         }
         let mut deserializer = serde_json::Deserializer::from_str(&self.0);
         let mut track = serde_path_to_error::Track::new();

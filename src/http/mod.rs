@@ -34,7 +34,12 @@ mod webhooks;
 
 use std::{future::Future, sync::Arc};
 
-use axum::{Router, extract::DefaultBodyLimit, http::Method, middleware::from_fn_with_state};
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::Method,
+    middleware::{from_fn, from_fn_with_state},
+};
 use tokio::net::TcpListener;
 use utoipa_axum::routes;
 
@@ -122,6 +127,7 @@ pub fn router(state: AppState) -> Router {
         .fallback(async || Error::UnknownRoute)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(extract::BODY_LIMIT))
+        .layer(from_fn(pages::refusals))
         .layer(from_fn_with_state(framed, frame::frame))
         .with_state(state)
 }

@@ -7,6 +7,8 @@ use super::{
     calibrate::{Fusion, Opinions},
     encoder::{Reader, pooled},
     facts::{AdapterFacts, Naming, Probe, Quantization},
+    guard::InBytes,
+    infer::Model,
     input::AdapterInput,
     lora::Layout,
     method::Method,
@@ -19,7 +21,7 @@ use super::{
 const PROBE_TOLERANCE: f32 = 2e-3;
 
 /// What an adapter says about one transaction.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct AdapterOutput {
     /// Calibrated probabilities by place in the taxonomy's assignable categories.
     pub probabilities: Vec<f32>,
@@ -65,6 +67,12 @@ impl AdapterModel {
         &self.loaded.facts
     }
 
+    /// Whether it is computed in bytes.
+    #[must_use]
+    pub fn is_int8(&self) -> bool {
+        self.loaded.engine.bytes.is_some()
+    }
+
     /// Eight hexadecimal digits that change with any of its files.
     #[must_use]
     pub fn hash8(&self) -> &str {
@@ -101,6 +109,8 @@ pub(super) struct Engine {
     numbers: Vec<f32>,
     wide: Option<Wide>,
     fusion: Fusion,
+    /// Where it may be computed in bytes, and shall.
+    pub(super) bytes: Option<InBytes>,
 }
 
 impl Engine {
@@ -113,12 +123,17 @@ impl Engine {
         fusion: Fusion,
     ) -> Self {
         if layout.whole.is_none() {
-            return Self { reader, layout, numbers, wide, fusion };
+            return Self { reader, layout, numbers, wide, fusion, bytes: None };
         }
         let learned = Learned { layout: &layout, numbers: &numbers, noise: None };
         let own = Arc::new(reader.with(reader.packed.merged(learned)));
         let (layout, numbers) = layout.head_alone(&numbers);
-        Self { reader: own, layout, numbers, wide, fusion }
+        Self { reader: own, layout, numbers, wide, fusion, bytes: None }
+    }
+
+    /// Computes in bytes from now on, on the weights that others share, if the reader is shared too.
+    pub(super) fn in_int8(&mut self, model: Arc<Model>) {
+        self.bytes = Some(InBytes::new(model, &self.layout, &self.numbers));
     }
 
     /// What it learned, to read texts with.

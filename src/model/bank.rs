@@ -8,7 +8,7 @@
 use std::{
     collections::HashMap,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use rayon::prelude::*;
@@ -19,9 +19,13 @@ use super::{
     encoder::{Reader, pooled},
     facts::{AdapterFacts, Quantization},
     folder::Parts,
+    guard::{InBytes, NotInInt8},
+    infer::{self, Crew, Model},
+    known::{Known, KnownWork, key},
     packed::Group,
     worker::Worker,
 };
+use crate::config::Precision;
 
 /// Rows of any of a bank's adapters.
 type Rows = Vec<(Arc<Loaded>, AdapterInput)>;
@@ -37,6 +41,8 @@ pub struct AdapterBank {
     base: Arc<BaseEncoder>,
     reader: Arc<Reader>,
     shelf: Arc<Mutex<Shelf>>,
+    precision: Precision,
+    known: Arc<Mutex<Known>>,
 }
 
 /// What is loaded, as long as somebody has a handle on it.
@@ -45,7 +51,11 @@ struct Shelf {
     /// By the hash of their facts.
     adapters: HashMap<String, Weak<Loaded>>,
     nf4: Weak<Reader>,
+    int8: Weak<Model>,
 }
+
+/// Threads that compute in bytes, which start with the first adapter that is.
+type Threads = LazyLock<Crew>;
 
 impl AdapterBank {
     /// Reads the base encoder's weights and starts the thread.
@@ -65,8 +75,29 @@ impl AdapterBank {
     }
 
     fn on(base: Arc<BaseEncoder>, reader: Arc<Reader>) -> Result<Self, Error> {
-        let worker = Worker::start_together("adapters", TOGETHER, classify)?;
-        Ok(Self { worker, base, reader, shelf: Arc::default() })
+        let crew: Threads = LazyLock::new(Crew::new);
+        let worker = Worker::start_together("adapters", TOGETHER, move |rows: &[(Arc<Loaded>, AdapterInput)]| {
+            classify(&crew, rows)
+        })?;
+        Ok(Self { worker, base, reader, shelf: Arc::default(), precision: Precision::F32, known: Arc::default() })
+    }
+
+    /// Keeps so many answers in memory and gives them again to the same question; without this none.
+    #[must_use]
+    pub fn remembering(self, most: usize) -> Self {
+        Self { known: Arc::new(Mutex::new(Known::new(most))), ..self }
+    }
+
+    /// How often an answer was known.
+    #[must_use]
+    pub fn known_work(&self) -> KnownWork {
+        held(&self.known).work
+    }
+
+    /// What adapters that are loaded from now on compute in; without this `f32`.
+    #[must_use]
+    pub fn in_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     /// Reads an adapter's folder and verifies its hashes, base model and probes. A folder with the same
@@ -102,19 +133,68 @@ impl AdapterBank {
     /// # Errors
     /// When the thread has ended or a text can't be tokenized.
     pub async fn classify(&self, rows: Vec<(AdapterModel, AdapterInput)>) -> Result<Vec<AdapterOutput>, Error> {
-        self.worker.ask(rows.into_iter().map(|(adapter, input)| (adapter.loaded, input)).collect()).await
+        let (mut answers, mut asked, mut missing) = (Vec::new(), Vec::new(), Vec::new());
+        for (adapter, input) in rows {
+            let key = key(&adapter.loaded.hash, adapter.is_int8(), &input);
+            let known = held(&self.known).answer(key);
+            if known.is_none() {
+                missing.push((answers.len(), key));
+                asked.push((adapter.loaded, input));
+            }
+            answers.push(known.unwrap_or_default());
+        }
+        if !asked.is_empty() {
+            let computed = self.worker.ask(asked).await?;
+            let mut known = held(&self.known);
+            for ((place, key), answer) in missing.into_iter().zip(computed) {
+                known.keep(key, answer.clone());
+                answers[place] = answer;
+            }
+        }
+        Ok(answers)
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
-        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+        held(&self.shelf)
     }
 
     fn read(&self, dir: &Path, facts: AdapterFacts, hash: String) -> Result<Loaded, Error> {
         let reader = self.kept(facts.base.quantization);
         let Parts { facts, layout, numbers, wide } = Parts::read(dir, facts, &reader.packed)?;
-        let engine = Engine::new(reader.clone(), (layout, numbers), wide, facts.fusion);
+        let mut engine = Engine::new(reader.clone(), (layout, numbers), wide, facts.fusion);
         engine.verify(dir, &facts, &reader)?;
+        if self.precision != Precision::F32 {
+            match self.weights_in_int8(&facts, &engine) {
+                Ok(model) => engine.in_int8(model),
+                Err(reason) if self.precision == Precision::Int8 => {
+                    return Err(Error::NotInInt8 { dir: dir.to_owned(), reason });
+                }
+                Err(_) => {}
+            }
+        }
         Ok(Loaded { facts, hash, engine })
+    }
+
+    /// The weights that an adapter reads with, in bytes, if its guard allows them.
+    fn weights_in_int8(&self, facts: &AdapterFacts, engine: &Engine) -> Result<Arc<Model>, NotInInt8> {
+        if facts.base.quantization.is_some() {
+            return Err(NotInInt8::Nf4);
+        }
+        let measured = facts.dev.int8.ok_or(NotInInt8::Unmeasured)?;
+        if !measured.holds() {
+            return Err(NotInInt8::Loses(measured));
+        }
+        let made = || Model::new(&engine.reader.packed).map(Arc::new).ok_or(NotInInt8::Sizes);
+        if !Arc::ptr_eq(&engine.reader, &self.reader) {
+            return made();
+        }
+        let mut shelf = self.shelf();
+        if let Some(model) = shelf.int8.upgrade() {
+            return Ok(model);
+        }
+        let model = made()?;
+        shelf.int8 = Arc::downgrade(&model);
+        Ok(model)
     }
 
     /// The weights as an adapter was trained on them.
@@ -143,13 +223,20 @@ impl AdapterBank {
     }
 }
 
-fn classify(rows: &[(Arc<Loaded>, AdapterInput)]) -> Result<Vec<AdapterOutput>, Error> {
+fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn classify(crew: &Threads, rows: &[(Arc<Loaded>, AdapterInput)]) -> Result<Vec<AdapterOutput>, Error> {
     let all: Vec<usize> = (0..rows.len()).collect();
     let engine = |at: usize| &rows[at].0.engine;
-    let vectors: Vec<Vec<(usize, Vec<f32>)>> = grouped(&all, |a, b| Arc::ptr_eq(&engine(a).reader, &engine(b).reader))
-        .into_par_iter()
-        .map(|of_reader| read(rows, &of_reader))
-        .collect::<Result<_, _>>()?;
+    let alike = |a: usize, b: usize| match (&engine(a).bytes, &engine(b).bytes) {
+        (Some(a), Some(b)) => Arc::ptr_eq(&a.model, &b.model),
+        (None, None) => Arc::ptr_eq(&engine(a).reader, &engine(b).reader),
+        _ => false,
+    };
+    let vectors: Vec<Vec<(usize, Vec<f32>)>> =
+        grouped(&all, alike).into_par_iter().map(|of_reader| read(crew, rows, &of_reader)).collect::<Result<_, _>>()?;
     let mut vectors: Vec<(usize, Vec<f32>)> = vectors.into_iter().flatten().collect();
     vectors.sort_unstable_by_key(|(at, _)| *at);
     let answer = |(at, vector): (usize, Vec<f32>)| engine(at).answer(&rows[at].1, &engine(at).logits(&vector));
@@ -157,21 +244,41 @@ fn classify(rows: &[(Arc<Loaded>, AdapterInput)]) -> Result<Vec<AdapterOutput>, 
 }
 
 /// The vector of each row of one reader, read by all adapters together.
-fn read(rows: &[(Arc<Loaded>, AdapterInput)], of_reader: &[usize]) -> Result<Vec<(usize, Vec<f32>)>, Error> {
+fn read(
+    crew: &Threads,
+    rows: &[(Arc<Loaded>, AdapterInput)],
+    of_reader: &[usize],
+) -> Result<Vec<(usize, Vec<f32>)>, Error> {
     let adapters = grouped(of_reader, |a, b| Arc::ptr_eq(&rows[a].0, &rows[b].0));
     let places = adapters.concat();
     let texts: Vec<&str> = places.iter().map(|at| rows[*at].1.text.as_str()).collect();
-    let Reader { packed, tokenizer } = &*rows[places[0]].0.engine.reader;
+    let first = &rows[places[0]].0.engine;
+    let Reader { packed, tokenizer } = &*first.reader;
     let sequences = tokenizer.encode(&texts)?;
     let mut rest = sequences.as_slice();
-    let groups: Vec<Group<'_>> = adapters
-        .iter()
-        .filter_map(|of_adapter| {
-            let own = rest.split_off(..of_adapter.len())?;
-            Some(Group::new(Some(rows[of_adapter[0]].0.engine.learned()), own))
-        })
-        .collect();
-    Ok(places.into_iter().zip(pooled(packed, &groups)).collect())
+    let of_adapter = adapters.iter().filter_map(|of_adapter| {
+        let own = rest.split_off(..of_adapter.len())?;
+        Some((&rows[of_adapter[0]].0.engine, own))
+    });
+    let vectors = match &first.bytes {
+        Some(InBytes { model, .. }) => {
+            let groups: Vec<infer::Group<'_>> = of_adapter
+                .map(|(engine, sequences)| {
+                    let adapter = engine.bytes.as_ref().and_then(|bytes| bytes.beside.as_ref());
+                    infer::Group { adapter, sequences }
+                })
+                .collect();
+            let mut vectors = Vec::new();
+            crew.pooled(model, &groups, &mut vectors);
+            vectors.chunks_exact(model.hidden()).map(<[f32]>::to_vec).collect()
+        }
+        None => {
+            let groups: Vec<Group<'_>> =
+                of_adapter.map(|(engine, own)| Group::new(Some(engine.learned()), own)).collect();
+            pooled(packed, &groups)
+        }
+    };
+    Ok(places.into_iter().zip(vectors).collect())
 }
 
 /// Places in groups of those that are alike, in the order of each group's first.

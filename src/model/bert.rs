@@ -99,6 +99,18 @@ impl Config {
             position_embedding_type: absolute(),
         }
     }
+
+    /// The same with rows and heads that are whole vectors, for 1, 2 or 4 heads, and room for long sequences.
+    pub(super) fn of_whole_vectors(heads: usize) -> Self {
+        Self {
+            vocab_size: 40,
+            hidden_size: 64,
+            num_attention_heads: heads,
+            intermediate_size: 192,
+            max_position_embeddings: 512,
+            ..Self::tiny()
+        }
+    }
 }
 
 #[cfg(test)]

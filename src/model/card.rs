@@ -42,6 +42,13 @@ pub(super) fn card(facts: &AdapterFacts) -> String {
     if let Some(wide) = dev.wide_accuracy {
         row("wide part alone, on dev", &percent(wide));
     }
+    if let Some(int8) = &dev.int8 {
+        let (right, same) = (percent(int8.accuracy), percent(int8.agreement));
+        let held =
+            if int8.holds() { "`--precision auto` computes in int8" } else { "`--precision auto` computes in f32" };
+        let exact = percent(int8.exact_accuracy);
+        row("in int8, on dev", &format!("{right} (f32 {exact}), the same answer to {same}: {held}"));
+    }
     let from = |threshold: Option<f32>| threshold.map_or_else(|| "none".to_owned(), |at| format!("from {at:.4} on"));
     row(
         &format!("accepted at {} accuracy on dev", percent(training.target)),

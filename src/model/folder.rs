@@ -6,20 +6,21 @@
 //! lexicon), and `txcat.json` the facts: base model, taxonomy, calibration, the SHA-256 of every other
 //! file, and probes with the answers they must give.
 
-use std::{borrow::Cow, collections::BTreeMap, fs, path::Path};
+use std::{borrow::Cow, collections::BTreeMap, fs, io::Write, path::Path};
 
 use safetensors::Dtype;
 use serde::Serialize;
 
 use super::{
-    Error,
+    AdapterInput, AdapterOutput, BaseEncoder, Error, Labelled,
     facts::{AdapterFacts, Base, FACTS, FORMAT, Naming, Probe, Quantization},
+    guard::Int8,
     lora::{Layout, LoraOptions, TARGETS},
     method::Method,
     packed::Packed,
     sha256_of,
     tensors::{Blob, Tensors, blob, floats, malformed, read, write_tensors},
-    train::Trained,
+    train::{Setting, TrainRows, Trained},
     whole::WORDS,
     wide::{BUCKETS, Lexicon, Memory, Rounded, Wide},
 };
@@ -203,6 +204,48 @@ impl Trained {
         }
         blobs
     }
+}
+
+impl AdapterFacts {
+    /// Measures what computing in bytes changes on `rows`: of the whole adapter, and of its encoder and head alone.
+    ///
+    /// # Errors
+    /// When the folder or the base encoder can't be read or don't fit, or the adapter can't be computed in bytes.
+    pub fn in_int8(dir: &Path, base: &BaseEncoder, rows: Vec<Labelled>) -> Result<(Self, [Int8; 2]), Error> {
+        let (facts, _) = Self::verified(dir, base)?;
+        let rows = TrainRows { dev: rows, ..TrainRows::default() };
+        let setting = Setting::new(base, &rows, facts.training.method)?;
+        let Parts { facts, layout, numbers, wide } = Parts::read(dir, facts, &setting.packed)?;
+        let exact = setting.dev_logits(&layout, &numbers);
+        let bytes = setting
+            .dev_logits_in_int8(&layout, &numbers)
+            .map_err(|reason| Error::NotInInt8 { dir: dir.to_owned(), reason })?;
+        let of = |wide: Option<&Wide>| {
+            let answer = |input: &AdapterInput, logits: &[f32]| AdapterOutput::of(input, logits, wide, &facts.fusion);
+            Int8::measured(&rows.dev, (&exact, &bytes), answer)
+        };
+        let measured = [of(wide.as_ref()), of(None)];
+        Ok((facts, measured))
+    }
+
+    /// Writes these facts, and the card that tells them, in the place of the folder's.
+    ///
+    /// # Errors
+    /// When a file can't be written.
+    pub fn keep(&self, dir: &Path) -> Result<(), Error> {
+        for (name, text) in [(FACTS, json(self, &dir.join(FACTS))?), (CARD, super::card::card(self))] {
+            replace(&dir.join(name), &text)?;
+        }
+        Ok(())
+    }
+}
+
+/// Puts a text in a file's place: whole, or not at all.
+fn replace(path: &Path, text: &str) -> Result<(), Error> {
+    let failed = |source| Error::File { action: "write", path: path.to_owned(), source };
+    let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new("."))).map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    file.persist(path).map(drop).map_err(|error| failed(error.error))
 }
 
 fn json(value: &impl Serialize, path: &Path) -> Result<String, Error> {

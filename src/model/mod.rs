@@ -9,6 +9,7 @@ use std::path::PathBuf;
 pub mod adapter;
 pub mod bank;
 pub mod base;
+pub mod bench;
 mod bert;
 mod calibrate;
 mod card;
@@ -18,8 +19,11 @@ pub mod facts;
 mod fit;
 mod folder;
 pub mod folds;
+pub mod guard;
+mod infer;
 pub mod input;
 mod kernel;
+mod known;
 pub mod lora;
 mod manifest;
 pub mod method;
@@ -44,6 +48,7 @@ pub use calibrate::{Fusion, argmax};
 pub use encoder::Encoder;
 pub use facts::{AdapterFacts, Naming};
 pub use input::{AdapterInput, Labelled, Payment};
+pub use known::KnownWork;
 pub use method::Method;
 pub use peft::PeftAdapter;
 
@@ -133,6 +138,15 @@ pub enum Error {
     DoesNothing {
         /// The adapter's folder.
         dir: PathBuf,
+    },
+    /// The adapter may not be computed in bytes.
+    #[error("the adapter in {} can't be computed in int8: {reason}", dir.display())]
+    NotInInt8 {
+        /// The adapter's folder.
+        dir: PathBuf,
+        /// Why not.
+        #[source]
+        reason: guard::NotInInt8,
     },
     /// Python's adapter is not one that can be served here.
     #[error("the PEFT adapter in {} can't be imported", dir.display())]

@@ -13,6 +13,7 @@ use super::{
     calibrate::{Fusion, argmax},
     encoder::pooled,
     fit::Run,
+    guard::{InBytes, Int8, NotInInt8},
     input::{AdapterInput, Labelled},
     kernel,
     lora::{Layout, LoraOptions},
@@ -152,6 +153,9 @@ pub struct DevMetrics {
     pub wide_accuracy: Option<f64>,
     /// Share of rows that the acceptance thresholds accept.
     pub coverage: f64,
+    /// What computing in bytes changes; absent where nobody has measured it, or it can't be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub int8: Option<Int8>,
 }
 
 /// Who trained an adapter's difference, and its head.
@@ -255,6 +259,14 @@ impl<'a> Setting<'a> {
         logits(&self.packed, layout, numbers, &self.dev_ids)
     }
 
+    /// The same in bytes.
+    pub(super) fn dev_logits_in_int8(&self, layout: &Layout, numbers: &[f32]) -> Result<Vec<Vec<f32>>, NotInInt8> {
+        if self.packed.is_nf4() {
+            return Err(NotInInt8::Nf4);
+        }
+        Ok(InBytes::alone(&self.packed, layout, numbers)?.logits(layout, numbers, &self.dev_ids))
+    }
+
     /// Trains the wide part beside `numbers`, fits fusion and acceptance on dev, and measures there.
     pub(super) fn calibrated(
         &self,
@@ -265,6 +277,10 @@ impl<'a> Setting<'a> {
     ) -> Trained {
         let encoder_logits = self.dev_logits(&layout, &numbers);
         let sides = Sides::train(rows, &encoder_logits, layout.classes(), options, progress);
+        let in_int8 = self.dev_logits_in_int8(&layout, &numbers).ok();
+        let int8 = in_int8.map(|bytes| {
+            Int8::measured(&rows.dev, (&encoder_logits, &bytes), |input, logits| sides.answer(input, logits))
+        });
         let Sides { wide, fusion, acceptance, answers, wide_accuracy } = sides;
         let share = |count: usize| count as f64 / self.dev_classes.len().max(1) as f64;
         let dev = DevMetrics {
@@ -275,6 +291,7 @@ impl<'a> Setting<'a> {
             coverage: share(
                 answers.iter().filter(|answer| acceptance.accepts(answer.confidence, answer.known)).count(),
             ),
+            int8,
         };
         let probes =
             rows.rows.iter().step_by((rows.rows.len() / 6).max(1)).take(6).map(|row| row.input.clone()).collect();

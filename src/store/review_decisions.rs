@@ -12,7 +12,7 @@ use super::{
     merchant_merges::{Names, names_of},
     read,
 };
-use crate::domain::{Correction, CorrectionScope, Slug, TransactionId};
+use crate::domain::{Correction, CorrectionScope, ReviewStatus, Slug, TransactionId};
 
 /// A decision at the desk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -278,8 +278,8 @@ impl Store {
             let at_hand = self.views(std::slice::from_ref(id)).await?.into_iter().next().flatten();
             affected.push(Affected {
                 id: id.clone(),
+                waits: at_hand.as_ref().is_some_and(|view| view.review_status == ReviewStatus::Pending),
                 category: at_hand.and_then(|view| view.in_force).map(|held| held.category),
-                waits: true,
             });
         }
         let from = rows.partition_point(|row| after.is_some_and(|after| row.id.as_str() <= after.as_str()));

@@ -20,7 +20,7 @@ pub enum Undone {
     Done {
         /// The undo's own number in the trail.
         action: i64,
-        /// Rows that are as they were.
+        /// Rows that are as they were, those that came later and followed the rule among them.
         restored: u32,
         /// Rows that were decided again since, and stay so.
         kept: u32,
@@ -110,7 +110,7 @@ impl Store {
         let Some(undo) = undo else { return Ok(Undone::Already) };
         tell_cause(&mut tx, "decision_undone").await?;
         let parted = part(&mut tx, &decision).await?;
-        let (restored, kept) = restore(&mut tx, &decision, undo).await?;
+        let kept = restore(&mut tx, &decision, undo).await?;
         if !parted.is_empty() {
             let followed = leave_foreign_rules(&mut tx, &parted, undo).await?;
             go_back(&mut tx, undo, &followed, now).await?;
@@ -132,13 +132,18 @@ impl Store {
             .execute(&mut *tx)
             .await?;
         restore_rule(&mut tx, &decision, undo, now).await?;
+        let restored =
+            sqlx::query_scalar!(r#"select count(*) as "rows!" from review_changes where action_id = $1"#, undo)
+                .fetch_one(&mut *tx)
+                .await?;
+        let restored = count(restored, "review_changes")?;
         tx.commit().await?;
         Ok(Undone::Done { action: undo, restored, kept })
     }
 }
 
-/// Puts back the rows that nobody has decided since; returns how many were, and how many stay.
-async fn restore(tx: &mut PgConnection, decision: &Undoing, undo: i64) -> Result<(u32, u32), Error> {
+/// Puts back the rows that nobody has decided since; returns how many stay.
+async fn restore(tx: &mut PgConnection, decision: &Undoing, undo: i64) -> Result<u32, Error> {
     // The locks come in the order in which everybody takes them.
     let ours = sqlx::query_scalar!(
         "select
@@ -168,7 +173,7 @@ async fn restore(tx: &mut PgConnection, decision: &Undoing, undo: i64) -> Result
     .fetch_all(&mut *tx)
     .await?;
     let all =
-        sqlx::query_scalar!(r#"select count(*) as "rows!" from review_changes where action_id = $1"#, decision.id,)
+        sqlx::query_scalar!(r#"select count(*) as "rows!" from review_changes where action_id = $1"#, decision.id)
             .fetch_one(&mut *tx)
             .await?;
     sqlx::query!(
@@ -255,8 +260,8 @@ async fn restore(tx: &mut PgConnection, decision: &Undoing, undo: i64) -> Result
     )
     .execute(&mut *tx)
     .await?;
-    let restored = count(i64::try_from(ours.len()).unwrap_or(i64::MAX), "review_changes")?;
-    Ok((restored, count(all, "review_changes")? - restored))
+    let restored = i64::try_from(ours.len()).unwrap_or(i64::MAX);
+    count(all - restored, "review_changes")
 }
 
 /// Takes the rule back, unless somebody has made it say something else since, and with it what followed it.

@@ -166,7 +166,7 @@ impl Store {
     /// When the database fails or holds what can't be read.
     pub async fn left_rules(&self, id: &TransactionId) -> Result<Vec<LeftRule>, Error> {
         let rows = sqlx::query!(
-            r#"select
+            r#"select distinct on (account_rules.id)
                 review_actions.id,
                 account_rules.account_id,
                 account_rules.descriptor_key,
@@ -177,7 +177,10 @@ impl Store {
             from review_actions
             join account_rules on account_rules.id = review_actions.rule_id
             where review_actions.transaction_id = $1
-            order by review_actions.id desc"#,
+            order by
+                account_rules.id desc,
+                exists (select from review_actions as undone where undone.undoes = review_actions.id),
+                review_actions.id desc"#,
             id.as_str(),
         )
         .fetch_all(&self.pool)

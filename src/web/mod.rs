@@ -11,7 +11,7 @@ use minijinja::{AutoEscape, Environment, Value, syntax::SyntaxConfig, value::Ser
 use serde::Serialize;
 
 /// Every template, by the name that pages extend or include it under.
-const TEMPLATES: [(&str, &str); 20] = [
+const TEMPLATES: [(&str, &str); 21] = [
     ("accuracy.html", include_str!("templates/accuracy.html")),
     ("adapters.html", include_str!("templates/adapters.html")),
     ("advice.html", include_str!("templates/advice.html")),
@@ -26,6 +26,7 @@ const TEMPLATES: [(&str, &str); 20] = [
     ("life.html", include_str!("templates/life.html")),
     ("preview.html", include_str!("templates/preview.html")),
     ("recategorization.html", include_str!("templates/recategorization.html")),
+    ("problem.html", include_str!("templates/problem.html")),
     ("refused.html", include_str!("templates/refused.html")),
     ("review.html", include_str!("templates/review.html")),
     ("rows.html", include_str!("templates/rows.html")),

@@ -3,6 +3,7 @@
 //! Real adapters on a tiny encoder: one that learned the labels, and one that learned them the wrong way round.
 
 mod commands;
+mod int8;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -17,6 +18,7 @@ use txcat::{
     },
     categorize::{Calibration, Engine, Lineup, Stage, StageEntry},
     clock,
+    config::Precision,
     domain::{Acceptance, AdapterState, Enrichment, Judged, Taxonomy, adapter::EVERYONE, draw::drawn},
     model::{AdapterBank, BaseEncoder, Naming, train::TrainRows},
     store::{self, NewAdapterGate, StoredAdapter},
@@ -34,9 +36,9 @@ struct Stand {
     base: BaseEncoder,
     bank: AdapterBank,
     taxonomy: Arc<Taxonomy>,
-    folders: TempDir,
+    folders: Arc<TempDir>,
     follows: tokio::task::JoinHandle<()>,
-    _encoder: TempDir,
+    encoder: Arc<TempDir>,
 }
 
 impl Drop for Stand {
@@ -82,20 +84,32 @@ fn make(base: &BaseEncoder, dir: &Path, right: bool, seed: u64) {
 impl Stand {
     /// With `good` as everybody's champion.
     async fn start() -> Self {
-        let (encoder, base) = model::tiny_encoder();
+        Self::on(model::tiny_encoder(), Precision::F32).await
+    }
+
+    async fn on((encoder, base): (TempDir, BaseEncoder), precision: Precision) -> Self {
+        let folders = tempfile::tempdir().unwrap();
+        make(&base, &folders.path().join("good"), true, 1);
+        Self::with(Arc::new(encoder), base, Arc::new(folders), precision).await
+    }
+
+    /// Another service, with the same champion.
+    async fn again(&self, precision: Precision) -> Self {
+        Self::with(Arc::clone(&self.encoder), self.base.clone(), Arc::clone(&self.folders), precision).await
+    }
+
+    async fn with(encoder: Arc<TempDir>, base: BaseEncoder, folders: Arc<TempDir>, precision: Precision) -> Self {
         let (store, database) = fresh_store().await;
         let taxonomy = Arc::new(taxonomy());
         store.sync_taxonomy(&taxonomy, clock::now()).await.unwrap();
-        let folders = tempfile::tempdir().unwrap();
         let first = folders.path().join("good");
-        make(&base, &first, true, 1);
-        let bank = AdapterBank::open(&base).unwrap();
+        let bank = AdapterBank::open(&base).unwrap().in_precision(precision);
         let mut roster = Roster::new(store.clone(), bank.clone(), entry(), Arc::clone(&taxonomy));
         roster.begin_with(&first, "test", clock::now()).await.unwrap();
         let lineup = roster.lineup().await.unwrap();
         let app = App::answering(store, database, Arc::clone(&taxonomy), lineup, 0.0).await;
         let follows = tokio::spawn(roster.follow(Arc::clone(&app.pipeline)));
-        Self { app, base, bank, taxonomy, folders, follows, _encoder: encoder }
+        Self { app, base, bank, taxonomy, folders, follows, encoder }
     }
 
     async fn register(&self, name: &str, right: bool, group: &str) -> StoredAdapter {

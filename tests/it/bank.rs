@@ -4,15 +4,17 @@ use std::{fs, path::Path, sync::atomic::AtomicBool};
 
 use tempfile::TempDir;
 use txcat::{
-    config,
+    config::{self, Precision},
     model::{
-        AdapterBank, AdapterInput, AdapterModel, AdapterOutput, BaseEncoder, Encoder, Error, Method,
+        AdapterBank, AdapterFacts, AdapterInput, AdapterModel, AdapterOutput, BaseEncoder, Encoder, Error, KnownWork,
+        Method,
+        guard::NotInInt8,
         lora::{LoraOptions, Target},
         train::{TrainOptions, train},
     },
 };
 
-use crate::model::{naming, options, row, rows, tiny_encoder, trained};
+use crate::model::{encoder_of_whole_vectors, naming, options, row, rows, tiny_encoder, trained};
 
 const TEXTS: [&str; 7] = [
     "shell 44",
@@ -155,4 +157,87 @@ fn a_bank_refuses_an_adapter_of_another_base() {
     let bank = AdapterBank::open(&BaseEncoder { sha256: "00".repeat(32), ..base }).unwrap();
     assert!(matches!(bank.load(&dir), Err(Error::OtherBase { .. })));
     assert!(bank.is_empty());
+}
+
+#[tokio::test]
+async fn in_int8_a_mixed_batch_says_what_it_says_in_f32_but_for_rounding() {
+    let (_keep, base) = encoder_of_whole_vectors();
+    let out = tempfile::tempdir().unwrap();
+    let dirs = [(Method::Lora, 1), (Method::Full, 2), (Method::Head, 3), (Method::Lora, 4)]
+        .map(|(method, seed)| saved_by(method, seed, &base, &out));
+    let answers = async |precision| {
+        let bank = AdapterBank::open(&base).unwrap().in_precision(precision);
+        let adapters = dirs.each_ref().map(|dir| bank.load(dir).unwrap());
+        assert!(adapters.iter().all(|adapter| adapter.is_int8() == (precision != Precision::F32)));
+        let pairs = TEXTS.iter().flat_map(|text| adapters.iter().map(move |adapter| (adapter.clone(), *text)));
+        bank.classify(pairs.map(|(adapter, text)| (adapter, row(text, 0).input)).collect()).await.unwrap()
+    };
+    let exact = answers(Precision::F32).await;
+    for precision in [Precision::Int8, Precision::Auto] {
+        for (place, (found, exact)) in answers(precision).await.iter().zip(&exact).enumerate() {
+            let pairs = found.encoder_probabilities.iter().zip(&exact.encoder_probabilities);
+            let apart = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(apart < 0.1 && found.known == exact.known, "row {place}: {apart}");
+        }
+    }
+}
+
+#[test]
+fn what_was_not_measured_in_int8_or_loses_by_it_stays_in_f32() {
+    let (_keep, base) = encoder_of_whole_vectors();
+    let out = tempfile::tempdir().unwrap();
+    let dir = saved_by(Method::Lora, 1, &base, &out);
+    let facts = dir.join("txcat.json");
+    let written: serde_json::Value = serde_json::from_slice(&fs::read(&facts).unwrap()).unwrap();
+    let change = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut changed = written.clone();
+        change(&mut changed["dev"]);
+        fs::write(&facts, changed.to_string()).unwrap();
+        let load = |precision| AdapterBank::open(&base).unwrap().in_precision(precision).load(&dir);
+        assert!(!load(Precision::Auto).unwrap().is_int8() && !load(Precision::F32).unwrap().is_int8());
+        match load(Precision::Int8) {
+            Err(Error::NotInInt8 { reason, .. }) => reason,
+            other => panic!("{other:?}"),
+        }
+    };
+    let unmeasured = change(&|dev| drop(dev.as_object_mut().unwrap().remove("int8")));
+    assert_eq!(unmeasured, NotInInt8::Unmeasured);
+    let loses = change(&|dev| dev["int8"]["agreement"] = 0.98.into());
+    assert!(matches!(loses, NotInInt8::Loses(int8) if (int8.rows, int8.agreement) == (4, 0.98)), "{loses}");
+
+    // Measured anew, it is as training left it.
+    let (mut guarded, [whole, encoder_and_head]) = AdapterFacts::in_int8(&dir, &base, rows().dev).unwrap();
+    assert_eq!((whole.rows, encoder_and_head.rows), (4, 4));
+    guarded.dev.int8 = Some(whole);
+    guarded.keep(&dir).unwrap();
+    assert_eq!(serde_json::to_value(guarded.dev).unwrap(), written["dev"]);
+    assert!(guarded.dev.int8.is_some_and(|int8| int8.holds()));
+    assert!(fs::read_to_string(dir.join("README.md")).unwrap().contains("in int8, on dev"));
+    assert!(AdapterBank::open(&base).unwrap().in_precision(Precision::Int8).load(&dir).unwrap().is_int8());
+
+    let nf4 = AdapterFacts::in_int8(&saved_by(Method::Qlora, 1, &base, &out), &base, rows().dev);
+    assert!(matches!(nf4, Err(Error::NotInInt8 { reason: NotInInt8::Nf4, .. })));
+    let (_keep, tiny) = tiny_encoder();
+    let odd = AdapterFacts::in_int8(&saved_by(Method::Lora, 9, &tiny, &out), &tiny, rows().dev);
+    assert!(matches!(odd, Err(Error::NotInInt8 { reason: NotInInt8::Sizes, .. })));
+}
+
+#[tokio::test]
+async fn a_row_that_comes_again_is_answered_from_memory_and_the_same() {
+    let (_keep, base) = tiny_encoder();
+    let out = tempfile::tempdir().unwrap();
+    let bank = AdapterBank::open(&base).unwrap().remembering(100);
+    let [first, second] = [1, 2].map(|seed| bank.load(&saved_by(Method::Lora, seed, &base, &out)).unwrap());
+    let ask = async |adapter: &AdapterModel| adapter.classify(inputs()).await.unwrap();
+    let answers = ask(&first).await;
+    assert_eq!(bank.known_work(), KnownWork { asked: 7, known: 0 });
+    assert_eq!(ask(&first).await, answers);
+    assert_eq!(bank.known_work(), KnownWork { asked: 14, known: 7 });
+    assert_ne!(ask(&second).await, answers, "another adapter's answers");
+    assert_eq!(bank.known_work(), KnownWork { asked: 21, known: 7 });
+    let fresh = AdapterBank::open(&base).unwrap();
+    let again = fresh.load(&saved_by(Method::Lora, 1, &base, &out)).unwrap();
+    assert!(ask(&again).await.iter().zip(&answers).all(|(a, b)| close(a, b)));
+    ask(&again).await;
+    assert_eq!(fresh.known_work().known, 0, "nothing is kept where nobody asked for it");
 }

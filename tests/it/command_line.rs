@@ -31,3 +31,12 @@ fn no_command_hides_a_setting_that_all_share() {
         assert!(hidden.is_empty(), "`{path}` hides {hidden:?}: an argument of it has the same name in code");
     }
 }
+
+#[cfg(not(feature = "cluster"))]
+#[test]
+fn a_build_without_the_cluster_says_which_one_reads_folders() {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_txcat"));
+    let output = command.args(["recategorize", "--from", "rows", "--to", "answers"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && said.contains("build it with `--features cluster`"), "{said}");
+}

@@ -24,6 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("categorize", &["prompt", "llm", "enrich"]),
     ("pipeline", &["store", "enrich", "categorize"]),
     ("evaluate", &["pipeline"]),
+    ("cluster", &["evaluate", "causes"]),
     ("recategorize", &["evaluate", "causes"]),
     ("curate", &["evaluate", "causes"]),
     ("adapters", &["curate"]),
@@ -50,7 +51,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "embedded",
         ],
     ),
-    ("cli", &["http", "experiments", "spend"]),
+    ("cli", &["http", "cluster", "experiments", "spend"]),
 ];
 
 fn reachable() -> BTreeMap<&'static str, BTreeSet<&'static str>> {

@@ -7,6 +7,8 @@ mod advice;
 mod api;
 mod bank;
 mod chat;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod command_line;
 mod contract;
 mod curate;

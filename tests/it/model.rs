@@ -36,8 +36,17 @@ pub(crate) struct Bert {
 
 /// A base encoder with 2 layers of 16.
 pub(crate) fn tiny_encoder() -> (TempDir, BaseEncoder) {
+    encoder(Bert { hidden: 16, inner: 24, layers: 2, heads: 2, prefix: "" })
+}
+
+/// A base encoder whose rows and heads are whole vectors, so that it can be computed in int8.
+pub(crate) fn encoder_of_whole_vectors() -> (TempDir, BaseEncoder) {
+    encoder(Bert { hidden: 64, inner: 128, layers: 2, heads: 2, prefix: "" })
+}
+
+fn encoder(bert: Bert) -> (TempDir, BaseEncoder) {
     let dir = tempfile::tempdir().unwrap();
-    write_encoder(dir.path(), Bert { hidden: 16, inner: 24, layers: 2, heads: 2, prefix: "" });
+    write_encoder(dir.path(), bert);
     let models = config::Models { dir: dir.path().to_owned(), encoder: None, encoder_dir: Some(dir.path().to_owned()) };
     let base = BaseEncoder::locate(&models).unwrap();
     (dir, base)

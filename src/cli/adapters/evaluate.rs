@@ -106,7 +106,7 @@ impl Evaluate {
             store.adapters(Some(taxonomy.version())).await?.into_iter().find(|other| {
                 other.is_champion_of(taxonomy.version(), &adapter.account_group) && other.id != adapter.id
             });
-        let bank = AdapterBank::open(&models::pull(settings, None).await?)?;
+        let bank = AdapterBank::open(&models::pull(settings, None).await?)?.in_precision(settings.compute.precision);
         let ours = stage(store, &bank, &adapter, &taxonomy, self.target).await?;
         let theirs = match &champion {
             Some(champion) => Some(stage(store, &bank, champion, &taxonomy, self.target).await?),

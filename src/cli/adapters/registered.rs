@@ -40,7 +40,7 @@ pub struct Register {
 
 impl Register {
     pub(super) async fn run(self, settings: &Settings, store: &Store) -> anyhow::Result<()> {
-        let bank = AdapterBank::open(&models::pull(settings, None).await?)?;
+        let bank = AdapterBank::open(&models::pull(settings, None).await?)?.in_precision(settings.compute.precision);
         let what = Registration { dir: &self.dir, name: self.name.as_deref(), account_group: &self.group, by: LOCAL };
         let now = clock::now();
         let adapter = registry::register(store, &bank, what, now).await?;

@@ -116,7 +116,8 @@ impl Retrain {
         println!("3/4 register");
         let name = self.name.or_else(|| champion.as_ref().map(|champion| champion.name.clone()));
         let what = Registration { dir: &out, name: name.as_deref(), account_group: &self.group, by: LOCAL };
-        let candidate = registry::register(store, &AdapterBank::open(&base)?, what, clock::now()).await?;
+        let bank = AdapterBank::open(&base)?.in_precision(settings.compute.precision);
+        let candidate = registry::register(store, &bank, what, clock::now()).await?;
         println!("{} is {}", candidate.reference(), candidate.state);
 
         println!("4/4 the gate");

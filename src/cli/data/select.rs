@@ -109,7 +109,11 @@ impl Select {
         ensure!(self.budget > 0, "--budget 0 picks nothing");
         let base = models::pull(settings, None).await?;
         let encoder = Encoder::load(base)?;
-        let adapter = self.adapter.as_deref().map(|dir| AdapterBank::beside(&encoder)?.load(dir)).transpose()?;
+        let adapter = self
+            .adapter
+            .as_deref()
+            .map(|dir| AdapterBank::beside(&encoder)?.in_precision(settings.compute.precision).load(dir))
+            .transpose()?;
         let chooser = tokio::task::block_in_place(|| Chooser::read(&self.data, encoder))?;
         let bought = self.labels.as_deref().map(labels::ids).transpose()?.unwrap_or_default();
         let places = chooser.pool.places(&bought);

@@ -20,6 +20,7 @@ use crate::{
     categorize::{self, Engine, LabelledExample, Sources, Stage, StageEntry, StageFile},
     cli::{Settings, chat, models, service::DEMO_ADAPTER},
     clock,
+    config::Precision,
     domain::Transaction,
     enrich::{Enricher, Examples, examples::LabelledText},
     evaluate::{
@@ -66,7 +67,7 @@ impl Evaluation {
         }
         let choice = options.choice.choice(SEED)?;
         let encoder = Encoder::load(models::pull(settings, None).await?)?;
-        let adapter = adapter_for(options, dataset, &encoder)?;
+        let adapter = adapter_for(options, dataset, &encoder, settings.compute.precision)?;
         let mut file = StageFile::load(&options.stage_file)?;
         // What is measured is the stage: where its model can't be had, nobody answers in its name.
         file.stages.iter_mut().for_each(|entry| entry.otherwise = None);
@@ -243,8 +244,9 @@ pub(super) fn adapter_for(
     options: &Options,
     dataset: &Dataset,
     encoder: &Encoder,
+    precision: Precision,
 ) -> anyhow::Result<Option<Arc<AdapterModel>>> {
-    let load = |dir: &Path| AdapterBank::beside(encoder)?.load(dir);
+    let load = |dir: &Path| AdapterBank::beside(encoder)?.in_precision(precision).load(dir);
     if let Some(dir) = &options.adapter {
         return Ok(Some(Arc::new(load(dir)?)));
     }

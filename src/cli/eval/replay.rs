@@ -111,7 +111,7 @@ async fn stage(options: &Options, settings: &Settings, dataset: &Dataset, corpus
     let entry = file.entry(name)?.clone();
     ensure!(!entry.needs(Engine::Prompt, &file), "a replay asks no chat model, and `{name}` does");
     let encoder = Encoder::load(models::pull(settings, None).await?)?;
-    let adapter = adapter_for(options, dataset, &encoder)?;
+    let adapter = adapter_for(options, dataset, &encoder, settings.compute.precision)?;
     let labelled: Vec<LabelledExample> = corpus
         .by_traffic()
         .into_iter()

@@ -148,6 +148,36 @@ impl Source {
         Ok(Prepared { rows, naming })
     }
 
+    /// The rows of files of the data set as an adapter reads them, with the history that the bought labels give.
+    ///
+    /// # Errors
+    /// When the data set can't be read, or has no such file.
+    pub(in crate::cli) fn files(&self, names: &[String]) -> anyhow::Result<(Arc<Taxonomy>, Vec<Vec<Labelled>>)> {
+        let dataset = Dataset::open(&self.data)?;
+        let taxonomy = Arc::clone(dataset.taxonomy());
+        let bar = ProgressBar::new_spinner().with_message("reading");
+        let corpus = Corpus::read(&dataset, self.choice()?, || bar.inc(1))?;
+        let merchants = MerchantIndex::shipped();
+        let file = |name: &String| -> anyhow::Result<Vec<Labelled>> {
+            let rows: Vec<Row> = dataset.rows(dataset.file(name)?)?.collect::<Result<_, _>>()?;
+            // Dev is part of the corpus already.
+            let with = if name == "dev" { None } else { Some(corpus.timelines_with(&rows)) };
+            let timelines = with.as_ref().unwrap_or(&corpus.timelines);
+            let labelled = |row: &Row| Labelled {
+                input: AdapterInput::of(
+                    &timelines.enriched(&row.transaction, |row| merchants.of(row)),
+                    self.enrichment(),
+                ),
+                class: taxonomy.index_of(&row.category).unwrap_or_default(),
+                weight: 1.0,
+            };
+            Ok(rows.iter().map(labelled).collect())
+        };
+        let files = names.iter().map(file).collect::<Result<_, _>>()?;
+        bar.finish_and_clear();
+        Ok((taxonomy, files))
+    }
+
     /// The rows whose labels were bought, with what is known around them, and what the label gate says of them.
     ///
     /// # Errors

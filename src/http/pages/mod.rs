@@ -14,15 +14,16 @@ mod second;
 mod sign_in;
 
 use axum::{
-    extract::Path,
+    extract::{Path, Request},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    middleware::Next,
     response::{Html, IntoResponse, Redirect, Response},
     routing::get,
 };
 use serde::Serialize;
 
 use super::{
-    error::Error,
+    error::{Error, Problem},
     scopes::{Need, Routes},
 };
 use crate::{
@@ -127,6 +128,18 @@ pub(super) fn refused(caller: &Caller, scope: Scope) -> Result<Response, Error> 
     let mut response = page("refused.html", caller, Refused { scope: scope.as_str() })?;
     *response.status_mut() = StatusCode::FORBIDDEN;
     Ok(response)
+}
+
+/// Shows refusals as pages to those who ask for pages; programs and scripts get the JSON.
+pub(super) async fn refusals(request: Request, next: Next) -> Response {
+    let accepted = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let is_person = accepted.is_some_and(|accept| accept.contains("text/html"));
+    let mut response = next.run(request).await;
+    let Some(problem) = response.extensions_mut().remove::<Problem>().filter(|_| is_person) else { return response };
+    let Ok(html) = web::render("problem.html", Page { looker: None, content: &problem }) else { return response };
+    let mut shown = framed(html);
+    *shown.status_mut() = problem.status();
+    shown
 }
 
 async fn home() -> Redirect {

@@ -312,16 +312,6 @@ pub(in super::super) async fn export(
     (headers, Body::from_stream(file))
 }
 
-/// Tasks that were annotated in Label Studio.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = AnnotatedTasks)]
-pub(in super::super) struct Tasks {
-    /// Label Studio's JSON export, as it is.
-    #[schema(value_type = Vec<Object>)]
-    tasks: Vec<Value>,
-}
-
 /// What became of them.
 #[derive(Serialize, ToSchema)]
 #[schema(as = ImportedTasks)]
@@ -339,18 +329,18 @@ pub(in super::super) struct ImportedOut {
 #[derive(Serialize, ToSchema)]
 #[schema(as = RefusedTask)]
 pub(in super::super) struct RefusedOut {
-    /// Its place in `tasks`, from 0.
+    /// Its place among the tasks, from 0.
     place: usize,
     why: String,
 }
 
-/// Takes in what was annotated in Label Studio: each task's last annotation decides its transaction alone. The same file may
-/// come twice.
+/// Takes in what was annotated in Label Studio, its JSON export as it is: each task's last annotation decides its
+/// transaction alone. The same file may come twice.
 #[utoipa::path(
     post,
     path = "/v1/reviews/import",
     tag = "reviews",
-    request_body = Tasks,
+    request_body = Vec<Object>,
     responses(
         (status = 200, body = ImportedOut),
         (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
@@ -365,7 +355,7 @@ pub(in super::super) async fn import(
     Who(caller): Who,
     body: JsonText,
 ) -> Result<Json<ImportedOut>, Error> {
-    let Tasks { tasks } = body.parse()?;
+    let tasks: Vec<Value> = body.parse_list()?;
     let imported = state.desk.import(&tasks, caller.name(), clock::now()).await?;
     let refused = imported.refused.into_iter();
     Ok(Json(ImportedOut {

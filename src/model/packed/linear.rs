@@ -14,14 +14,14 @@ use super::{
 
 /// A weight matrix, row after row.
 #[derive(Clone)]
-pub(super) enum Weight {
+pub(in crate::model) enum Weight {
     Plain(Vec<f32>),
     Nf4(Nf4),
 }
 
 impl Weight {
     /// Its numbers; those of NF4 are made anew each time, which is what keeps it small.
-    pub(super) fn numbers(&self) -> Cow<'_, [f32]> {
+    pub(in crate::model) fn numbers(&self) -> Cow<'_, [f32]> {
         match self {
             Self::Plain(numbers) => Cow::Borrowed(numbers),
             Self::Nf4(quantized) => Cow::Owned(quantized.dequantize()),
@@ -44,12 +44,12 @@ impl Weight {
 }
 
 #[derive(Clone)]
-pub(super) struct Linear {
+pub(in crate::model) struct Linear {
     /// `[outputs, inputs]`
-    pub(super) weight: Weight,
-    pub(super) bias: Vec<f32>,
-    pub(super) inputs: usize,
-    pub(super) outputs: usize,
+    pub(in crate::model) weight: Weight,
+    pub(in crate::model) bias: Vec<f32>,
+    pub(in crate::model) inputs: usize,
+    pub(in crate::model) outputs: usize,
 }
 
 /// Which linear layer of the encoder.

@@ -12,10 +12,8 @@ mod weights;
 
 use std::{ops::Range, sync::Arc};
 
-use self::{
-    linear::{LinearTape, Place},
-    weights::{Embeddings, Layer, Norm},
-};
+use self::linear::{LinearTape, Place};
+pub(super) use self::weights::{Embeddings, Layer, Norm};
 use super::{
     bert::Config,
     kernel,
@@ -136,6 +134,14 @@ pub(super) struct Tape {
 impl Packed {
     pub(super) fn config(&self) -> &Config {
         &self.config
+    }
+
+    pub(super) fn embeddings(&self) -> Arc<Embeddings> {
+        self.embeddings.clone()
+    }
+
+    pub(super) fn layers(&self) -> &[Layer] {
+        &self.layers
     }
 
     /// Mean over each sequence's tokens of the last layer: `[sequences, hidden]`, row after row.

@@ -16,25 +16,25 @@ use super::{
 };
 
 #[derive(Clone)]
-pub(super) struct Norm {
-    pub(super) weight: Vec<f32>,
-    pub(super) bias: Vec<f32>,
+pub(in crate::model) struct Norm {
+    pub(in crate::model) weight: Vec<f32>,
+    pub(in crate::model) bias: Vec<f32>,
 }
 
 #[derive(Clone)]
-pub(super) struct Layer {
+pub(in crate::model) struct Layer {
     /// By [`Target`].
-    pub(super) linears: [Linear; TARGETS.len()],
-    pub(super) attention_norm: Norm,
-    pub(super) output_norm: Norm,
+    pub(in crate::model) linears: [Linear; TARGETS.len()],
+    pub(in crate::model) attention_norm: Norm,
+    pub(in crate::model) output_norm: Norm,
 }
 
 #[derive(Clone)]
-pub(super) struct Embeddings {
-    pub(super) words: Vec<f32>,
+pub(in crate::model) struct Embeddings {
+    pub(in crate::model) words: Vec<f32>,
     /// Position plus token type 0.
-    pub(super) positions: Vec<f32>,
-    pub(super) norm: Norm,
+    pub(in crate::model) positions: Vec<f32>,
+    pub(in crate::model) norm: Norm,
 }
 
 impl Packed {
@@ -45,7 +45,7 @@ impl Packed {
     }
 
     /// Takes every tensor by its name in the checkpoint, of the given shape.
-    pub(super) fn of(
+    pub(in crate::model) fn of(
         config: &Config,
         mut take: impl FnMut(String, &[usize]) -> Result<Vec<f32>, Error>,
     ) -> Result<Self, Error> {
@@ -90,6 +90,12 @@ impl Packed {
         };
         let embeddings = Arc::new(Embeddings { words, positions, norm });
         Ok(Self { config: config.clone(), embeddings, layers })
+    }
+
+    /// Whether the linear layers' weights are kept in NF4.
+    pub(in crate::model) fn is_nf4(&self) -> bool {
+        let mut linears = self.layers.iter().flat_map(|layer| &layer.linears);
+        linears.any(|linear| matches!(linear.weight, Weight::Nf4(_)))
     }
 
     /// The same encoder with its linear layers' weights in NF4.

@@ -91,7 +91,8 @@ async fn a_decision_changes_the_next_answer_and_undo_takes_that_back_too() {
     let next = app.ingest(&[place("next", "acc-9", "CORNER PLACE 55", "5.00")]).await.remove(0);
     assert_eq!((&next["category"], &next["decided_by"]), (&json!("bar_and_nightlife"), &json!("merchant_rule")));
     assert_eq!(next["review_status"], "accepted");
-    undo(&app, &decided).await;
+    let rows = decided["rows"].as_u64().unwrap() + 1;
+    assert_eq!(undo(&app, &decided).await, json!({ "restored": rows, "kept": 0 }), "the row that followed is told of");
     assert_eq!(stands(&app, "next").await, DOUBTFUL, "what followed the rule goes back to the stage's word, and waits");
     let after = app.ingest(&[place("after", "acc-9", "CORNER PLACE 56", "5.00")]).await.remove(0);
     assert_eq!((&after["category"], &after["decided_by"]), (&json!("restaurant"), &json!("stage")));

@@ -72,7 +72,7 @@ async fn what_label_studio_annotated_is_decided_here_and_the_same_file_may_come_
     tasks.push(json!({ "data": { "transaction_id": "nobody" }, "annotations": [annotated("fuel", json!({}))] }));
     tasks.push(json!({ "data": { "transaction_id": "a" }, "annotations": [annotated("moon", json!({}))] }));
     tasks.push(json!({ "data": {}, "annotations": [annotated("fuel", json!({}))] }));
-    let body = json!({ "tasks": tasks });
+    let body = json!(tasks);
     let imported = app.post("/v1/reviews/import", &body).await.with(200);
     insta::assert_json_snapshot!(imported);
     assert_eq!(stands(&app, "a").await, "bar_and_nightlife by correction, reviewed");

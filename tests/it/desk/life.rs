@@ -72,6 +72,13 @@ async fn a_correction_s_whole_life_stands_on_one_page_and_undo_is_told_there() {
     assert!(covered.contains("No labelled set holds it") && covered.contains("No prompt is shown it"), "{covered}");
     let sure = page(&app, "c").await;
     assert!(sure.contains("Nobody was asked: the stage was sure enough"), "{sure}");
+    let word = json!({ "category": "coffee_shop", "scope": "merchant" });
+    app.post("/v1/transactions/a%2F1/correction", &word).await.with(200);
+    let trail = app.get("/v1/reviews/decisions").await.with(200);
+    app.post(&format!("/v1/reviews/decisions/{}/undo", trail["actions"][0]["id"]), &json!({})).await.with(200);
+    let again = page(&app, "a%2F1").await;
+    let remembered = format!("come and found it. decision {}", done["decision"]);
+    assert!(again.contains(&remembered), "the decision that stands, not the one taken back: {again}");
     app.post(&format!("/v1/reviews/decisions/{}/undo", done["decision"]), &json!({})).await.with(200);
     let after = page(&app, "a%2F1").await;
     for told in ["It is restaurant, by stage. pending", "taken back", "Nobody has labelled it", "No prompt is shown it"]

@@ -79,7 +79,7 @@ async fn merging_lets_rules_histories_and_groups_follow_and_undo_parts_them_agai
     let own = view.transaction.descriptor.key();
     assert_eq!(history.iter().filter(|entry| entry.key == *own).count(), 2, "one visit under each of its keys");
 
-    assert_eq!(undo(&app, &merged).await, json!({ "restored": 2, "kept": 0 }));
+    assert_eq!(undo(&app, &merged).await, json!({ "restored": 3, "kept": 0 }));
     assert_eq!(all(&app, &ids).await, before);
     assert_eq!(stands(&app, "next").await, DOUBTFUL, "what followed the other's rule waits");
     let groups = app.get("/v1/reviews/groups").await.with(200);

@@ -187,3 +187,15 @@ async fn five_wrong_keys_lock_a_person_out_for_a_quarter_of_an_hour() {
     sqlx::query(later).execute(&pool).await.unwrap();
     assert_eq!(sign_in(&app, &analyst).await.0.status, 303, "a quarter of an hour later");
 }
+
+#[tokio::test]
+async fn a_wrong_address_is_a_page_for_people_and_json_for_programs() {
+    let app = App::start().await;
+    for (path, says) in [("/nowhere", "No such route"), ("/transactions/nobody", "No such transaction")] {
+        let shown = app.send(app.request("GET", path).header("accept", "text/html,*/*;q=0.8")).await;
+        assert_eq!(shown.status, 404);
+        assert!(html(&shown).contains(&format!("<h1>{says}</h1>")), "{path}: {}", shown.body);
+        let told = app.get(path).await.with(404);
+        assert_eq!(told["title"], says);
+    }
+}

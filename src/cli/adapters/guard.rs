@@ -1,0 +1,97 @@
+//! `txcat adapters guard`: what an adapter loses in int8.
+
+use std::path::PathBuf;
+
+use anyhow::ensure;
+use serde::Serialize;
+
+use crate::{
+    cli::{Settings, models, train::Source},
+    model::{AdapterFacts, guard::Int8},
+};
+
+/// Answers the data set's dev rows in f32 and in int8, and keeps in the adapter's folder how they compare.
+///
+/// `txcat train` and `txcat adapters import` measure this themselves; this is for folders from before. An adapter is
+/// computed in int8 only where that loses at most 0.2 points of accuracy and at most one answer in a hundred is
+/// another. The folder's facts change, and with them its hash: register it anew.
+#[derive(Debug, clap::Args)]
+pub struct Guard {
+    /// The adapter's folder.
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+
+    /// Which labels it was trained on: rows are read with the history that they give.
+    #[command(flatten)]
+    pub source: Source,
+
+    /// Compare the two on these files of the data set instead of dev, and keep nothing.
+    #[arg(long, value_name = "FILE", value_delimiter = ',')]
+    pub on: Vec<String>,
+
+    /// Print JSON, one object for each file, instead of sentences.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A file's rows in f32 and in int8.
+#[derive(Debug, Serialize)]
+struct Compared {
+    file: String,
+    adapter: Int8,
+    /// Without the wide part, which is `f32` either way.
+    encoder_and_head: Int8,
+}
+
+impl Guard {
+    pub(super) async fn run(self, settings: &Settings) -> anyhow::Result<()> {
+        let base = models::pull(settings, None).await?;
+        let json = self.json;
+        let compared = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
+            let Self { dir, source, on, .. } = self;
+            let keeps = on.is_empty();
+            let names = if keeps { vec!["dev".to_owned()] } else { on };
+            let facts = AdapterFacts::read(&dir)?;
+            let (taxonomy, files) = source.files(&names)?;
+            ensure!(
+                facts.taxonomy == taxonomy.version() && facts.enrichment == source.enrichment(),
+                "{} reads other texts, or answers in other categories, than this data set",
+                dir.display()
+            );
+            let compare = |(file, rows)| -> anyhow::Result<Compared> {
+                let (mut facts, [adapter, encoder_and_head]) = AdapterFacts::in_int8(&dir, &base, rows)?;
+                if keeps {
+                    facts.dev.int8 = Some(adapter);
+                    facts.keep(&dir)?;
+                }
+                Ok(Compared { file, adapter, encoder_and_head })
+            };
+            names.into_iter().zip(files).map(compare).collect::<anyhow::Result<Vec<_>>>()
+        })
+        .await??;
+        for compared in &compared {
+            if json {
+                println!("{}", serde_json::to_string(compared)?);
+            } else {
+                println!("{}", sentence(compared));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What was measured, and what follows.
+fn sentence(Compared { file, adapter, encoder_and_head }: &Compared) -> String {
+    let percent = |share: f64| format!("{:.2} %", share * 100.0);
+    let of = |Int8 { exact_accuracy, accuracy, agreement, .. }: &Int8| {
+        format!(
+            "int8 {} right, f32 {}, the same answer to {}",
+            percent(*accuracy),
+            percent(*exact_accuracy),
+            percent(*agreement)
+        )
+    };
+    let rows = adapter.rows;
+    let within = if adapter.holds() { "within what the guard allows" } else { "more than the guard allows" };
+    format!("{file}, {rows} rows: {}, which is {within}; encoder and head alone: {}", of(adapter), of(encoder_and_head))
+}

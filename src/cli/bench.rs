@@ -1,0 +1,134 @@
+//! `txcat bench`: how fast this machine computes.
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+
+use super::{Settings, models};
+use crate::{
+    config::Precision,
+    domain::Descriptor,
+    model::{AdapterBank, AdapterInput, BaseEncoder, bench::Bench},
+};
+
+/// Times the base encoder with a head of 20 categories, or a whole adapter, on the lines of a file.
+///
+/// Of the encoder alone, loading and cutting into tokens are outside the clock, and the last line says nothing but
+/// the seconds (with --latency p50 and p99 in milliseconds), so that other engines can be measured beside it. An
+/// adapter is timed from descriptor to category. `--precision f32` times the reference instead of int8.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Descriptors, one a line.
+    #[arg(long, value_name = "FILE")]
+    pub texts: PathBuf,
+
+    /// Lines to read.
+    #[arg(long, default_value_t = 512)]
+    pub rows: usize,
+
+    /// Rows computed together.
+    #[arg(long, default_value_t = 64)]
+    pub batch: usize,
+
+    /// Put rows of like length together.
+    #[arg(long)]
+    pub sorted: bool,
+
+    /// Time every row alone.
+    #[arg(long)]
+    pub latency: bool,
+
+    /// Threads of the encoder in int8. [default: all cores, and 1 with --latency]
+    #[arg(long)]
+    pub threads: Option<usize>,
+
+    /// Time this adapter instead, from descriptor to category.
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
+}
+
+/// Runs `txcat bench`.
+///
+/// # Errors
+/// When the file, the encoder or the adapter can't be read.
+pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
+    let text =
+        std::fs::read_to_string(&options.texts).with_context(|| format!("can't read {}", options.texts.display()))?;
+    let texts: Vec<String> = text.lines().take(options.rows).map(str::to_owned).collect();
+    ensure!(!texts.is_empty() && options.batch > 0, "there is nothing to time");
+    let base = models::pull(settings, None).await?;
+    match &options.adapter {
+        Some(dir) => {
+            let adapter = AdapterBank::open(&base)?.in_precision(settings.compute.precision).load(dir)?;
+            println!("{} in {}", adapter.facts().name, if adapter.is_int8() { "int8" } else { "f32" });
+            let input = |text: &String| Ok(AdapterInput::of_descriptor(&Descriptor::parse(text)?));
+            let inputs: Vec<AdapterInput> = texts.iter().map(input).collect::<anyhow::Result<_>>()?;
+            let mut times = Vec::new();
+            for pass in 0..2 {
+                times.clear();
+                for batch in inputs.chunks(if options.latency { 1 } else { options.batch }) {
+                    let batch = batch.to_vec();
+                    let started = Instant::now();
+                    adapter.classify(batch).await?;
+                    times.push(started.elapsed());
+                }
+                tracing::debug!(pass, "a pass over all rows");
+            }
+            tell(&options, times, inputs.len());
+            Ok(())
+        }
+        None => tokio::task::block_in_place(|| encoder(&options, &base, settings.compute.precision, &texts)),
+    }
+}
+
+fn encoder(options: &Options, base: &BaseEncoder, precision: Precision, texts: &[String]) -> anyhow::Result<()> {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = options.threads.unwrap_or_else(|| if options.latency { 1 } else { cores() });
+    let mut bench = Bench::open(base, precision != Precision::F32, threads)?;
+    let started = Instant::now();
+    let mut rows = bench.tokens(texts)?;
+    let cut = started.elapsed();
+    if options.sorted {
+        rows.sort_by_key(Vec::len);
+    }
+    let tokens: usize = rows.iter().map(Vec::len).sum();
+    println!(
+        "{}: {} rows of {:.1} tokens, cut in {:.1} ms",
+        bench.engine(),
+        rows.len(),
+        tokens as f64 / rows.len() as f64,
+        cut.as_secs_f64() * 1e3
+    );
+    let size = if options.latency { 1 } else { options.batch };
+    for batch in rows.chunks(size).take(8) {
+        bench.batch(batch);
+    }
+    let mut times = Vec::with_capacity(rows.len().div_ceil(size));
+    for batch in rows.chunks(size) {
+        let started = Instant::now();
+        std::hint::black_box(bench.batch(batch));
+        times.push(started.elapsed());
+    }
+    if let (Some(peak), Some(operations)) = (bench.peak(), bench.operations()) {
+        let reached = (operations * tokens) as f64 / times.iter().sum::<Duration>().as_secs_f64();
+        println!("{:.0} of {:.0} GOP/s: {:.0} % of the peak", reached / 1e9, peak / 1e9, reached / peak * 100.0);
+    }
+    tell(options, times, rows.len());
+    Ok(())
+}
+
+/// Prints what the batches took; the last line is for programs.
+fn tell(options: &Options, mut times: Vec<Duration>, rows: usize) {
+    let seconds = times.iter().sum::<Duration>().as_secs_f64();
+    times.sort_unstable();
+    let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize].as_secs_f64() * 1e3;
+    println!("{:.0} rows/s; p50 {:.3} ms and p99 {:.3} ms a batch", rows as f64 / seconds, at(0.5), at(0.99));
+    if options.latency {
+        println!("{:.4} {:.4}", at(0.5), at(0.99));
+    } else {
+        println!("{seconds:.6}");
+    }
+}

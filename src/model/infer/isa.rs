@@ -1,0 +1,193 @@
+//! The kernels compiled for each instruction set, one of which is chosen when the program runs.
+
+#[cfg(target_arch = "x86_64")]
+use super::lanes::{Avx2, Avx512};
+use super::{
+    attend,
+    lanes::{LANES, Lanes, Portable},
+    panels::{Panels, Step, VECTORS},
+    product::{self, Added, Beside, Bytes, Chunk, Gelu, Plain, Rows},
+    rows,
+};
+
+/// Which instructions compute.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Isa {
+    #[cfg(target_arch = "x86_64")]
+    Avx512(Avx512),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
+    Portable(Portable),
+}
+
+impl Isa {
+    /// Every one that this machine has, the fastest first.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        #[cfg(target_arch = "x86_64")]
+        let found = Avx512::detect().map(Self::Avx512).into_iter().chain(Avx2::detect().map(Self::Avx2));
+        #[cfg(not(target_arch = "x86_64"))]
+        let found = std::iter::empty();
+        found.chain([Self::Portable(Portable)])
+    }
+
+    pub(super) fn fastest() -> Self {
+        Self::all().next().unwrap_or(Self::Portable(Portable))
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => "AVX-512 VNNI",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(_) => "AVX2",
+            Self::Portable(_) => "portable",
+        }
+    }
+}
+
+type Weights<'a> = (&'a [Step<VECTORS>], &'a Panels<VECTORS>);
+type Factors<'a> = (&'a [Step<1>], &'a Panels<1>);
+type Sizes = (usize, usize);
+type Scores<'a> = &'a mut [[f32; LANES]];
+
+/// Steps of [`Isa::probe`], and sums that it keeps going at once.
+const PROBED: usize = 4_000;
+const CHAINS: usize = 12;
+
+impl Isa {
+    /// Nothing but products of bytes out of registers, and how many operations those were: a multiplication and an
+    /// addition are two.
+    pub(super) fn probe(self) -> usize {
+        let mut sums = [0.0; LANES];
+        self.multiply(&mut sums);
+        std::hint::black_box(sums);
+        PROBED * CHAINS * LANES * 4 * 2
+    }
+}
+
+/// Names of kernels, and what they do.
+mod bodies {
+    use super::*;
+
+    #[inline(always)]
+    pub(super) fn multiply<S: Lanes>(s: S, sums: &mut [f32; LANES]) {
+        let weights = std::hint::black_box([1; 4 * LANES]);
+        let mut chains = [s.ints(&[0; LANES]); CHAINS];
+        for _ in 0..PROBED {
+            for chain in &mut chains {
+                *chain = s.dot(*chain, [1, 2, 3, 4], &weights);
+            }
+        }
+        for chain in chains {
+            s.store(s.add(s.load(sums), s.floats(chain)), sums);
+        }
+    }
+
+    pub(super) use rows::{embed, mean, norm, to_bytes};
+
+    #[inline(always)]
+    pub(super) fn plain<S: Lanes>(
+        s: S,
+        xs: Bytes<'_>,
+        by: Weights<'_>,
+        chunks: &[Chunk],
+        low: Option<Beside<'_>>,
+        to: Rows<'_>,
+    ) {
+        product::product(s, xs, by, chunks, low, &mut Plain(to));
+    }
+
+    #[inline(always)]
+    pub(super) fn gelu<S: Lanes>(
+        s: S,
+        xs: Bytes<'_>,
+        by: Weights<'_>,
+        chunks: &[Chunk],
+        low: Option<Beside<'_>>,
+        to: Rows<'_>,
+    ) {
+        product::product(s, xs, by, chunks, low, &mut Gelu(to));
+    }
+
+    #[inline(always)]
+    pub(super) fn added<S: Lanes>(
+        s: S,
+        xs: Bytes<'_>,
+        by: Weights<'_>,
+        chunks: &[Chunk],
+        low: Option<Beside<'_>>,
+        to: Rows<'_>,
+    ) {
+        product::product(s, xs, by, chunks, low, &mut Added(to));
+    }
+
+    #[inline(always)]
+    pub(super) fn reduce<S: Lanes>(s: S, xs: Bytes<'_>, by: Factors<'_>, chunks: &[Chunk], to: Rows<'_>) {
+        product::product(s, xs, by, chunks, None, &mut Plain(to));
+    }
+
+    #[inline(always)]
+    pub(super) fn reduce_more<S: Lanes>(s: S, xs: Bytes<'_>, by: Factors<'_>, chunks: &[Chunk], to: Rows<'_>) {
+        product::product(s, xs, by, chunks, None, &mut Added(to));
+    }
+
+    #[inline(always)]
+    pub(super) fn attend_1<S: Lanes>(s: S, rows: &mut [f32], sizes: Sizes, scores: Scores<'_>) {
+        attend::attend::<S, 1>(s, rows, sizes, scores);
+    }
+
+    #[inline(always)]
+    pub(super) fn attend_2<S: Lanes>(s: S, rows: &mut [f32], sizes: Sizes, scores: Scores<'_>) {
+        attend::attend::<S, 2>(s, rows, sizes, scores);
+    }
+
+    #[inline(always)]
+    pub(super) fn attend_4<S: Lanes>(s: S, rows: &mut [f32], sizes: Sizes, scores: Scores<'_>) {
+        attend::attend::<S, 4>(s, rows, sizes, scores);
+    }
+}
+
+macro_rules! kernels {
+    ($($name:ident($($arg:ident: $type:ty),+);)+) => {
+        impl Isa {$(
+            pub(super) fn $name(self, $($arg: $type),+) {
+                #[cfg(target_arch = "x86_64")]
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+                fn avx512(s: Avx512, $($arg: $type),+) {
+                    bodies::$name(s, $($arg),+);
+                }
+                #[cfg(target_arch = "x86_64")]
+                #[target_feature(enable = "avx2,fma")]
+                fn avx2(s: Avx2, $($arg: $type),+) {
+                    bodies::$name(s, $($arg),+);
+                }
+                #[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "only detection shows that a machine has these"))]
+                match self {
+                    #[cfg(target_arch = "x86_64")]
+                    // SAFETY: there is such a token only where `detect` found the very features that the function asks for.
+                    Self::Avx512(s) => unsafe { avx512(s, $($arg),+) },
+                    #[cfg(target_arch = "x86_64")]
+                    // SAFETY: as above.
+                    Self::Avx2(s) => unsafe { avx2(s, $($arg),+) },
+                    Self::Portable(s) => bodies::$name(s, $($arg),+),
+                }
+            }
+        )+}
+    };
+}
+
+kernels! {
+    multiply(sums: &mut [f32; LANES]);
+    embed(ids: &[u32], words: &[f32], positions: &[f32], hidden: usize, xs: &mut [f32]);
+    norm(xs: &mut [f32], affine: (&[f32], &[f32], f32), bytes: &mut [u8], ranges: &mut [[f32; 2]]);
+    to_bytes(xs: &[f32], sizes: Sizes, bytes: &mut [u8], ranges: &mut [[f32; 2]]);
+    mean(xs: &[f32], out: &mut [f32]);
+    plain(xs: Bytes<'_>, by: Weights<'_>, chunks: &[Chunk], low: Option<Beside<'_>>, to: Rows<'_>);
+    gelu(xs: Bytes<'_>, by: Weights<'_>, chunks: &[Chunk], low: Option<Beside<'_>>, to: Rows<'_>);
+    added(xs: Bytes<'_>, by: Weights<'_>, chunks: &[Chunk], low: Option<Beside<'_>>, to: Rows<'_>);
+    reduce(xs: Bytes<'_>, by: Factors<'_>, chunks: &[Chunk], to: Rows<'_>);
+    reduce_more(xs: Bytes<'_>, by: Factors<'_>, chunks: &[Chunk], to: Rows<'_>);
+    attend_1(rows: &mut [f32], sizes: Sizes, scores: Scores<'_>);
+    attend_2(rows: &mut [f32], sizes: Sizes, scores: Scores<'_>);
+    attend_4(rows: &mut [f32], sizes: Sizes, scores: Scores<'_>);
+}

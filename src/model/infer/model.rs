@@ -1,0 +1,304 @@
+//! An encoder in bytes: its weights, and a block of sequences through them.
+
+use std::sync::Arc;
+
+use super::{
+    super::{
+        bert::Config,
+        lora::{Layout, Target},
+        packed::{Embeddings, Layer as Exact, Norm, Packed},
+    },
+    attend::KEYS,
+    isa::Isa,
+    lanes::LANES,
+    lowrank::{Difference, LayerDifference, LowRank},
+    panels::{COLUMNS, Panels, Step, Steps, VECTORS},
+    product::{Beside, Bytes, Chunk, ROWS, Rows},
+};
+
+/// Sizes of an encoder.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shape {
+    pub(super) hidden: usize,
+    pub(super) inner: usize,
+    /// Columns of the feed-forward part that are computed at once: each slice has ranges of its own.
+    pub(super) slice: usize,
+    pub(super) layers: usize,
+    /// Numbers of a head.
+    pub(super) head: usize,
+}
+
+impl Shape {
+    /// None where rows or heads are no whole vectors.
+    fn of(config: &Config) -> Option<Self> {
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        let head = hidden / config.num_attention_heads;
+        let whole = hidden % COLUMNS == 0 && inner % COLUMNS == 0 && [1, 2, 4].contains(&(head / LANES));
+        if !whole || !head.is_multiple_of(LANES) {
+            return None;
+        }
+        let slice = (COLUMNS..=hidden.min(inner)).rev().step_by(COLUMNS).find(|slice| inner % slice == 0)?;
+        Some(Self { hidden, inner, slice, layers: config.num_hidden_layers, head })
+    }
+
+    pub(super) fn outputs(&self, target: Target) -> usize {
+        if target == Target::Intermediate { self.inner } else { self.hidden }
+    }
+
+    /// What a layer's outputs are multiplied by: queries so that attention weights are powers of 2.
+    pub(super) fn factor(&self, target: Target) -> f32 {
+        if target == Target::Query { std::f32::consts::LOG2_E / (self.head as f32).sqrt() } else { 1.0 }
+    }
+}
+
+type Weights = Panels<VECTORS>;
+
+struct Layer {
+    qkv: Weights,
+    out: Weights,
+    /// Up and down of each slice of the feed-forward part.
+    slices: Vec<(Weights, Weights)>,
+    attention_norm: Norm,
+    output_norm: Norm,
+}
+
+/// An encoder whose linear layers' weights are bytes. Its embeddings and norms are as they came.
+pub(in crate::model) struct Model {
+    shape: Shape,
+    eps: f32,
+    embeddings: Arc<Embeddings>,
+    layers: Vec<Layer>,
+    steps: Steps,
+}
+
+impl Model {
+    /// None where the encoder's sizes are not whole vectors.
+    pub(in crate::model) fn new(exact: &Packed) -> Option<Self> {
+        let shape = Shape::of(exact.config())?;
+        let mut steps = Vec::new();
+        let layers = exact.layers().iter().map(|layer| Layer::new(layer, &shape, &mut steps)).collect();
+        let eps = exact.config().layer_norm_eps as f32;
+        let embeddings = exact.embeddings();
+        Some(Self { shape, eps, embeddings, layers, steps: Steps::new(&steps) })
+    }
+
+    /// What was learned, ready to be computed beside these weights; nothing where that is the head alone.
+    pub(in crate::model) fn beside(&self, layout: &Layout, numbers: &[f32]) -> Option<LowRank> {
+        LowRank::new(&self.shape, layout, numbers)
+    }
+
+    /// Numbers of a vector.
+    pub(in crate::model) fn hidden(&self) -> usize {
+        self.shape.hidden
+    }
+
+    /// Operations for a token, without those of attention: a multiplication and an addition are two.
+    pub(in crate::model) fn operations(&self) -> usize {
+        let Shape { hidden, inner, layers, .. } = self.shape;
+        2 * layers * (4 * hidden * hidden + 2 * hidden * inner)
+    }
+}
+
+impl Layer {
+    /// Adds the layer's weights to `steps` in the order of use.
+    fn new(exact: &Exact, shape: &Shape, steps: &mut Vec<Step<VECTORS>>) -> Self {
+        let numbers = |target: Target| exact.linears[target as usize].weight.numbers();
+        let bias = |target: Target| exact.linears[target as usize].bias.as_slice();
+        let Shape { hidden, inner, slice, .. } = *shape;
+        let of_qkv = [Target::Query, Target::Key, Target::Value];
+        let qkv = of_qkv.map(numbers).concat();
+        let qkv = Panels::add(steps, hidden, qkv.chunks_exact(hidden), |output| {
+            let target = of_qkv[output / hidden];
+            (bias(target)[output % hidden], shape.factor(target))
+        });
+        let out = numbers(Target::AttentionOutput);
+        let out = Panels::add(steps, hidden, out.chunks_exact(hidden), |at| (bias(Target::AttentionOutput)[at], 1.0));
+        let (up, down) = (numbers(Target::Intermediate), numbers(Target::Output));
+        let slices = (0..inner).step_by(slice).map(|from| {
+            let rows = up[from * hidden..(from + slice) * hidden].chunks_exact(hidden);
+            let up = Panels::add(steps, hidden, rows, |at| (bias(Target::Intermediate)[from + at], 1.0));
+            let rows = down.chunks_exact(inner).map(|row| &row[from..from + slice]);
+            // The bias counts once.
+            let once = |at: usize| if from == 0 { bias(Target::Output)[at] } else { 0.0 };
+            (up, Panels::add(steps, slice, rows, |at| (once(at), 1.0)))
+        });
+        let slices = slices.collect();
+        Self { qkv, out, slices, attention_norm: exact.attention_norm.clone(), output_norm: exact.output_norm.clone() }
+    }
+}
+
+/// Sequences one after the other, computed on one core.
+#[derive(Clone, Copy)]
+pub(super) struct Block<'a> {
+    pub(super) ids: &'a [u32],
+    /// Tokens of each sequence, and the place of its adapter, if it has one.
+    pub(super) sequences: &'a [(usize, Option<usize>)],
+    pub(super) adapters: &'a [Arc<LowRank>],
+}
+
+/// What a block needs while it is computed; kept from block to block, and grown where one is larger than any before.
+#[derive(Default)]
+pub(super) struct Scratch {
+    xs: Vec<f32>,
+    bytes: Vec<u8>,
+    ranges: Vec<[f32; 2]>,
+    /// Query, key and value of each token; then a slice of the feed-forward part.
+    wide: Vec<f32>,
+    inner_bytes: Vec<u8>,
+    inner_ranges: Vec<[f32; 2]>,
+    scores: Vec<[f32; LANES]>,
+    /// What first factors make of each row: of one product, and of the feed-forward part's slices together.
+    reduced: Vec<f32>,
+    gathered: Vec<f32>,
+    chunks: Vec<Chunk>,
+}
+
+fn room<T: Clone + Default>(kept: &mut Vec<T>, size: usize) -> &mut [T] {
+    if kept.len() < size {
+        kept.resize(size, T::default());
+    }
+    &mut kept[..size]
+}
+
+/// Chunks of like size that fit into as few as possible, sequences of one adapter together.
+fn cut(sequences: &[(usize, Option<usize>)], chunks: &mut Vec<Chunk>) {
+    chunks.clear();
+    let mut row = 0;
+    for alike in sequences.chunk_by(|a, b| a.1 == b.1) {
+        let tokens: usize = alike.iter().map(|(tokens, _)| tokens).sum();
+        let pieces = tokens.div_ceil(ROWS);
+        chunks.extend((0..pieces).map(|at| {
+            let (from, to) = (at * tokens / pieces, (at + 1) * tokens / pieces);
+            Chunk { row: row + from, rows: to - from, adapter: alike[0].1 }
+        }));
+        row += tokens;
+    }
+}
+
+impl Model {
+    /// Mean over each sequence's tokens of the last layer, `[sequences, hidden]`; zeros for one without tokens.
+    pub(super) fn pooled(&self, isa: Isa, block: Block<'_>, scratch: &mut Scratch, out: &mut [f32]) {
+        let Shape { hidden, slice, .. } = self.shape;
+        let tokens = block.ids.len();
+        let longest = block.sequences.iter().map(|(tokens, _)| *tokens).max().unwrap_or(0);
+        let width = block.adapters.iter().map(|adapter| adapter.width).max().unwrap_or(0);
+        // A vector more than a row needs: rows whose distance is a power of two would push each other out of the cache.
+        let (of_qkv, of_slice) = (3 * hidden + LANES, slice + LANES);
+        let xs = room(&mut scratch.xs, tokens * hidden);
+        let bytes = room(&mut scratch.bytes, tokens * hidden);
+        let ranges = room(&mut scratch.ranges, tokens);
+        let wide = room(&mut scratch.wide, tokens * of_qkv.max(of_slice));
+        let inner_bytes = room(&mut scratch.inner_bytes, tokens * slice);
+        let inner_ranges = room(&mut scratch.inner_ranges, tokens);
+        let scores = room(&mut scratch.scores, longest + KEYS);
+        let reduced = room(&mut scratch.reduced, tokens * width);
+        let gathered = room(&mut scratch.gathered, tokens * width);
+        cut(block.sequences, &mut scratch.chunks);
+        let low = Low { isa, adapters: block.adapters, chunks: &scratch.chunks, width };
+        let chunks = low.chunks;
+
+        let Embeddings { words, positions, norm } = &*self.embeddings;
+        let mut rest = (block.ids, &mut *xs);
+        for (length, _) in block.sequences {
+            let (ids, others) = rest.0.split_at(*length);
+            let (rows, others_rows) = std::mem::take(&mut rest.1).split_at_mut(length * hidden);
+            isa.embed(ids, words, positions, hidden, rows);
+            rest = (others, others_rows);
+        }
+        isa.norm(xs, (&norm.weight, &norm.bias, self.eps), bytes, ranges);
+        let steps = self.steps.all();
+        for (at, layer) in self.layers.iter().enumerate() {
+            let qkv = &mut wide[..tokens * of_qkv];
+            let read = Bytes { bytes, ranges };
+            low.reduce(at, |layer| &layer.qkv, 0, read, reduced);
+            let beside = low.beside(at, |layer| &layer.qkv, 0, reduced);
+            isa.plain(read, (steps, &layer.qkv), chunks, beside, Rows { values: qkv, stride: of_qkv });
+            let mut rest = &mut *qkv;
+            for (length, _) in block.sequences {
+                let (rows, others) = rest.split_at_mut(length * of_qkv);
+                rest = others;
+                match self.shape.head / LANES {
+                    1 => isa.attend_1(rows, (of_qkv, hidden), scores),
+                    2 => isa.attend_2(rows, (of_qkv, hidden), scores),
+                    _ => isa.attend_4(rows, (of_qkv, hidden), scores),
+                }
+            }
+            isa.to_bytes(qkv, (of_qkv, hidden), bytes, ranges);
+            let read = Bytes { bytes, ranges };
+            low.reduce(at, |layer| &layer.out, 0, read, reduced);
+            let beside = low.beside(at, |layer| &layer.out, 0, reduced);
+            isa.added(read, (steps, &layer.out), chunks, beside, Rows { values: xs, stride: hidden });
+            let norm = &layer.attention_norm;
+            isa.norm(xs, (&norm.weight, &norm.bias, self.eps), bytes, ranges);
+            let middle = &mut wide[..tokens * of_slice];
+            low.reduce(at, |layer| &layer.up, 0, Bytes { bytes, ranges }, reduced);
+            for (place, (up, down)) in layer.slices.iter().enumerate() {
+                let beside = low.beside(at, |layer| &layer.up, place * slice / COLUMNS, reduced);
+                let to = Rows { values: middle, stride: of_slice };
+                isa.gelu(Bytes { bytes, ranges }, (steps, up), chunks, beside, to);
+                isa.to_bytes(middle, (of_slice, slice), inner_bytes, inner_ranges);
+                let read = Bytes { bytes: inner_bytes, ranges: inner_ranges };
+                low.reduce(at, |layer| &layer.down, place, read, gathered);
+                // The second factor reads all slices together.
+                let last = place + 1 == layer.slices.len();
+                let beside = low.beside(at, |layer| &layer.down, 0, gathered).filter(|_| last);
+                isa.added(read, (steps, down), chunks, beside, Rows { values: xs, stride: hidden });
+            }
+            let norm = &layer.output_norm;
+            isa.norm(xs, (&norm.weight, &norm.bias, self.eps), bytes, ranges);
+        }
+        let mut rest = &*xs;
+        for ((length, _), out) in block.sequences.iter().zip(out.chunks_exact_mut(hidden)) {
+            let (rows, others) = rest.split_at(length * hidden);
+            rest = others;
+            if rows.is_empty() { out.fill(0.0) } else { isa.mean(rows, out) }
+        }
+    }
+}
+
+/// The low-rank differences of a block's adapters.
+#[derive(Clone, Copy)]
+struct Low<'a> {
+    isa: Isa,
+    adapters: &'a [Arc<LowRank>],
+    chunks: &'a [Chunk],
+    width: usize,
+}
+
+impl<'a> Low<'a> {
+    /// What each adapter's first factors make of its own rows' inputs of this slice: added to what they made of
+    /// those before.
+    fn reduce(
+        &self,
+        layer: usize,
+        of: fn(&LayerDifference) -> &Difference,
+        slice: usize,
+        read: Bytes<'_>,
+        reduced: &mut [f32],
+    ) {
+        for chunks in self.chunks.chunk_by(|a, b| a.adapter == b.adapter) {
+            let Some(adapter) = chunks[0].adapter.map(|at| &self.adapters[at]) else { continue };
+            let Some(panels) = of(&adapter.layers[layer]).reduce.get(slice) else { continue };
+            let to = Rows { values: reduced, stride: self.width };
+            if slice == 0 {
+                self.isa.reduce(read, (&adapter.steps, panels), chunks, to);
+            } else {
+                self.isa.reduce_more(read, (&adapter.steps, panels), chunks, to);
+            }
+        }
+    }
+
+    fn beside<'r>(
+        &self,
+        layer: usize,
+        of: fn(&LayerDifference) -> &Difference,
+        panel: usize,
+        reduced: &'r [f32],
+    ) -> Option<Beside<'r>>
+    where
+        'a: 'r,
+    {
+        let (adapters, stride) = (self.adapters, self.width);
+        (!adapters.is_empty()).then_some(Beside { adapters, layer, of, panel, reduced, stride })
+    }
+}

@@ -1,0 +1,118 @@
+//! Weights in bytes, laid out in the order in which they are read.
+
+use super::lanes::{LANES, Line};
+
+/// Vectors side by side in a panel of the encoder's own weights.
+pub(super) const VECTORS: usize = 4;
+/// Columns of such a panel.
+pub(super) const COLUMNS: usize = VECTORS * LANES;
+
+/// What four inputs weigh in `V` vectors of outputs.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub(super) struct Step<const V: usize>(pub(super) [Line; V]);
+
+impl<const V: usize> Step<V> {
+    pub(super) const EMPTY: Self = Self([[0; 4 * LANES]; V]);
+}
+
+/// What belongs to each output of a panel.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub(super) struct Columns<const V: usize> {
+    /// What a byte stands for.
+    pub(super) scales: [[f32; LANES]; V],
+    /// Sums of the bytes.
+    pub(super) sums: [[f32; LANES]; V],
+    /// 128 times those.
+    pub(super) shifted: [[i32; LANES]; V],
+    pub(super) bias: [[f32; LANES]; V],
+}
+
+/// A linear layer, or some inputs or outputs of one: each output in steps of its own size, symmetric. The panels
+/// of many lie one after the other.
+#[derive(Debug)]
+pub(super) struct Panels<const V: usize> {
+    pub(super) inputs: usize,
+    /// The first of its steps, `[panels, inputs / 4]`.
+    pub(super) at: usize,
+    pub(super) columns: Vec<Columns<V>>,
+}
+
+impl<const V: usize> Panels<V> {
+    /// Adds rows of weights, one for each output, to `all`. An output's bias and factor (which its values are
+    /// multiplied by) come from `of`; outputs are filled up with zeros to whole panels.
+    pub(super) fn add<'a>(
+        all: &mut Vec<Step<V>>,
+        inputs: usize,
+        rows: impl ExactSizeIterator<Item = &'a [f32]>,
+        of: impl Fn(usize) -> (f32, f32),
+    ) -> Self {
+        let (width, steps, at) = (V * LANES, inputs / 4, all.len());
+        let panels = rows.len().div_ceil(width);
+        all.resize(at + panels * steps, Step::EMPTY);
+        let empty = [[0.0; LANES]; V];
+        let mut columns = vec![Columns { scales: empty, sums: empty, shifted: [[0; LANES]; V], bias: empty }; panels];
+        for (output, row) in rows.enumerate() {
+            let (panel, v, lane) = (output / width, output % width / LANES, output % LANES);
+            let (bias, factor) = of(output);
+            let most = row.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+            let per_unit = if most > 0.0 { 127.0 / most } else { 0.0 };
+            let mut sum = 0;
+            for (input, x) in row.iter().enumerate() {
+                let byte = (x * per_unit).round_ties_even() as i8;
+                sum += i32::from(byte);
+                all[at + panel * steps + input / 4].0[v][lane * 4 + input % 4] = byte;
+            }
+            let columns = &mut columns[panel];
+            columns.scales[v][lane] = most / 127.0 * factor;
+            columns.sums[v][lane] = sum as f32;
+            columns.shifted[v][lane] = 128 * sum;
+            columns.bias[v][lane] = bias * factor;
+        }
+        Self { inputs, at, columns }
+    }
+}
+
+/// Steps that are read from front to back again and again, in large pages where the system has them: a batch
+/// touches all of them, and more small pages than a core remembers.
+#[derive(Debug)]
+pub(super) struct Steps {
+    all: Vec<Step<VECTORS>>,
+    from: usize,
+}
+
+impl Steps {
+    const PAGE: usize = 2 << 20;
+
+    pub(super) fn new(steps: &[Step<VECTORS>]) -> Self {
+        let size = size_of::<Step<VECTORS>>();
+        let mut all: Vec<Step<VECTORS>> = Vec::with_capacity(steps.len() + Self::PAGE / size);
+        let address = all.as_ptr().addr();
+        let from = (address.next_multiple_of(Self::PAGE) - address) / size;
+        all.resize(from, Step::EMPTY);
+        advise_large_pages(all.spare_capacity_mut());
+        all.extend_from_slice(steps);
+        Self { all, from }
+    }
+
+    pub(super) fn all(&self) -> &[Step<VECTORS>] {
+        &self.all[self.from..]
+    }
+}
+
+/// Asks for large pages behind memory that nobody has touched. Not getting them costs some speed.
+#[cfg(target_os = "linux")]
+fn advise_large_pages<T>(memory: &mut [std::mem::MaybeUninit<T>]) {
+    use nix::sys::mman::{MmapAdvise, madvise};
+    let start = memory.as_mut_ptr().cast::<u8>();
+    let skipped = start.addr().next_multiple_of(Steps::PAGE) - start.addr();
+    let Some(length) = size_of_val(memory).checked_sub(skipped).filter(|length| *length > 0) else { return };
+    let Some(start) = std::ptr::NonNull::new(start.wrapping_add(skipped).cast()) else { return };
+    #[expect(unsafe_code, reason = "a system call about memory")]
+    // SAFETY: the range lies in a live allocation of our own, and this advice changes no byte of it.
+    let _ = unsafe { madvise(start, length, MmapAdvise::MADV_HUGEPAGE) };
+}
+
+#[cfg(not(target_os = "linux"))]
+fn advise_large_pages<T>(_: &mut [std::mem::MaybeUninit<T>]) {}

@@ -1,0 +1,256 @@
+//! Products of bytes: rows of activations with panels of weights, and what becomes of each sum at once.
+#![expect(clippy::needless_range_loop, reason = "iterators over vectors would leave them in memory")]
+
+use std::sync::Arc;
+
+use super::{
+    lanes::{LANES, Lanes, Line, gelu},
+    lowrank::{Difference, LayerDifference, LowRank},
+    panels::{Columns, Panels, Step},
+};
+
+/// Rows of activations in bytes: a value is `scale * byte + least`.
+#[derive(Clone, Copy)]
+pub(super) struct Bytes<'a> {
+    /// `[rows, inputs]`
+    pub(super) bytes: &'a [u8],
+    /// Of each row, scale and least.
+    pub(super) ranges: &'a [[f32; 2]],
+}
+
+/// Rows that are computed together, at most [`ROWS`], all read with the same adapter.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Chunk {
+    pub(super) row: usize,
+    pub(super) rows: usize,
+    /// Its place among the block's adapters.
+    pub(super) adapter: Option<usize>,
+}
+
+/// Most rows of a chunk: with four vectors of sums each and one of weights they fill AVX-512's registers.
+pub(super) const ROWS: usize = 6;
+
+/// The low-rank differences of a block's adapters to one product.
+#[derive(Clone, Copy)]
+pub(super) struct Beside<'a> {
+    pub(super) adapters: &'a [Arc<LowRank>],
+    pub(super) layer: usize,
+    pub(super) of: fn(&LayerDifference) -> &Difference,
+    /// The product's first panel, in the numbering of the difference.
+    pub(super) panel: usize,
+    /// What the first factors made of each row.
+    pub(super) reduced: &'a [f32],
+    pub(super) stride: usize,
+}
+
+/// The first of a row's reduced numbers, and what each weighs in a panel's columns.
+type Factors<'a, const V: usize> = (&'a [f32], &'a [[[f32; LANES]; V]]);
+
+impl<'a> Beside<'a> {
+    /// For one row after the other.
+    #[inline(always)]
+    fn factors<const V: usize>(&self, panel: usize, chunk: Chunk) -> Option<Factors<'a, V>> {
+        let difference = (self.of)(&self.adapters[chunk.adapter?].layers[self.layer]);
+        let (from, factors) = difference.of_panel(self.panel + panel);
+        // Only the encoder's own panels have a difference, and those are as wide as its factors.
+        let factors = factors.as_flattened().as_chunks::<V>().0;
+        (!factors.is_empty()).then(|| (&self.reduced[chunk.row * self.stride + from..], factors))
+    }
+}
+
+/// What becomes of the sums of a row in the columns from `column` on.
+pub(super) trait Finish<S: Lanes, const V: usize> {
+    fn finish(&mut self, s: S, row: usize, column: usize, sums: [S::F; V]);
+}
+
+/// Rows of `stride` values that sums go to.
+pub(super) struct Rows<'a> {
+    pub(super) values: &'a mut [f32],
+    pub(super) stride: usize,
+}
+
+impl Rows<'_> {
+    #[inline(always)]
+    fn vectors<const V: usize>(&mut self, row: usize, column: usize) -> &mut [[f32; LANES]; V] {
+        let from = row * self.stride + column;
+        let vectors = self.values[from..from + V * LANES].as_chunks_mut::<LANES>().0;
+        vectors.first_chunk_mut().expect("a slice of just so many")
+    }
+}
+
+/// Written as they are.
+pub(super) struct Plain<'a>(pub(super) Rows<'a>);
+/// Written through the gelu.
+pub(super) struct Gelu<'a>(pub(super) Rows<'a>);
+/// Added to what is there.
+pub(super) struct Added<'a>(pub(super) Rows<'a>);
+
+impl<S: Lanes, const V: usize> Finish<S, V> for Plain<'_> {
+    #[inline(always)]
+    fn finish(&mut self, s: S, row: usize, column: usize, sums: [S::F; V]) {
+        let to = self.0.vectors::<V>(row, column);
+        for v in 0..V {
+            s.store(sums[v], &mut to[v]);
+        }
+    }
+}
+
+impl<S: Lanes, const V: usize> Finish<S, V> for Gelu<'_> {
+    #[inline(always)]
+    fn finish(&mut self, s: S, row: usize, column: usize, sums: [S::F; V]) {
+        let to = self.0.vectors::<V>(row, column);
+        for v in 0..V {
+            s.store(gelu(s, sums[v]), &mut to[v]);
+        }
+    }
+}
+
+impl<S: Lanes, const V: usize> Finish<S, V> for Added<'_> {
+    #[inline(always)]
+    fn finish(&mut self, s: S, row: usize, column: usize, sums: [S::F; V]) {
+        let to = self.0.vectors::<V>(row, column);
+        for v in 0..V {
+            s.store(s.add(sums[v], s.load(&to[v])), &mut to[v]);
+        }
+    }
+}
+
+/// Every chunk of rows with every panel: panel after panel, so that one stays in the nearest cache for all chunks
+/// while the next is fetched.
+#[inline(always)]
+pub(super) fn product<S: Lanes, const V: usize>(
+    s: S,
+    xs: Bytes<'_>,
+    (all, panels): (&[Step<V>], &Panels<V>),
+    chunks: &[Chunk],
+    beside: Option<Beside<'_>>,
+    finish: &mut impl Finish<S, V>,
+) {
+    let steps = panels.inputs / 4;
+    let mut rest = &all[panels.at..];
+    for (at, columns) in panels.columns.iter().enumerate() {
+        let (steps, others) = rest.split_at(steps);
+        rest = others;
+        let next = lines(&rest[..steps.len().min(rest.len())]);
+        let mut fetched = next.chunks(next.len().div_ceil(chunks.len().max(1)).max(1));
+        for chunk in chunks {
+            let panel = Panel { steps, columns, column: at * V * LANES, next: fetched.next().unwrap_or(&[]) };
+            let low = beside.and_then(|beside| beside.factors(at, *chunk).map(|of| (of, beside.stride)));
+            if S::FEW {
+                for row in chunk.row..chunk.row + chunk.rows {
+                    let low = low.map(|((reduced, factors), stride)| {
+                        ((&reduced[(row - chunk.row) * stride..], factors), stride)
+                    });
+                    tile::<S, 1, V>(s, xs, panel, row, low, finish);
+                }
+                continue;
+            }
+            match chunk.rows {
+                1 => tile::<S, 1, V>(s, xs, panel, chunk.row, low, finish),
+                2 => tile::<S, 2, V>(s, xs, panel, chunk.row, low, finish),
+                3 => tile::<S, 3, V>(s, xs, panel, chunk.row, low, finish),
+                4 => tile::<S, 4, V>(s, xs, panel, chunk.row, low, finish),
+                5 => tile::<S, 5, V>(s, xs, panel, chunk.row, low, finish),
+                _ => tile::<S, 6, V>(s, xs, panel, chunk.row, low, finish),
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn lines<const V: usize>(steps: &[Step<V>]) -> &[Line] {
+    #[expect(unsafe_code, reason = "there is no safe way to see through a wrapper in a slice")]
+    // SAFETY: a step is its lines and nothing else (they are a multiple of its alignment), and asks for more
+    // alignment than a line does.
+    unsafe {
+        std::slice::from_raw_parts(steps.as_ptr().cast(), steps.len() * V)
+    }
+}
+
+/// One panel, where its columns begin, and what to fetch meanwhile.
+#[derive(Clone, Copy)]
+struct Panel<'a, const V: usize> {
+    steps: &'a [Step<V>],
+    columns: &'a Columns<V>,
+    column: usize,
+    next: &'a [Line],
+}
+
+/// Reduced numbers of rows and the second factor, and the distance between two rows' numbers.
+type Low<'a, const V: usize> = ((&'a [f32], &'a [[[f32; LANES]; V]]), usize);
+
+/// `R` rows with one panel. All sums stay in registers: loops over `R` and `V` have constant ends, and what is
+/// done with each row at the end is written out.
+#[inline(always)]
+fn tile<S: Lanes, const R: usize, const V: usize>(
+    s: S,
+    xs: Bytes<'_>,
+    panel: Panel<'_, V>,
+    row: usize,
+    low: Option<Low<'_, V>>,
+    finish: &mut impl Finish<S, V>,
+) {
+    let inputs = panel.steps.len() * 4;
+    let fours = panel.steps.as_chunks::<4>().0;
+    let none: &[[[u8; 4]; 4]] = &[];
+    let mut rows = [none; R];
+    for r in 0..R {
+        let bytes = &xs.bytes[(row + r) * inputs..(row + r + 1) * inputs];
+        rows[r] = bytes.as_chunks::<4>().0.as_chunks::<4>().0;
+        assert!(rows[r].len() == fours.len());
+    }
+    let mut start = [s.ints(&[0; LANES]); V];
+    if S::SHIFTED {
+        for v in 0..V {
+            start[v] = s.ints(&panel.columns.shifted[v]);
+        }
+    }
+    let mut sums = [start; R];
+    let share = panel.next.len().div_ceil(fours.len());
+    let mut next = panel.next.iter();
+    for (at, four) in fours.iter().enumerate() {
+        for _ in 0..share {
+            if let Some(line) = next.next() {
+                s.soon(line);
+            }
+        }
+        for i in 0..4 {
+            for r in 0..R {
+                #[expect(unsafe_code, reason = "a bounds check for every four products would cost as much as they do")]
+                // SAFETY: every row has as many fours as the panel: asserted above.
+                let x = unsafe { rows[r].get_unchecked(at) }[i];
+                for v in 0..V {
+                    sums[r][v] = s.dot(sums[r][v], x, &four[i].0[v]);
+                }
+            }
+        }
+    }
+    let ranges: &[[f32; 2]; R] = xs.ranges[row..].first_chunk().expect("every row has a range");
+    let mut values = [[s.splat(0.0); V]; R];
+    for r in 0..R {
+        let (scale, least) = (s.splat(ranges[r][0]), s.splat(ranges[r][1]));
+        for v in 0..V {
+            let Columns { scales, sums: of_weights, bias, .. } = panel.columns;
+            let sum = s.fma(least, s.load(&of_weights[v]), s.mul(s.floats(sums[r][v]), scale));
+            values[r][v] = s.fma(sum, s.load(&scales[v]), s.load(&bias[v]));
+        }
+    }
+    if let Some(((reduced, factors), stride)) = low {
+        for (rank, factor) in factors.iter().enumerate() {
+            for r in 0..R {
+                let x = s.splat(reduced[r * stride + rank]);
+                for v in 0..V {
+                    values[r][v] = s.fma(x, s.load(&factor[v]), values[r][v]);
+                }
+            }
+        }
+    }
+    macro_rules! each {
+        ($($r:literal)*) => {$(
+            if $r < R {
+                finish.finish(s, row + $r, panel.column, values[$r % R]);
+            }
+        )*};
+    }
+    each!(0 1 2 3 4 5);
+}
