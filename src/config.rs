@@ -98,6 +98,11 @@ pub struct Listen {
     /// Address to listen on. Any address but loopback needs an API key in the database.
     #[arg(long, env = "TXCAT_BIND", default_value = "127.0.0.1:8080")]
     pub bind: SocketAddr,
+
+    /// Requests a minute that an API key may make where it has no limit of its own; 0 for as many as come. Each server counts for
+    /// itself.
+    #[arg(long, env = "TXCAT_REQUESTS_PER_MINUTE", value_name = "N", default_value_t = 12_000)]
+    pub requests_per_minute: u32,
 }
 
 /// How jobs are worked on: what is asked for over HTTP, and what begins by the clock.

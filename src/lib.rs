@@ -10,6 +10,7 @@
 //! | [`embedded`] | finds or starts the Postgres that a laptop or a test uses |
 //! | [`store`] | all the SQL |
 //! | [`access`] | who is asking, and what they may do |
+//! | [`privacy`] | one account as a whole: what is known of it, its erasure; how long rows are kept |
 //! | [`model`] | base encoder, LoRA adapters, training; nobody outside sees a tensor |
 //! | [`llm`] | chat models on their wire formats: limits, second tries, prices, what may leave the machine |
 //! | [`prompt`] | prompt folders, versioned by content |
@@ -57,6 +58,7 @@ pub mod llm;
 pub mod model;
 pub mod outbound;
 pub mod pipeline;
+pub mod privacy;
 pub mod prompt;
 pub mod recategorize;
 pub mod review;

@@ -1,23 +1,69 @@
 //! Making keys and taking them apart.
 
-use std::fmt;
+use std::{fmt, num::NonZeroU32};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rand::RngCore;
 use sha2::{Digest, Sha256};
 
+use subtle::ConstantTimeEq as _;
+
 use super::{Error, Role, Scope};
-use crate::store::{NewKey, Store};
+use crate::store::{KeyRotation, NewKey, Store};
 
 /// A key to make.
 #[derive(Debug, Clone)]
 pub struct KeyRequest {
     /// What people call it.
     pub name: String,
-    /// What its holder may do.
-    pub scopes: Vec<Scope>,
+    /// Who has it, and so what it may do.
+    pub holder: Holder,
     /// Until when; without end if absent.
     pub expires_at: Option<DateTime<Utc>>,
+    /// Who makes it.
+    pub made_by: String,
+    /// How much it may ask for.
+    pub limits: KeyLimits,
+}
+
+/// How much a key may ask for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KeyLimits {
+    /// Requests a minute; the deployment's default without one.
+    pub requests_per_minute: Option<NonZeroU32>,
+    /// Rows sent a day (UTC); as many as come without one.
+    pub rows_per_day: Option<NonZeroU32>,
+}
+
+impl KeyLimits {
+    pub(super) fn stored(requests_per_minute: Option<i32>, rows_per_day: Option<i64>) -> Self {
+        let requests_per_minute = requests_per_minute.and_then(|limit| u32::try_from(limit).ok());
+        let rows_per_day = rows_per_day.and_then(|limit| u32::try_from(limit).ok());
+        Self {
+            requests_per_minute: requests_per_minute.and_then(NonZeroU32::new),
+            rows_per_day: rows_per_day.and_then(NonZeroU32::new),
+        }
+    }
+}
+
+/// Who has a key.
+#[derive(Debug, Clone)]
+pub enum Holder {
+    /// A program, which may do this.
+    Program(Vec<Scope>),
+    /// A person, who signs in with it and may do what comes with the role.
+    Person(Role),
+}
+
+/// How a key is put in the place of another.
+#[derive(Debug, Clone)]
+pub struct Rotation {
+    /// How long the old one goes on.
+    pub overlap: TimeDelta,
+    /// Until when the new one is; without it as long as the old one was made for.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Who does it.
+    pub made_by: String,
 }
 
 /// A key just made. Its text can be shown now and never again.
@@ -37,47 +83,57 @@ impl FreshKey {
         random: &mut impl RngCore,
         now: DateTime<Utc>,
     ) -> Result<Self, Error> {
-        Self::store(store, request, None, random, now).await
-    }
-
-    /// Makes a person's key: it signs in, and may do what comes with the role. `random` must not be predictable.
-    ///
-    /// # Errors
-    /// When the name is taken or the database fails.
-    pub async fn for_person(
-        store: &Store,
-        name: String,
-        role: Role,
-        random: &mut impl RngCore,
-        now: DateTime<Utc>,
-    ) -> Result<Self, Error> {
-        let request = KeyRequest { name, scopes: role.scopes().to_vec(), expires_at: None };
-        Self::store(store, request, Some(role), random, now).await
-    }
-
-    async fn store(
-        store: &Store,
-        request: KeyRequest,
-        role: Option<Role>,
-        random: &mut impl RngCore,
-        now: DateTime<Utc>,
-    ) -> Result<Self, Error> {
-        let mut prefix = [0; 6];
-        let mut secret = [0; 32];
-        random.fill_bytes(&mut prefix);
-        random.fill_bytes(&mut secret);
-        let key = Self { prefix: hex::encode(prefix), secret: hex::encode(secret) };
+        let (scopes, role) = match request.holder {
+            Holder::Program(scopes) => (scopes, None),
+            Holder::Person(role) => (role.scopes().to_vec(), Some(role)),
+        };
+        let key = Self::draw(random);
         let row = NewKey {
             prefix: key.prefix.clone(),
             name: request.name,
             secret_hash: hash(&key.secret),
-            scopes: request.scopes.iter().map(|scope| scope.as_str().to_owned()).collect(),
+            scopes: scopes.iter().map(|scope| scope.as_str().to_owned()).collect(),
             created_at: now,
             expires_at: request.expires_at,
             role: role.map(|role| role.as_str().to_owned()),
+            made_by: request.made_by,
+            requests_per_minute: request.limits.requests_per_minute.and_then(|limit| i32::try_from(limit.get()).ok()),
+            rows_per_day: request.limits.rows_per_day.map(|limit| i64::from(limit.get())),
         };
         store.create_key(&row).await?;
         Ok(key)
+    }
+
+    /// Makes a key with the name and rights of an open one, named by its prefix or name, and tells until when that one goes on.
+    /// None where there is no such key. `random` must not be predictable.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn rotate(
+        store: &Store,
+        old: &str,
+        rotation: Rotation,
+        random: &mut impl RngCore,
+        now: DateTime<Utc>,
+    ) -> Result<Option<(Self, DateTime<Utc>)>, Error> {
+        let key = Self::draw(random);
+        let row = KeyRotation {
+            prefix: key.prefix.clone(),
+            secret_hash: hash(&key.secret),
+            overlap_until: now + rotation.overlap,
+            expires_at: rotation.expires_at,
+            now,
+            made_by: rotation.made_by,
+        };
+        Ok(store.rotate_key(old, &row).await?.map(|ends| (key, ends)))
+    }
+
+    fn draw(random: &mut impl RngCore) -> Self {
+        let mut prefix = [0; 6];
+        let mut secret = [0; 32];
+        random.fill_bytes(&mut prefix);
+        random.fill_bytes(&mut secret);
+        Self { prefix: hex::encode(prefix), secret: hex::encode(secret) }
     }
 
     /// The public part, which lists show.
@@ -115,8 +171,7 @@ pub(super) fn split(key: &str) -> Option<(&str, &str)> {
 
 /// Takes as long for a near miss as for a far one.
 pub(super) fn is_hash_of(stored: &[u8], secret: &str) -> bool {
-    let told = hash(secret);
-    stored.len() == told.len() && stored.iter().zip(told).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
+    hash(secret).as_slice().ct_eq(stored).into()
 }
 
 fn hash(secret: &str) -> [u8; 32] {

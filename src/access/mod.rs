@@ -1,22 +1,27 @@
 //! Who is asking, and what they may do: API keys, people and their scopes.
 //!
-//! A person is a key with a role: it opens the pages, where it becomes a session for as long as a working day.
+//! A person is a key with a role: it opens the pages, where it becomes a session for as long as a working day. What was done
+//! with such rights stands in the audit log, which `audit` checks.
 //!
 //! A key is `txcat_<prefix>_<secret>`: the prefix finds its row, and the row holds only the SHA-256
 //! of the secret, which with 256 random bits needs no slower hash. Bound to loopback and as long as
 //! no key exists, whoever reaches the port is the local admin.
 
+mod audit;
 mod key;
+mod limits;
 mod role;
 mod scope;
 mod session;
 
 use std::net::SocketAddr;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Timelike as _, Utc};
 use rand::{SeedableRng as _, rngs::StdRng};
 
-pub use key::{FreshKey, KeyRequest};
+pub use audit::{Act, Broken, Chain, Head, InvalidHead};
+pub use key::{FreshKey, Holder, KeyLimits, KeyRequest, Rotation};
+pub use limits::{Limits, REQUESTS_PER_MINUTE, Standing};
 pub use role::{Role, UnknownRole};
 pub use scope::{Scope, UnknownScope};
 pub use session::{FreshSession, SESSION};
@@ -29,6 +34,7 @@ pub struct Caller {
     name: String,
     scopes: Vec<Scope>,
     csrf: Option<String>,
+    limits: Option<KeyLimits>,
 }
 
 /// The name of whoever acts on this machine without a key.
@@ -54,7 +60,7 @@ impl Caller {
     }
 
     fn local() -> Self {
-        Self { name: LOCAL.to_owned(), scopes: vec![Scope::Admin], csrf: None }
+        Self { name: LOCAL.to_owned(), scopes: vec![Scope::Admin], csrf: None, limits: None }
     }
 }
 
@@ -75,6 +81,28 @@ pub enum Error {
     /// Not a key, an unknown one, or one that was revoked or has expired: the caller isn't told which.
     #[error("the API key is not valid")]
     InvalidKey,
+    /// A person's key, after too many wrong secrets for it. Only who has the right one is told.
+    #[error("too many wrong keys were tried for this person: signing in is locked until {}", until.format("%H:%M:%S UTC"))]
+    Locked {
+        /// Until when.
+        until: DateTime<Utc>,
+    },
+    /// A request more than the key may make a minute.
+    #[error("this key may make {limit} requests a minute")]
+    TooManyRequests {
+        /// The limit.
+        limit: u32,
+        /// Seconds until the next may come.
+        wait: u64,
+    },
+    /// More rows than the key may send a day.
+    #[error("this key may send {limit} rows a day: the day ends in {wait} s")]
+    QuotaSpent {
+        /// The limit.
+        limit: u32,
+        /// Seconds until the day ends.
+        wait: u64,
+    },
     /// Reachable from elsewhere, and nothing to check callers with.
     #[error(
         "{bind} can be reached from other machines and no usable API key exists: \
@@ -109,6 +137,7 @@ impl From<store::Error> for Error {
 pub struct Access {
     store: Store,
     open: bool,
+    limits: Limits,
 }
 
 impl Access {
@@ -122,7 +151,38 @@ impl Access {
         }
         // Revoking the last key must lock, not unlock: a key that ever existed ends the openness.
         let open = bind.ip().is_loopback() && !store.any_keys().await?;
-        Ok(Self { store, open })
+        Ok(Self { store, open, limits: Limits::default() })
+    }
+
+    /// With other limits for keys that have none of their own.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Counts a request of a caller; none where it has no limit. Who acts on this machine without a key has none.
+    ///
+    /// # Errors
+    /// [`Error::TooManyRequests`] when it is one too many.
+    pub fn count(&self, caller: &Caller) -> Result<Option<Standing>, Error> {
+        let Some(KeyLimits { requests_per_minute, .. }) = caller.limits else { return Ok(None) };
+        self.limits
+            .count(&caller.name, requests_per_minute)
+            .map_err(|refused| Error::TooManyRequests { limit: refused.limit, wait: refused.wait.as_secs() + 1 })
+    }
+
+    /// Counts rows that a caller sends.
+    ///
+    /// # Errors
+    /// [`Error::QuotaSpent`] when they are more than it may send that day; else when the database fails.
+    pub async fn use_rows(&self, caller: &Caller, rows: usize, now: DateTime<Utc>) -> Result<(), Error> {
+        let Some(limit) = caller.limits.and_then(|limits| limits.rows_per_day) else { return Ok(()) };
+        let rows = i64::try_from(rows).unwrap_or(i64::MAX);
+        if self.store.use_rows(&caller.name, now.date_naive(), rows, i64::from(limit.get())).await? {
+            return Ok(());
+        }
+        let wait = 86_400 - u64::from(now.time().num_seconds_from_midnight());
+        Err(Error::QuotaSpent { limit: limit.get(), wait })
     }
 
     /// Whether callers needed no key when this was made. Making the first key ends it.
@@ -142,16 +202,17 @@ impl Access {
         };
         let stored = self.valid_key(key::from_header(header).ok_or(Error::InvalidKey)?, now).await?;
         let scopes = stored.scopes.iter().filter_map(|scope| scope.parse().ok()).collect();
-        Ok(Caller { name: stored.name, scopes, csrf: None })
+        let limits = KeyLimits::stored(stored.requests_per_minute, stored.rows_per_day);
+        Ok(Caller { name: stored.name, scopes, csrf: None, limits: Some(limits) })
     }
 
     /// The key of this prefix and secret, if it opens anything.
     async fn valid_key(&self, (prefix, secret): (&str, &str), now: DateTime<Utc>) -> Result<StoredKey, Error> {
-        let stored = self.store.find_key(prefix).await?.ok_or(Error::InvalidKey)?;
-        let expired = stored.expires_at.is_some_and(|end| end <= now);
-        if expired || stored.revoked_at.is_some() || !key::is_hash_of(&stored.secret_hash, secret) {
-            return Err(Error::InvalidKey);
-        }
-        Ok(stored)
+        let stored = self.store.find_key(prefix).await?;
+        // As much is computed for a prefix that nobody has as for a key that is there.
+        let hash = stored.as_ref().map_or(&[0_u8; 32] as &[u8], |stored| stored.secret_hash.as_slice());
+        let right = key::is_hash_of(hash, secret);
+        let open = |stored: &StoredKey| stored.revoked_at.is_none() && stored.expires_at.is_none_or(|end| end > now);
+        stored.filter(|stored| right && open(stored)).ok_or(Error::InvalidKey)
     }
 }

@@ -9,8 +9,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rand::RngCore;
 use sha2::{Digest, Sha256};
 
-use super::{Access, Caller, Error, key};
+use super::{Access, Caller, Error, KeyLimits, key};
 use crate::store::NewSession;
+
+/// Wrong secrets in a row that lock a person's key.
+const MOST_FAILURES: i32 = 5;
+
+/// For how long, and how long failures count.
+const LOCK: TimeDelta = TimeDelta::minutes(15);
 
 /// How long somebody stays signed in.
 pub const SESSION: TimeDelta = TimeDelta::hours(12);
@@ -46,10 +52,22 @@ impl Access {
         random: &mut impl RngCore,
         now: DateTime<Utc>,
     ) -> Result<FreshSession, Error> {
-        let stored = self.valid_key(key::split(key).ok_or(Error::InvalidKey)?, now).await?;
-        if stored.role.is_none() {
-            return Err(Error::InvalidKey);
+        let (prefix, secret) = key::split(key).ok_or(Error::InvalidKey)?;
+        let stored = match self.valid_key((prefix, secret), now).await {
+            Ok(stored) if stored.role.is_some() => stored,
+            Err(Error::InvalidKey) => {
+                if self.store.find_key(prefix).await?.is_some() {
+                    self.store.note_sign_in_failure(prefix, MOST_FAILURES, now - LOCK, now).await?;
+                }
+                return Err(Error::InvalidKey);
+            }
+            Ok(_) => return Err(Error::InvalidKey),
+            Err(error) => return Err(error),
+        };
+        if let Some(last) = self.store.sign_in_locked(prefix, MOST_FAILURES, now - LOCK).await? {
+            return Err(Error::Locked { until: last + LOCK });
         }
+        self.store.forget_sign_in_failures(prefix).await?;
         let (mut token, mut csrf) = ([0; 32], [0; 32]);
         random.fill_bytes(&mut token);
         random.fill_bytes(&mut csrf);
@@ -72,7 +90,8 @@ impl Access {
     pub async fn session(&self, token: &str, now: DateTime<Utc>) -> Result<Caller, Error> {
         let stored = self.store.session(&hash(token), now).await?.ok_or(Error::InvalidKey)?;
         let scopes = stored.scopes.iter().filter_map(|scope| scope.parse().ok()).collect();
-        Ok(Caller { name: stored.name, scopes, csrf: Some(stored.csrf) })
+        let limits = KeyLimits::stored(stored.requests_per_minute, stored.rows_per_day);
+        Ok(Caller { name: stored.name, scopes, csrf: Some(stored.csrf), limits: Some(limits) })
     }
 
     /// Ends the session of this cookie.

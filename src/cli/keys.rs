@@ -1,4 +1,6 @@
-//! `txcat keys`: makes, lists and revokes API keys.
+//! `txcat keys`: makes, lists, rotates and revokes API keys.
+
+use std::num::NonZeroU32;
 
 use anyhow::Context as _;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
@@ -7,13 +9,13 @@ use comfy_table::{Table, presets::UTF8_HORIZONTAL_ONLY};
 
 use super::Settings;
 use crate::{
-    access::{self, FreshKey, KeyRequest, Scope},
+    access::{self, FreshKey, Holder, KeyLimits, KeyRequest, LOCAL, Rotation, Scope},
     clock,
     embedded::Database,
     store::{Store, StoredKey},
 };
 
-/// Make, list and revoke API keys.
+/// Make, list, rotate and revoke API keys.
 #[derive(Debug, Args)]
 pub struct Options {
     #[command(subcommand)]
@@ -33,6 +35,29 @@ enum Action {
         scopes: Vec<Scope>,
 
         /// When it ends: a date such as 2027-01-31 (the end of that day, UTC) or a number of days such as 90d.
+        #[arg(long, value_name = "WHEN")]
+        expires: Option<Expiry>,
+
+        /// Requests a minute that it may make. [default: what `serve` says]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        requests_per_minute: Option<u32>,
+
+        /// Rows that it may send a day (UTC), on all servers together. [default: as many as come]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        rows_per_day: Option<u32>,
+    },
+    /// Put a new key in the place of one, with its name and rights, and print it, this once. Both open the same until the old one ends.
+    Rotate {
+        /// Its name, or the part of it that lists show.
+        key: String,
+
+        /// How long the old one goes on, so that its holder has time to change: a number of hours or days such as 12h or 7d; 0h
+        /// ends it at once.
+        #[arg(long, value_name = "SPAN", default_value = "7d", value_parser = overlap)]
+        overlap: TimeDelta,
+
+        /// When the new one ends: a date such as 2027-01-31 (the end of that day, UTC) or a number of days such as 90d. [default:
+        /// as long after now as the old one's end was after its making]
         #[arg(long, value_name = "WHEN")]
         expires: Option<Expiry>,
     },
@@ -79,6 +104,15 @@ impl Expiry {
     }
 }
 
+/// How long two keys open the same.
+fn overlap(text: &str) -> Result<TimeDelta, &'static str> {
+    let spans = [('h', 1), ('d', 24)];
+    let hours =
+        spans.iter().find_map(|(unit, hours)| Some(text.strip_suffix(*unit)?.parse::<u16>().ok()? as i64 * hours));
+    let hours = hours.filter(|hours| *hours <= 24 * 366);
+    hours.map(TimeDelta::hours).ok_or("must be a number of hours or days such as 12h or 7d, of a year at most")
+}
+
 /// The name of a key, or of the person who has it.
 pub(super) fn name(text: &str) -> Result<String, &'static str> {
     let shown = !text.trim().is_empty() && text.chars().count() <= 64 && !text.chars().any(char::is_control);
@@ -101,24 +135,39 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
 async fn act(action: Action, store: &Store) -> anyhow::Result<()> {
     let now = clock::now();
     match action {
-        Action::Create { name, scopes, expires } => {
-            let expires_at = match expires {
-                Some(expiry) => Some(expiry.at(now).context("the key would end too far in the future")?),
-                None => None,
+        Action::Create { name, scopes, expires, requests_per_minute, rows_per_day } => {
+            let limits = KeyLimits {
+                requests_per_minute: requests_per_minute.and_then(NonZeroU32::new),
+                rows_per_day: rows_per_day.and_then(NonZeroU32::new),
             };
-            anyhow::ensure!(expires_at.is_none_or(|end| end > now), "the key would have ended already");
-            let request = KeyRequest { name, scopes, expires_at };
+            let expires_at = end(expires, now)?;
+            let holder = Holder::Program(scopes);
+            let request = KeyRequest { name, holder, expires_at, made_by: LOCAL.to_owned(), limits };
             let key = FreshKey::create(store, request, &mut access::random()?, now).await?;
             println!("{}", key.reveal());
             eprintln!("This key is shown once and can't be shown again. Send it as `Authorization: Bearer …`.");
         }
+        Action::Rotate { key, overlap, expires } => {
+            let rotation = Rotation { overlap, expires_at: end(expires, now)?, made_by: LOCAL.to_owned() };
+            let rotated = FreshKey::rotate(store, &key, rotation, &mut access::random()?, now).await?;
+            let (fresh, ends) = rotated.with_context(|| format!("there is no open key `{key}`"))?;
+            println!("{}", fresh.reveal());
+            eprintln!("This key is shown once and can't be shown again. The one before ends at {}.", ends.to_rfc3339());
+        }
         Action::List => println!("{}", table(&store.list_keys().await?, now)),
         Action::Revoke { key } => {
-            anyhow::ensure!(store.revoke_key(&key, now).await?, "there is no open key `{key}`");
+            anyhow::ensure!(store.revoke_key(&key, LOCAL, now).await?, "there is no open key `{key}`");
             println!("Revoked {key}.");
         }
     }
     Ok(())
+}
+
+fn end(expires: Option<Expiry>, now: DateTime<Utc>) -> anyhow::Result<Option<DateTime<Utc>>> {
+    let Some(expiry) = expires else { return Ok(None) };
+    let end = expiry.at(now).context("the key would end too far in the future")?;
+    anyhow::ensure!(end > now, "the key would have ended already");
+    Ok(Some(end))
 }
 
 fn table(keys: &[StoredKey], now: DateTime<Utc>) -> Table {
@@ -129,6 +178,7 @@ fn table(keys: &[StoredKey], now: DateTime<Utc>) -> Table {
         let state = match (key.revoked_at, key.expires_at) {
             (Some(at), _) => format!("revoked {}", day(at)),
             (None, Some(end)) if end <= now => "expired".to_owned(),
+            (None, _) if key.successor.is_some() => "rotated out".to_owned(),
             (None, _) => "open".to_owned(),
         };
         table.add_row([

@@ -4,8 +4,10 @@ use clap::{Parser, Subcommand};
 
 use crate::config;
 
+pub mod accounts;
 pub mod adapters;
 pub mod advise;
+pub mod audit;
 pub mod bench;
 pub mod chat;
 #[cfg(feature = "cluster")]
@@ -15,6 +17,7 @@ pub mod database;
 pub mod demo;
 pub mod demo_data;
 pub mod descriptors;
+pub mod doctor;
 pub mod eval;
 pub mod experiments;
 pub mod finetune;
@@ -27,6 +30,7 @@ pub mod models;
 pub mod people;
 pub mod prompts;
 pub mod recategorize;
+pub mod retention;
 pub mod serve;
 pub mod service;
 pub mod spend;
@@ -77,7 +81,15 @@ pub enum Command {
     Data(data::Options),
     /// Hold the private Postgres for other programs.
     Database(database::Options),
-    /// Make, list and revoke API keys.
+    /// Check a deployment and say what to mend.
+    Doctor(doctor::Options),
+    /// Erase one account, or write down all that is stored of it.
+    Accounts(accounts::Options),
+    /// Drop rows that are older than a deployment keeps them.
+    Retention(retention::Options),
+    /// Show, export and check the log of privileged acts.
+    Audit(audit::Options),
+    /// Make, list, rotate and revoke API keys.
     Keys(keys::Options),
     /// Search, explain and fill the merchant directory.
     Merchants(merchants::Options),
@@ -133,6 +145,10 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Descriptors(options) => descriptors::run(&options),
         Command::Data(options) => data::run(options, &cli.settings).await,
         Command::Database(options) => database::run(options, &cli.settings).await,
+        Command::Doctor(options) => doctor::run(options, &cli.settings).await,
+        Command::Accounts(options) => accounts::run(options, &cli.settings).await,
+        Command::Retention(options) => retention::run(options, &cli.settings).await,
+        Command::Audit(options) => audit::run(options, &cli.settings).await,
         Command::Keys(options) => keys::run(options, &cli.settings).await,
         Command::Merchants(options) => merchants::run(options, &cli.settings).await,
         Command::Models(options) => models::run(options, &cli.settings).await,

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{Settings, keys};
 use crate::{
-    access::{self, FreshKey, Role},
+    access::{self, FreshKey, Holder, KeyLimits, KeyRequest, LOCAL, Role},
     clock,
     embedded::Database,
     store::{Store, StoredKey},
@@ -64,19 +64,22 @@ async fn act(action: Action, store: &Store) -> anyhow::Result<()> {
     let now = clock::now();
     match action {
         Action::Add { name, role } => {
-            let key = FreshKey::for_person(store, name, role, &mut access::random()?, now).await?;
+            let holder = Holder::Person(role);
+            let request =
+                KeyRequest { name, holder, expires_at: None, made_by: LOCAL.to_owned(), limits: KeyLimits::default() };
+            let key = FreshKey::create(store, request, &mut access::random()?, now).await?;
             println!("{}", key.reveal());
             eprintln!("This key is shown once and can't be shown again. Sign in with it at /sign-in.");
         }
         Action::List { json } => {
-            let people: Vec<StoredKey> =
-                store.list_keys().await?.into_iter().filter(|key| key.role.is_some()).collect();
+            let standing = |key: &StoredKey| key.role.is_some() && key.successor.is_none();
+            let people: Vec<StoredKey> = store.list_keys().await?.into_iter().filter(standing).collect();
             if json { print_json(&people)? } else { println!("{}", table(&people)) }
         }
         Action::Remove { name } => {
             let known = store.list_keys().await?.into_iter().any(|key| key.role.is_some() && key.name == name);
             anyhow::ensure!(
-                known && store.revoke_key(&name, now).await?,
+                known && store.revoke_key(&name, LOCAL, now).await?,
                 "there is nobody called `{name}` to take out"
             );
             println!("{name} can't sign in any more.");

@@ -12,7 +12,7 @@ use super::{
     worker,
 };
 use crate::{
-    access::Access,
+    access::{Access, Limits},
     adapters::watch,
     clock,
     config::{Listen, Secret, Work},
@@ -82,6 +82,7 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
 pub async fn serve(options: &Options, settings: &Settings, opened: &Opened) -> anyhow::Result<()> {
     let bind = options.listen.bind;
     let access = Access::new(opened.store.clone(), bind, clock::now()).await?;
+    let access = access.with_limits(Limits::new(options.listen.requests_per_minute));
     let Ready { pipeline, taxonomy, roster } = options.serving.pipeline(settings, &opened.store).await?;
     let registered = roster.is_some();
     let pipeline = Arc::new(pipeline);

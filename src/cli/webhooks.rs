@@ -78,12 +78,12 @@ async fn on(action: Action, store: &Store) -> anyhow::Result<()> {
         }
         Action::List { json } => list(&store.webhooks(None).await?, json),
         Action::Resume { webhook } => {
-            ensure!(store.resume_webhook(webhook).await?, "there is no webhook {webhook}");
+            ensure!(store.resume_webhook(webhook, LOCAL).await?, "there is no webhook {webhook}");
             Deliver { webhook }.ask_at_once(store).await?;
             println!("webhook {webhook} is tried again");
         }
         Action::Remove { webhook } => {
-            ensure!(store.delete_webhook(webhook).await?, "there is no webhook {webhook}");
+            ensure!(store.delete_webhook(webhook, LOCAL).await?, "there is no webhook {webhook}");
             println!("webhook {webhook} is told nothing any more");
         }
     }

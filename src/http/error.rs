@@ -3,7 +3,7 @@
 //! The caller learns what it can change. Causes within the service are logged here, once, and never
 //! sent.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -12,10 +12,16 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::rows::RefusedRow;
+use super::{limits, rows::RefusedRow};
 use crate::{
-    access, access::Scope, adapters, advise, causes::with_causes, domain::Slug, enrich, evaluate::tracker, events,
-    pipeline, recategorize, review, store, web,
+    access,
+    access::{Scope, Standing},
+    adapters, advise,
+    causes::with_causes,
+    domain::Slug,
+    enrich,
+    evaluate::tracker,
+    events, pipeline, recategorize, review, store, web,
 };
 
 /// Why a request got no answer.
@@ -30,6 +36,9 @@ pub enum Error {
     /// No transaction of that id.
     #[error("there is no transaction with this id")]
     UnknownTransaction,
+    /// Nothing of that account.
+    #[error("nothing of this account is here")]
+    UnknownAccount,
     /// No labelled set of that number.
     #[error("there is no data set with this number")]
     UnknownDataset,
@@ -54,6 +63,9 @@ pub enum Error {
     /// Not sent as JSON.
     #[error("send the body as `content-type: application/json`")]
     NotJson,
+    /// Sent compressed: a small body could unfold to any size.
+    #[error("send the body as it is: compressed ones are not taken")]
+    Encoded,
     /// More bytes than the route takes.
     #[error("the body is larger than {limit} bytes")]
     BodyTooLarge {
@@ -259,6 +271,7 @@ impl Error {
             Self::UnknownRoute => Problem::new(S::NOT_FOUND, "unknown-route", "No such route", detail),
             Self::MethodNotAllowed => Problem::new(S::METHOD_NOT_ALLOWED, "method", "Method not allowed", detail),
             Self::UnknownTransaction => Problem::new(S::NOT_FOUND, "unknown-id", "No such transaction", detail),
+            Self::UnknownAccount => Problem::new(S::NOT_FOUND, "unknown-account", "No such account", detail),
             Self::UnknownDataset => Problem::new(S::NOT_FOUND, "unknown-dataset", "No such data set", detail),
             Self::UnknownRecategorization => unknown_recategorization(detail),
             Self::UnknownView => Problem::new(S::NOT_FOUND, "unknown-view", "No such view", detail),
@@ -280,6 +293,7 @@ impl Error {
             Self::NoLabels => Problem::new(S::UNPROCESSABLE_ENTITY, "no-labels", "Nothing to learn from", detail),
             Self::Report(_) => internal(),
             Self::NotJson => Problem::new(S::UNSUPPORTED_MEDIA_TYPE, "media-type", "Not JSON", detail),
+            Self::Encoded => Problem::new(S::UNSUPPORTED_MEDIA_TYPE, "content-encoding", "Compressed", detail),
             Self::BodyTooLarge { .. } => Problem::new(S::PAYLOAD_TOO_LARGE, "too-large", "Body too large", detail),
             Self::BodyUnreadable => Problem::new(S::BAD_REQUEST, "unreadable", "Body can't be read", detail),
             Self::Syntax { line, column } => Problem {
@@ -302,6 +316,15 @@ impl Error {
                     Problem::new(S::UNAUTHORIZED, "unauthenticated", "Who is asking?", detail)
                 }
                 access::Error::Store(error) => store_problem(error),
+                access::Error::TooManyRequests { .. } => {
+                    Problem::new(S::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests", detail)
+                }
+                access::Error::QuotaSpent { .. } => {
+                    Problem::new(S::TOO_MANY_REQUESTS, "quota-spent", "The day's rows are spent", detail)
+                }
+                access::Error::Locked { .. } => {
+                    Problem::new(S::TOO_MANY_REQUESTS, "sign-in-locked", "Signing in is locked", detail)
+                }
                 access::Error::Exposed { .. } | access::Error::NameTaken | access::Error::NoRandom => internal(),
             },
             Self::Unsigned => Problem::new(S::UNAUTHORIZED, "unsigned", "Not signed", detail),
@@ -504,7 +527,19 @@ impl IntoResponse for Error {
         if problem.status().is_server_error() {
             tracing::error!(error = %with_causes(&self), problem = %problem.kind, "a request failed");
         }
-        problem.into_response()
+        let mut response = problem.into_response();
+        if let Self::Access(access::Error::TooManyRequests { limit, wait }) = &self {
+            limits::tell(
+                response.headers_mut(),
+                &Standing { limit: *limit, left: 0, reset: Duration::from_secs(*wait) },
+            );
+        }
+        if let Self::Access(access::Error::TooManyRequests { wait, .. } | access::Error::QuotaSpent { wait, .. }) =
+            &self
+        {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(*wait));
+        }
+        response
     }
 }
 

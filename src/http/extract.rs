@@ -3,7 +3,7 @@
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Path, Request, rejection::BytesRejection},
-    http::{header, request::Parts},
+    http::{HeaderValue, header, request::Parts},
 };
 use chrono::{DateTime, Utc};
 use serde::{
@@ -29,6 +29,10 @@ impl<S: Send + Sync> FromRequest<S> for JsonText {
     type Rejection = Error;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
+        let coding = request.headers().get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
+        if coding.is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
+            return Err(Error::Encoded);
+        }
         let sent_as = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let essence = sent_as.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case("application/json") {

@@ -2,7 +2,10 @@
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -16,7 +19,7 @@ use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
 use tracing::Instrument as _;
 
-use super::error::Error;
+use super::{error::Error, metrics::Metrics};
 
 /// Longest time for one request; a thousand rows on a slow machine need a good part of it.
 pub(super) const TIME_LIMIT: Duration = Duration::from_secs(120);
@@ -48,12 +51,20 @@ impl RequestIds {
     }
 }
 
+/// What the frame needs.
+#[derive(Clone)]
+pub(super) struct Framed {
+    pub(super) ids: Arc<RequestIds>,
+    pub(super) metrics: Metrics,
+}
+
 /// Answers every request, whatever the handler does.
 ///
 /// The span names the route and not the path: ids, queries and bodies stay out of the log.
-pub(super) async fn frame(State(ids): State<std::sync::Arc<RequestIds>>, request: Request, next: Next) -> Response {
-    let id = ids.of(&request);
+pub(super) async fn frame(State(framed): State<Framed>, request: Request, next: Next) -> Response {
+    let id = framed.ids.of(&request);
     let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str);
+    let (method, pattern) = (request.method().clone(), route.to_owned());
     let span = tracing::info_span!(
         "request",
         request.id = id.to_str().unwrap_or_default(),
@@ -68,6 +79,7 @@ pub(super) async fn frame(State(ids): State<std::sync::Arc<RequestIds>>, request
             Ok(Err(_)) => Error::Panicked.into_response(),
             Err(_) => Error::Timeout { seconds: TIME_LIMIT.as_secs() }.into_response(),
         };
+        framed.metrics.count(&method, &pattern, response.status(), started.elapsed());
         tracing::debug!(
             http.status = response.status().as_u16(),
             request.ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),

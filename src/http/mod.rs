@@ -3,6 +3,7 @@
 //! It decides nothing about transactions: [`crate::pipeline`] does. Every route is added with the
 //! scope it needs ([`Need`]), and every failure leaves through [`Error`] as `application/problem+json`.
 
+mod accounts;
 mod accuracy;
 mod adapters;
 mod advice;
@@ -17,8 +18,10 @@ mod extract;
 mod finetune;
 mod frame;
 mod health;
+mod limits;
 mod live;
 mod merchants;
+mod metrics;
 mod openapi;
 mod pages;
 mod recategorizations;
@@ -101,11 +104,14 @@ fn api() -> scopes::Routes {
         .add(scope(Scope::Batch), routes!(recategorizations::undo))
         .add(scope(Scope::Batch), routes!(recategorizations::cancel))
         .add(scope(Scope::Batch), routes!(recategorizations::conclude))
+        .add(scope(Scope::Admin), routes!(accounts::erase))
+        .add(scope(Scope::Admin), routes!(accounts::export))
         .add(scope(Scope::Read), routes!(events::list))
         .add(scope(Scope::Admin), routes!(webhooks::create, webhooks::list))
         .add(scope(Scope::Admin), routes!(webhooks::delete))
         .add(scope(Scope::Admin), routes!(webhooks::resume))
         .add(Need::Signed, routes!(finetune::webhook))
+        .add(scope(Scope::Read), routes!(metrics::show))
         .add(Need::Open, routes!(health::alive))
         .add(Need::Open, routes!(health::ready))
         .add_pages(&openapi::PAGES, openapi::pages);
@@ -115,13 +121,14 @@ fn api() -> scopes::Routes {
 /// The whole API.
 pub fn router(state: AppState) -> Router {
     let ids = Arc::new(frame::RequestIds::new(clock::now()));
+    let framed = frame::Framed { ids, metrics: state.metrics.clone() };
     let routes = api().guarded(state.access.clone());
     routes
         .fallback(async || Error::UnknownRoute)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(extract::BODY_LIMIT))
         .layer(from_fn(pages::refusals))
-        .layer(from_fn_with_state(ids, frame::frame))
+        .layer(from_fn_with_state(framed, frame::frame))
         .with_state(state)
 }
 

@@ -45,6 +45,7 @@ pub(super) fn document() -> openapi::OpenApi {
             (name = "recategorizations", description = "Stored transactions categorized anew: preview, apply, undo"),
             (name = "events", description = "What changed of transactions: a feed to read again from any place, and endpoints that are told"),
             (name = "datasets", description = "Labelled sets, and what the label gate found about them"),
+            (name = "accounts", description = "One account as a whole: all that is stored of it, and its erasure"),
             (name = "finetune", description = "Word from providers that train a model"),
             (name = "health", description = "For whoever runs it")
         )
@@ -91,6 +92,7 @@ pub(super) fn describe_refusals(operation: &mut Operation) {
     for (status, description) in [
         ("401", "No valid API key"),
         ("403", "The key lacks the scope"),
+        ("429", "More requests a minute, or rows a day, than the key may: `Retry-After` says when to come again"),
         ("500", "Something broke; the cause is in the log under the request id"),
         ("503", "The database is not available, or it took too long: send the same request again"),
     ] {

@@ -17,7 +17,7 @@ use subtle::ConstantTimeEq as _;
 use utoipa::openapi::{OpenApi, SecurityRequirement};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
-use super::{error::Error, openapi, pages, state::AppState};
+use super::{error::Error, limits, openapi, pages, state::AppState};
 use crate::{
     access::{self, Access, Caller, Scope},
     clock,
@@ -116,12 +116,14 @@ async fn guard(State(gate): State<Gate>, mut request: Request, next: Next) -> Re
     let path = request.extensions().get::<MatchedPath>().ok_or(Error::Undeclared)?;
     let methods = gate.declared.0.get(path.as_str()).ok_or(Error::Undeclared)?;
     let asked = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
+    let mut standing = None;
     match methods.iter().find(|(method, _)| method == asked) {
         // No handler has this method: the router says so.
         None | Some((_, Need::Signed)) => {}
         Some((_, Need::Open)) => refuse_forged(request.method(), request.headers())?,
         Some((_, Need::Scope(scope))) => {
             let caller = gate.caller(request.method(), request.headers()).await?;
+            standing = gate.access.count(&caller)?;
             if !caller.may(*scope) {
                 return Err(Error::MissingScope { scope: *scope });
             }
@@ -129,6 +131,7 @@ async fn guard(State(gate): State<Gate>, mut request: Request, next: Next) -> Re
         }
         Some((_, Need::Page(scope))) => match gate.caller(request.method(), request.headers()).await {
             Ok(caller) if caller.may(*scope) => {
+                standing = gate.access.count(&caller)?;
                 request.extensions_mut().insert(caller);
             }
             Ok(caller) => return pages::refused(&caller, *scope),
@@ -138,7 +141,11 @@ async fn guard(State(gate): State<Gate>, mut request: Request, next: Next) -> Re
             Err(error) => return Err(error),
         },
     }
-    Ok(next.run(request).await)
+    let mut response = next.run(request).await;
+    if let Some(standing) = standing {
+        limits::tell(response.headers_mut(), &standing);
+    }
+    Ok(response)
 }
 
 impl Gate {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{health::LastFinding, live::Live};
+use super::{health::LastFinding, live::Live, metrics::Metrics};
 use crate::{
     access::Access,
     config::Secret,
@@ -23,6 +23,7 @@ pub struct AppState {
     pub(super) desk: Desk,
     pub(super) last_finding: LastFinding,
     pub(super) live: Live,
+    pub(super) metrics: Metrics,
     pub(super) webhook_secret: Option<Secret>,
 }
 
@@ -41,6 +42,7 @@ impl AppState {
             desk,
             last_finding: LastFinding::default(),
             live: Live::default(),
+            metrics: Metrics::default(),
             webhook_secret: None,
         }
     }

@@ -75,12 +75,17 @@ pub(super) struct Results {
             come again", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn send(State(state): State<AppState>, body: JsonText) -> Result<Json<Results>, Error> {
+pub(super) async fn send(
+    State(state): State<AppState>,
+    Who(caller): Who,
+    body: JsonText,
+) -> Result<Json<Results>, Error> {
     let batch: Batch<'_> = body.parse()?;
     if batch.transactions.is_empty() || batch.transactions.len() > MOST_ROWS {
         let detail = format!("send 1 to {MOST_ROWS} transactions in one call, not {}", batch.transactions.len());
         return Err(Error::Shape { pointer: Some("/transactions".to_owned()), detail });
     }
+    state.access.use_rows(&caller, batch.transactions.len(), clock::now()).await?;
     let parsed: Vec<Result<Transaction, Box<RowRefused>>> = batch
         .transactions
         .iter()

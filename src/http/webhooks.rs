@@ -153,9 +153,11 @@ pub(super) async fn list(State(state): State<AppState>) -> Result<Json<Webhooks>
 )]
 pub(super) async fn delete(
     State(state): State<AppState>,
+    Who(caller): Who,
     id: Result<Path<i64>, PathRejection>,
 ) -> Result<StatusCode, Error> {
-    if state.store.delete_webhook(number(id)?).await? { Ok(StatusCode::NO_CONTENT) } else { Err(Error::UnknownWebhook) }
+    let there = state.store.delete_webhook(number(id)?, caller.name()).await?;
+    if there { Ok(StatusCode::NO_CONTENT) } else { Err(Error::UnknownWebhook) }
 }
 
 /// Tries an endpoint again that is paused or waits, from where it stood.
@@ -171,10 +173,11 @@ pub(super) async fn delete(
 )]
 pub(super) async fn resume(
     State(state): State<AppState>,
+    Who(caller): Who,
     id: Result<Path<i64>, PathRejection>,
 ) -> Result<(StatusCode, Json<Webhook>), Error> {
     let id = number(id)?;
-    if !state.store.resume_webhook(id).await? {
+    if !state.store.resume_webhook(id, caller.name()).await? {
         return Err(Error::UnknownWebhook);
     }
     Deliver { webhook: id }.ask_at_once(&state.store).await?;

@@ -27,8 +27,8 @@ use crate::{
         Correction, CorrectionScope, ReviewReason, Slug, Taxonomy, Transaction, TransactionId, UserHistory, draw::drawn,
     },
     store::{
-        self, Affected, Decided, GroupFilter, LabelPair, LaneCount, ReviewGroup, Settled, Store, Throughput,
-        TransactionView, Undone, Verdict,
+        self, ActionFilter, Affected, Decided, GroupFilter, LabelPair, LaneCount, ReviewGroup, Settled, Store,
+        Throughput, TransactionView, Undone, Verdict,
     },
 };
 
@@ -348,10 +348,15 @@ impl Desk {
     /// Stores a second label. It changes nothing that is in force.
     ///
     /// # Errors
-    /// When the person was not asked, there is no such category, or the database fails.
+    /// When there is no such decision, the person was not asked, there is no such category, or the database fails.
     pub async fn second_label(&self, action: i64, category: &Slug, who: &str, now: DateTime<Utc>) -> Result<(), Error> {
         self.check(category)?;
-        if self.store.second_label(action, category, who, now).await? { Ok(()) } else { Err(Error::NotAsked) }
+        if self.store.second_label(action, category, who, now).await? {
+            return Ok(());
+        }
+        let upto = ActionFilter { before: Some(action.saturating_add(1)), ..ActionFilter::default() };
+        let there = self.store.review_actions(&upto, 1).await?.first().is_some_and(|latest| latest.id == action);
+        Err(if there { Error::NotAsked } else { Error::UnknownAction })
     }
 
     /// What waits, queue by queue.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Error, Store, read};
+use super::{Error, Store, read, tell_actor};
 use crate::domain::AccountId;
 
 impl Store {
@@ -31,12 +31,15 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails or the group's name is not of the form that groups have.
-    pub async fn put_account_group(&self, accounts: &[AccountId], group: Option<&str>) -> Result<u64, Error> {
+    pub async fn put_account_group(&self, accounts: &[AccountId], group: Option<&str>, by: &str) -> Result<u64, Error> {
+        let mut tx = self.pool.begin().await?;
+        tell_actor(&mut tx, by).await?;
         let accounts: Vec<&str> = accounts.iter().map(AccountId::as_str).collect();
         let Some(group) = group else {
             let done = sqlx::query!("delete from account_groups where account_id = any($1)", &accounts as &[&str])
-                .execute(&self.pool)
+                .execute(&mut *tx)
                 .await?;
+            tx.commit().await?;
             return Ok(done.rows_affected());
         };
         let done = sqlx::query!(
@@ -54,8 +57,9 @@ impl Store {
             &accounts as &[&str],
             group,
         )
-        .execute(&self.pool)
+        .execute(&mut *tx)
         .await?;
+        tx.commit().await?;
         Ok(done.rows_affected())
     }
 }

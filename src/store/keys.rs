@@ -2,7 +2,9 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Error, Store};
+use sqlx::PgConnection;
+
+use super::{Error, Store, tell_actor};
 
 /// A key to store.
 #[derive(Debug, Clone)]
@@ -21,6 +23,29 @@ pub struct NewKey {
     pub expires_at: Option<DateTime<Utc>>,
     /// What kind of person has it; a program's has none.
     pub role: Option<String>,
+    /// By whom it is made.
+    pub made_by: String,
+    /// Requests a minute; the deployment's default without one.
+    pub requests_per_minute: Option<i32>,
+    /// Rows sent a day; as many as come without one.
+    pub rows_per_day: Option<i64>,
+}
+
+/// A key to put in the place of another.
+#[derive(Debug, Clone)]
+pub struct KeyRotation {
+    /// The public part of the new key.
+    pub prefix: String,
+    /// SHA-256 of its secret part.
+    pub secret_hash: [u8; 32],
+    /// Until when the old one opens what it opened; no longer than it would have.
+    pub overlap_until: DateTime<Utc>,
+    /// Until when the new one does. Without it, as long as the old one was made for; without end if that had none.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// When.
+    pub now: DateTime<Utc>,
+    /// By whom.
+    pub made_by: String,
 }
 
 /// A key as stored.
@@ -42,6 +67,12 @@ pub struct StoredKey {
     pub revoked_at: Option<DateTime<Utc>>,
     /// What kind of person has it; a program's has none.
     pub role: Option<String>,
+    /// The public part of the key that took its place.
+    pub successor: Option<String>,
+    /// Requests a minute; the deployment's default without one.
+    pub requests_per_minute: Option<i32>,
+    /// Rows sent a day; as many as come without one.
+    pub rows_per_day: Option<i64>,
 }
 
 impl Store {
@@ -50,28 +81,78 @@ impl Store {
     /// # Errors
     /// [`Error::Constraint`] `api_keys_name_once` when the name is taken; else when the database fails.
     pub async fn create_key(&self, key: &NewKey) -> Result<(), Error> {
-        sqlx::query!(
-            "insert into api_keys (
+        let mut tx = self.pool.begin().await?;
+        tell_actor(&mut tx, &key.made_by).await?;
+        insert_key(&mut tx, key).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Puts a new key in the place of an open one, named by its prefix or its name, with the same name and rights. Returns until
+    /// when the old one still opens what it opened, or none where there is no such key.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn rotate_key(
+        &self,
+        prefix_or_name: &str,
+        rotation: &KeyRotation,
+    ) -> Result<Option<DateTime<Utc>>, Error> {
+        let mut tx = self.pool.begin().await?;
+        tell_actor(&mut tx, &rotation.made_by).await?;
+        let old = sqlx::query_as!(
+            StoredKey,
+            "select
                 prefix,
                 name,
                 secret_hash,
                 scopes,
                 created_at,
                 expires_at,
-                role
-            )
-            values ($1, $2, $3, $4, $5, $6, $7)",
-            key.prefix,
-            key.name,
-            key.secret_hash.as_slice(),
-            &key.scopes,
-            key.created_at,
-            key.expires_at,
-            key.role,
+                revoked_at,
+                role,
+                successor,
+                requests_per_minute,
+                rows_per_day
+            from api_keys
+            where (prefix = $1 or name = $1)
+            and revoked_at is null
+            and successor is null
+            for update",
+            prefix_or_name,
         )
-        .execute(&self.pool)
+        .fetch_optional(&mut *tx)
         .await?;
-        Ok(())
+        let Some(old) = old else { return Ok(None) };
+        let ends = old.expires_at.map_or(rotation.overlap_until, |end| end.min(rotation.overlap_until));
+        sqlx::query!(
+            "update api_keys
+            set
+                successor = $2,
+                expires_at = $3
+            where prefix = $1",
+            old.prefix,
+            rotation.prefix,
+            ends,
+        )
+        .execute(&mut *tx)
+        .await?;
+        let as_long = old.expires_at.map(|end| rotation.now + (end - old.created_at));
+        let new = NewKey {
+            prefix: rotation.prefix.clone(),
+            name: old.name,
+            secret_hash: rotation.secret_hash,
+            scopes: old.scopes,
+            created_at: rotation.now,
+            expires_at: rotation.expires_at.or(as_long),
+            role: old.role,
+            made_by: rotation.made_by.clone(),
+            requests_per_minute: old.requests_per_minute,
+            rows_per_day: old.rows_per_day,
+        };
+        insert_key(&mut tx, &new).await?;
+        tx.commit().await?;
+        Ok(Some(ends))
     }
 
     /// The key with this prefix, revoked and expired ones too.
@@ -89,7 +170,10 @@ impl Store {
                 created_at,
                 expires_at,
                 revoked_at,
-                role
+                role,
+                successor,
+                requests_per_minute,
+                rows_per_day
             from api_keys
             where prefix = $1",
             prefix,
@@ -143,7 +227,10 @@ impl Store {
                 created_at,
                 expires_at,
                 revoked_at,
-                role
+                role,
+                successor,
+                requests_per_minute,
+                rows_per_day
             from api_keys
             order by
                 created_at,
@@ -154,11 +241,14 @@ impl Store {
         Ok(keys)
     }
 
-    /// Closes a key, named by its prefix or its name; returns whether one was open.
+    /// Closes a key, named by its prefix or its name; a name also closes the keys that were rotated out. Returns whether one
+    /// was open.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn revoke_key(&self, prefix_or_name: &str, now: DateTime<Utc>) -> Result<bool, Error> {
+    pub async fn revoke_key(&self, prefix_or_name: &str, by: &str, now: DateTime<Utc>) -> Result<bool, Error> {
+        let mut tx = self.pool.begin().await?;
+        tell_actor(&mut tx, by).await?;
         let done = sqlx::query!(
             "update api_keys
             set revoked_at = $2
@@ -167,8 +257,38 @@ impl Store {
             prefix_or_name,
             now,
         )
-        .execute(&self.pool)
+        .execute(&mut *tx)
         .await?;
+        tx.commit().await?;
         Ok(done.rows_affected() > 0)
     }
+}
+
+async fn insert_key(tx: &mut PgConnection, key: &NewKey) -> Result<(), Error> {
+    sqlx::query!(
+        "insert into api_keys (
+            prefix,
+            name,
+            secret_hash,
+            scopes,
+            created_at,
+            expires_at,
+            role,
+            requests_per_minute,
+            rows_per_day
+        )
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        key.prefix,
+        key.name,
+        key.secret_hash.as_slice(),
+        &key.scopes,
+        key.created_at,
+        key.expires_at,
+        key.role,
+        key.requests_per_minute,
+        key.rows_per_day,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
 }

@@ -173,9 +173,13 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn withdrawn_labels(&self) -> Result<i64, Error> {
-        let labels = sqlx::query_scalar!(r#"select count(*) as "labels!" from corrections_withdrawn"#)
-            .fetch_one(&self.pool)
-            .await?;
+        let labels = sqlx::query_scalar!(
+            r#"select
+                (select count(*) from corrections_withdrawn) + (select coalesce(sum(labels), 0)::bigint from erasures)
+                as "labels!""#
+        )
+        .fetch_one(&self.pool)
+        .await?;
         Ok(labels)
     }
 

@@ -4,16 +4,20 @@
 //! spans a model or network call. What is not there is `None`, not an error; a broken rule comes back
 //! as [`Error::Constraint`] with the constraint's name from `migrations/`.
 
+mod account_export;
 mod account_groups;
 mod adapter_decisions;
 mod adapters;
 mod answer_counts;
 mod answer_drift;
+mod audit_log;
 mod calibrations;
 mod chat_replies;
+mod condition;
 mod content;
 mod corrections;
 mod datasets;
+mod erasure;
 mod eval_figures;
 mod eval_items;
 mod eval_pairs;
@@ -22,9 +26,11 @@ mod eval_runs;
 mod events;
 mod finetune_claims;
 mod finetune_jobs;
+mod gauges;
 mod history;
 mod ingest;
 mod jobs;
+mod key_usage;
 mod keys;
 mod labelled;
 mod levels;
@@ -42,6 +48,7 @@ mod recategorization_diff;
 mod recategorization_pages;
 mod recategorizations;
 mod remembered;
+mod retention;
 mod retraining;
 mod review_decisions;
 mod review_groups;
@@ -53,6 +60,7 @@ mod rules;
 mod second_labels;
 mod sessions;
 mod shadows;
+mod sign_in_failures;
 mod taxonomies;
 mod taxonomy_migrations;
 mod transaction_life;
@@ -67,14 +75,18 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
+pub use account_export::AccountRows;
 pub use adapter_decisions::{AdapterDecision, AdapterGate, AdapterMove, NewAdapterGate};
 pub use adapters::{AdapterChanges, AdapterFile, NewAdapter, StoredAdapter};
 pub use answer_counts::AnswerCount;
 pub use answer_drift::{MovedAnswers, RecentAnswers};
+pub use audit_log::AuditRow;
 pub use calibrations::Calibration;
 pub use chat_replies::KeptReply;
+pub use condition::{ContentCondition, ServerCondition};
 pub use corrections::ImportedLabel;
 pub use datasets::{DatasetItem, NewDataset, NewLabelReport, StoredDataset, StoredLabelReport};
+pub use erasure::{Erased, LearnedFrom, NewErasure};
 pub use eval_figures::{EvalBin, EvalCell, EvalSlice, EvalTotals};
 pub use eval_items::EvalItem;
 pub use eval_pairs::{EvalPair, PairedCell};
@@ -83,9 +95,10 @@ pub use eval_runs::{EvalRun, EvalRunFilter, NewEvalRun};
 pub use events::{Event, EventNews};
 pub use finetune_claims::{Claim, NewFinetuneJob};
 pub use finetune_jobs::{FinetuneJob, FinetuneNews};
+pub use gauges::{DaySpend, Gauges};
 pub use ingest::Ingested;
 pub use jobs::{Job, JobFilter, NewJob};
-pub use keys::{NewKey, StoredKey};
+pub use keys::{KeyRotation, NewKey, StoredKey};
 pub use labelled::{CorrectedTransaction, LabelledTransaction, Traffic};
 pub use levels::LevelTally;
 pub use live::{LiveAccuracy, LiveTally};
@@ -232,6 +245,12 @@ impl Store {
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// Says who acts in a database transaction, where the rows that it changes don't tell: what is audited names them.
+async fn tell_actor(tx: &mut PgConnection, actor: &str) -> Result<(), Error> {
+    sqlx::query_scalar!("select set_config('txcat.actor', $1, true)", actor).fetch_one(tx).await?;
+    Ok(())
 }
 
 /// Reads a stored code or newtype back; what doesn't parse is [`Error::Corrupt`].

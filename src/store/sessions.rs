@@ -28,6 +28,10 @@ pub struct StoredSession {
     pub scopes: Vec<String>,
     /// What a page must send along with every change.
     pub csrf: String,
+    /// Requests a minute; the deployment's default without one.
+    pub requests_per_minute: Option<i32>,
+    /// Rows sent a day; as many as come without one.
+    pub rows_per_day: Option<i64>,
 }
 
 impl Store {
@@ -67,7 +71,9 @@ impl Store {
             "select
                 api_keys.name,
                 api_keys.scopes,
-                sessions.csrf
+                sessions.csrf,
+                api_keys.requests_per_minute,
+                api_keys.rows_per_day
             from sessions
             join api_keys on api_keys.prefix = sessions.key_prefix
             where sessions.token_hash = $1

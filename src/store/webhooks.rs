@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Error, Store};
+use super::{Error, Store, tell_actor};
 use crate::config::Secret;
 
 /// An endpoint to tell.
@@ -195,7 +195,9 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn resume_webhook(&self, id: i64) -> Result<bool, Error> {
+    pub async fn resume_webhook(&self, id: i64, by: &str) -> Result<bool, Error> {
+        let mut tx = self.pool.begin().await?;
+        tell_actor(&mut tx, by).await?;
         let resumed = sqlx::query!(
             "update webhooks
             set
@@ -206,15 +208,21 @@ impl Store {
             where id = $1",
             id,
         );
-        Ok(resumed.execute(&self.pool).await?.rows_affected() == 1)
+        let resumed = resumed.execute(&mut *tx).await?.rows_affected() == 1;
+        tx.commit().await?;
+        Ok(resumed)
     }
 
     /// Takes an endpoint away; tells whether there was one.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn delete_webhook(&self, id: i64) -> Result<bool, Error> {
+    pub async fn delete_webhook(&self, id: i64, by: &str) -> Result<bool, Error> {
+        let mut tx = self.pool.begin().await?;
+        tell_actor(&mut tx, by).await?;
         let deleted = sqlx::query!("delete from webhooks where id = $1", id);
-        Ok(deleted.execute(&self.pool).await?.rows_affected() == 1)
+        let deleted = deleted.execute(&mut *tx).await?.rows_affected() == 1;
+        tx.commit().await?;
+        Ok(deleted)
     }
 }

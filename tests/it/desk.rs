@@ -15,7 +15,7 @@ mod signs;
 
 use serde_json::{Value, json};
 use txcat::{
-    access::{FreshKey, Role},
+    access::{FreshKey, Holder, KeyRequest, LOCAL, Role},
     clock,
 };
 
@@ -24,7 +24,15 @@ use crate::harness::{App, row, with};
 /// A person's key.
 pub(crate) async fn person(app: &App, name: &str, role: Role) -> String {
     let random = &mut <rand_chacha::ChaCha20Rng as rand::SeedableRng>::from_os_rng();
-    FreshKey::for_person(&app.store, name.to_owned(), role, random, clock::now()).await.unwrap().reveal()
+    let holder = Holder::Person(role);
+    let request = KeyRequest {
+        name: name.to_owned(),
+        holder,
+        expires_at: None,
+        made_by: LOCAL.to_owned(),
+        limits: Default::default(),
+    };
+    FreshKey::create(&app.store, request, random, clock::now()).await.unwrap().reveal()
 }
 
 /// A doubtful row of an account: everything but coffee and markets is.

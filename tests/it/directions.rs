@@ -19,6 +19,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("spend", &["store", "llm", "clock"]),
     ("model", &["domain", "config", "outbound"]),
     ("access", &["store"]),
+    ("privacy", &["store"]),
     ("enrich", &["store", "model"]),
     ("categorize", &["prompt", "llm", "enrich"]),
     ("pipeline", &["store", "enrich", "categorize"]),
@@ -34,7 +35,22 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("events", &["store", "outbound", "signature", "causes"]),
     ("jobs", &["recategorize", "events", "clock"]),
     ("web", &[]),
-    ("http", &["adapters", "jobs", "signature", "finetune", "advise", "review", "web", "access", "clock", "embedded"]),
+    (
+        "http",
+        &[
+            "adapters",
+            "jobs",
+            "signature",
+            "finetune",
+            "advise",
+            "review",
+            "web",
+            "access",
+            "privacy",
+            "clock",
+            "embedded",
+        ],
+    ),
     ("cli", &["http", "cluster", "experiments", "spend"]),
 ];
 

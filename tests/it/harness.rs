@@ -8,7 +8,7 @@ use std::{net::SocketAddr, sync::Arc};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::oneshot};
 use txcat::{
-    access::{Access, FreshKey, KeyRequest, Scope},
+    access::{Access, FreshKey, Holder, KeyLimits, KeyRequest, LOCAL, Scope},
     categorize::{Lineup, Stage},
     clock,
     domain::{Acceptance, Enrichment, Taxonomy},
@@ -161,7 +161,18 @@ impl App {
         scopes: &[Scope],
         expires_at: Option<chrono::DateTime<chrono::Utc>>,
     ) -> String {
-        let request = KeyRequest { name: name.to_owned(), scopes: scopes.to_vec(), expires_at };
+        self.make_limited_key(name, scopes, expires_at, KeyLimits::default()).await
+    }
+
+    pub(crate) async fn make_limited_key(
+        &self,
+        name: &str,
+        scopes: &[Scope],
+        expires_at: Option<chrono::DateTime<chrono::Utc>>,
+        limits: KeyLimits,
+    ) -> String {
+        let holder = Holder::Program(scopes.to_vec());
+        let request = KeyRequest { name: name.to_owned(), holder, expires_at, made_by: LOCAL.to_owned(), limits };
         let random = &mut <rand_chacha::ChaCha20Rng as rand::SeedableRng>::from_os_rng();
         FreshKey::create(&self.store, request, random, clock::now()).await.unwrap().reveal()
     }

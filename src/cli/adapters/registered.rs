@@ -308,7 +308,7 @@ impl Group {
         if let Some(group) = &self.group {
             ensure!(registry::is_name(group), "`{group}` is no name for a group");
         }
-        let changed = store.put_account_group(&self.accounts, self.group.as_deref()).await?;
+        let changed = store.put_account_group(&self.accounts, self.group.as_deref(), LOCAL).await?;
         println!("{changed} of {} accounts changed", self.accounts.len());
         Ok(())
     }

@@ -151,7 +151,11 @@ pub(in crate::http) struct Regrouped {
         (status = 422, description = "Not of this shape", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(in crate::http) async fn group(State(state): State<AppState>, body: JsonText) -> Result<Json<Regrouped>, Error> {
+pub(in crate::http) async fn group(
+    State(state): State<AppState>,
+    Who(caller): Who,
+    body: JsonText,
+) -> Result<Json<Regrouped>, Error> {
     let AccountGroup { account_ids, group } = body.parse()?;
     if account_ids.is_empty() || account_ids.len() > MOST_ACCOUNTS {
         let detail = format!("name 1 to {MOST_ACCOUNTS} accounts in one call, not {}", account_ids.len());
@@ -161,6 +165,6 @@ pub(in crate::http) async fn group(State(state): State<AppState>, body: JsonText
         let detail = adapters::Error::Name { name: name.to_owned() }.to_string();
         return Err(Error::Shape { pointer: Some("/group".to_owned()), detail });
     }
-    let changed = state.store.put_account_group(&account_ids, group.as_deref()).await?;
+    let changed = state.store.put_account_group(&account_ids, group.as_deref(), caller.name()).await?;
     Ok(Json(Regrouped { changed }))
 }

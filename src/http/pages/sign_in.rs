@@ -27,6 +27,7 @@ const COOKIE: &str = "txcat_session";
 #[derive(Serialize)]
 struct SignIn {
     failed: bool,
+    locked: Option<String>,
 }
 
 /// What the form sends.
@@ -42,11 +43,11 @@ pub(in super::super) fn session_token(headers: &HeaderMap) -> Option<&str> {
 }
 
 pub(super) async fn show() -> Result<Response, Error> {
-    form(false)
+    form(SignIn { failed: false, locked: None })
 }
 
-fn form(failed: bool) -> Result<Response, Error> {
-    Ok(framed(web::render("sign_in.html", Page { looker: None, content: SignIn { failed } })?))
+fn form(content: SignIn) -> Result<Response, Error> {
+    Ok(framed(web::render("sign_in.html", Page { looker: None, content })?))
 }
 
 pub(super) async fn sign_in(
@@ -60,8 +61,13 @@ pub(super) async fn sign_in(
             Ok(with_cookie(Redirect::to("/").into_response(), &cookie))
         }
         Err(access::Error::InvalidKey) => {
-            let mut response = form(true)?;
+            let mut response = form(SignIn { failed: true, locked: None })?;
             *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
+            Ok(response)
+        }
+        Err(error @ access::Error::Locked { .. }) => {
+            let mut response = form(SignIn { failed: false, locked: Some(error.to_string()) })?;
+            *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
             Ok(response)
         }
         Err(error) => Err(error.into()),

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use serde_json::Value;
 use txcat::{
-    access::{Access, Error, Scope},
+    access::{Access, Error, LOCAL, Role, Scope},
     clock,
     http::{self, Need},
 };
@@ -102,7 +102,7 @@ async fn a_key_that_is_wrong_revoked_or_expired_opens_nothing() {
     let good = app.make_key("good", &[Scope::Read], None).await;
     let revoked = app.make_key("revoked", &[Scope::Read], None).await;
     let expired = app.make_key("expired", &[Scope::Read], Some(clock::now() - TimeDelta::seconds(1))).await;
-    assert!(app.store.revoke_key("revoked", clock::now()).await.unwrap());
+    assert!(app.store.revoke_key("revoked", LOCAL, clock::now()).await.unwrap());
     with_key(&app, "GET", "/v1/transactions", &good).await.with(200);
     let near_miss = format!("{}0", &good[..good.len() - 1]);
     let near_miss = if near_miss == good { format!("{}1", &good[..good.len() - 1]) } else { near_miss };
@@ -155,4 +155,69 @@ async fn a_correction_names_the_key_that_made_it() {
         .await
         .unwrap();
     assert_eq!(made_by, "test");
+}
+
+/// What must be in a body so that the id is looked at.
+fn body(path: &str) -> Value {
+    let decision = || serde_json::json!({ "category": "coffee_shop", "scope": "transaction" });
+    match path.rsplit('/').next().unwrap() {
+        "correction" => decision(),
+        "moves" => serde_json::json!({ "to": "shadow", "share": 0.5 }),
+        "rollback" => serde_json::json!({ "reason": "to see" }),
+        "{id}" if path.contains("second-labels") => serde_json::json!({ "category": "coffee_shop" }),
+        _ => serde_json::json!({}),
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_id_is_told_from_a_missing_scope_on_every_route() {
+    let app = App::start().await;
+    let (admin, other) = (
+        app.make_key("admin", &[Scope::Admin], None).await,
+        [
+            (Scope::Ingest, app.make_key("ingest", &[Scope::Ingest], None).await),
+            (Scope::Read, app.make_key("read", &[Scope::Read], None).await),
+        ],
+    );
+    let mut looked = 0;
+    for (method, path, need) in http::declared_routes() {
+        let Need::Scope(scope) = need else { continue };
+        if !path.contains('{') {
+            continue;
+        }
+        let there = path.replace("{id}", "987654321").replace("{reference}", "nobody@7");
+        let ask = |key: &str| {
+            let request = app.request(method.as_str(), &there).bearer_auth(key);
+            if method == "GET" || method == "DELETE" { request } else { request.json(&body(&path)) }
+        };
+        let answer = app.send(ask(&admin)).await;
+        assert_eq!(answer.status, 404, "{method} {path}: {}", answer.body);
+        let kind = answer.body["type"].as_str().unwrap();
+        assert!(kind.starts_with("urn:txcat:problem:unknown-") && kind != "urn:txcat:problem:unknown-route", "{kind}");
+        // Who may not look does not learn whether there is one.
+        for (_, key) in other.iter().filter(|(has, _)| *has != scope) {
+            app.send(ask(key)).await.with(403);
+        }
+        looked += 1;
+    }
+    assert!(looked >= 18, "{looked}");
+}
+
+#[tokio::test]
+async fn the_table_of_routes_scopes_and_roles_is_the_one_that_was_agreed_on() {
+    let table: Vec<String> = http::declared_routes()
+        .into_iter()
+        .map(|(method, path, need)| {
+            let (says, scope) = match need {
+                Need::Open => return format!("{method} {path}: open"),
+                Need::Signed => return format!("{method} {path}: signed"),
+                Need::Scope(scope) => (scope.to_string(), scope),
+                Need::Page(scope) => (format!("page, {scope}"), scope),
+            };
+            let may = |role: &&Role| role.scopes().contains(&scope) || role.scopes().contains(&Scope::Admin);
+            let roles: Vec<String> = Role::ALL.iter().filter(may).map(Role::to_string).collect();
+            format!("{method} {path}: {says}; {}", roles.join(", "))
+        })
+        .collect();
+    insta::assert_json_snapshot!(table);
 }

@@ -63,7 +63,7 @@ async fn a_removed_person_is_out_at_once() {
     let analyst = person(&app, "analyst-1", Role::Analyst).await;
     let cookie = sign_in(&app, &analyst).await.1.unwrap();
     assert_eq!(with_cookie(&app, "GET", "/v1/reviews", &cookie, &[]).await.status, 200);
-    app.store.revoke_key("analyst-1", txcat::clock::now()).await.unwrap();
+    app.store.revoke_key("analyst-1", txcat::access::LOCAL, txcat::clock::now()).await.unwrap();
     with_cookie(&app, "GET", "/v1/reviews", &cookie, &[]).await.with(401);
 }
 
@@ -158,6 +158,34 @@ async fn every_page_shows_what_is_stored_and_loads_nothing_from_elsewhere() {
         assert_eq!(app.get(&format!("/assets/{asset}")).await.status, 200, "{asset}");
     }
     app.get("/assets/nothing.js").await.with(404);
+}
+
+#[tokio::test]
+async fn five_wrong_keys_lock_a_person_out_for_a_quarter_of_an_hour() {
+    let app = App::start_without_redirects().await;
+    let analyst = person(&app, "analyst-1", Role::Analyst).await;
+    let other = person(&app, "analyst-2", Role::Analyst).await;
+    let wrong = format!("{}_{}", analyst.rsplit_once('_').unwrap().0, "0".repeat(64));
+    let strangers = "txcat_000000000000_00";
+    for _ in 0..4 {
+        sign_in(&app, &wrong).await.0.with(422);
+    }
+    assert_eq!(sign_in(&app, &analyst).await.0.status, 303, "four are no reason");
+    let mut told = Vec::new();
+    for _ in 0..7 {
+        told.push(sign_in(&app, &wrong).await.0.with(422));
+        told.push(sign_in(&app, strangers).await.0.with(422));
+    }
+    told.dedup();
+    assert_eq!(told.len(), 1, "who guesses learns whose key is locked");
+    let (answer, cookie) = sign_in(&app, &analyst).await;
+    assert!(html(&answer).contains("locked until"), "{}", answer.body);
+    assert_eq!((answer.status, cookie), (429, None));
+    assert_eq!(sign_in(&app, &other).await.0.status, 303, "others are not locked out");
+    let pool = sqlx::PgPool::connect(&app.database.url).await.unwrap();
+    let later = "update sign_in_failures set last_at = last_at - interval '16 minutes'";
+    sqlx::query(later).execute(&pool).await.unwrap();
+    assert_eq!(sign_in(&app, &analyst).await.0.status, 303, "a quarter of an hour later");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 use sqlx::PgPool;
 use txcat::{
-    access::{self, Access, FreshKey, KeyRequest, Scope},
+    access::{self, Access, FreshKey, Holder, KeyRequest, LOCAL, Rotation, Scope},
     domain::{Merchant, Taxonomy},
     store::{Calibration, EvalItem, NewEvalRun, Store},
 };
@@ -107,9 +107,45 @@ async fn eval_runs_keep_their_rows_and_count_how_often_a_file_was_scored() {
 }
 
 async fn make(store: &Store, name: &str, expires: Option<i64>) -> Result<FreshKey, access::Error> {
-    let request = KeyRequest { name: name.to_owned(), scopes: vec![Scope::Read], expires_at: expires.map(hour) };
+    let holder = Holder::Program(vec![Scope::Read]);
+    let request = KeyRequest {
+        name: name.to_owned(),
+        holder,
+        expires_at: expires.map(hour),
+        made_by: LOCAL.to_owned(),
+        limits: Default::default(),
+    };
     let random = &mut <rand_chacha::ChaCha20Rng as rand::SeedableRng>::from_os_rng();
     FreshKey::create(store, request, random, hour(0)).await
+}
+
+#[tokio::test]
+async fn a_rotated_key_goes_on_for_a_while_beside_the_one_that_takes_its_place() {
+    let (store, _database) = fresh_store().await;
+    let access = Access::new(store.clone(), "127.0.0.1:0".parse().unwrap(), hour(0)).await.unwrap();
+    let old = make(&store, "app", Some(48)).await.unwrap();
+    let rotate = async |key: &str, at| {
+        let overlap = chrono::TimeDelta::hours(2);
+        let rotation = Rotation { overlap, expires_at: None, made_by: LOCAL.to_owned() };
+        let random = &mut <rand_chacha::ChaCha20Rng as rand::SeedableRng>::from_os_rng();
+        FreshKey::rotate(&store, key, rotation, random, hour(at)).await.unwrap()
+    };
+    let opens = async |key: &FreshKey, at| {
+        access
+            .authenticate(Some(&format!("Bearer {}", key.reveal())), hour(at))
+            .await
+            .is_ok_and(|caller| caller.name() == "app")
+    };
+    let (new, ends) = rotate("app", 10).await.unwrap();
+    assert_eq!(ends, hour(12));
+    assert!(opens(&old, 11).await && opens(&new, 11).await, "both, meanwhile");
+    assert!(!opens(&old, 12).await, "the overlap is over");
+    assert!(opens(&new, 57).await && !opens(&new, 58).await, "as long as the old one was made for");
+    assert!(rotate(old.prefix(), 11).await.is_none(), "it has a successor");
+    let (newest, _) = rotate("app", 20).await.unwrap();
+    assert!(store.revoke_key("app", LOCAL, hour(21)).await.unwrap());
+    assert!(!opens(&new, 21).await && !opens(&newest, 21).await, "a name closes them all");
+    assert!(rotate("app", 22).await.is_none() && rotate("nobody", 22).await.is_none());
 }
 
 #[tokio::test]
@@ -136,8 +172,8 @@ async fn keys_open_what_they_name_until_they_expire_or_are_revoked() {
     assert!(refused("Bearer txcat_000000000000_00", hour(1)).await, "unknown");
     assert!(Access::new(store.clone(), anywhere, hour(1)).await.is_ok());
 
-    assert!(store.revoke_key("app", hour(4)).await.unwrap());
-    assert!(!store.revoke_key("app", hour(4)).await.unwrap());
+    assert!(store.revoke_key("app", LOCAL, hour(4)).await.unwrap());
+    assert!(!store.revoke_key("app", LOCAL, hour(4)).await.unwrap());
     assert!(refused(&bearer(&key), hour(4)).await, "revoked");
     assert!(Access::new(store.clone(), anywhere, hour(4)).await.is_err(), "none of the keys opens anything");
     let locked = Access::new(store.clone(), here, hour(4)).await.unwrap();

@@ -1,0 +1,54 @@
+//! `txcat retention`: drops rows that are older than a deployment keeps them.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use comfy_table::{Cell, CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
+use serde_json::json;
+
+use super::{Settings, service::Opened};
+use crate::{
+    access::LOCAL,
+    clock,
+    privacy::{Kept, Retention},
+};
+
+/// Drop rows that are older than a file says they are kept, table by table. Run it once a day (cron, a Kubernetes `CronJob`).
+///
+/// The file is TOML, days by table: transactions (with all that was said of them), events, model_calls, shadow_predictions,
+/// eval_items, key_usage. A table that it does not name is kept for ever, and so is the audit log.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// The file.
+    #[arg(long = "keep", env = "TXCAT_RETENTION", value_name = "FILE")]
+    pub keep: PathBuf,
+
+    /// Print one JSON object instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs `txcat retention`.
+///
+/// # Errors
+/// When the file says not how long, or the database fails.
+pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
+    let retention = Retention::load(&options.keep)?;
+    let opened = Opened::new(settings).await?;
+    let kept = retention.apply(&opened.store, LOCAL, clock::now()).await;
+    opened.close().await?;
+    let kept = kept?;
+    if options.json {
+        let told = |kept: &Kept| json!({ "table": kept.table, "days": kept.days, "dropped": kept.dropped });
+        println!("{}", json!({ "tables": kept.iter().map(told).collect::<Vec<_>>() }));
+        return Ok(());
+    }
+    let mut table = Table::new();
+    table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(["table", "kept", "dropped"]);
+    for Kept { table: name, days, dropped } in kept {
+        let days = days.map_or_else(|| "for ever".to_owned(), |days| format!("{days} days"));
+        table.add_row([Cell::new(name), Cell::new(days), Cell::new(dropped).set_alignment(CellAlignment::Right)]);
+    }
+    println!("{table}");
+    Ok(())
+}

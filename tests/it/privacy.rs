@@ -1,0 +1,231 @@
+//! Erasure, export and retention: what is gone is gone from every table, and what others rest on still stands.
+
+use std::process::Command;
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use txcat::{access::Scope, clock};
+
+use crate::harness::{App, row, with};
+
+/// Strings that lead to the account and to nobody else.
+const TELLING: [&str; 8] = [
+    "acc-gone-77",
+    "tx-gone-1",
+    "tx-gone-2",
+    "tx-gone-3",
+    "WILHELMINA ZAPATEK",
+    "wilhelmina zapatek",
+    "Tante Agathe",
+    "the tenant said so",
+];
+
+/// The whole database as text, `bytea` columns too where they hold text.
+fn dump(app: &App) -> String {
+    let output = Command::new("pg_dump").arg(&app.database.url).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Where a string stands in a dump, in clear or as the hexadecimal digits of `bytea`.
+fn found<'a>(dump: &'a str, needle: &str) -> Option<&'a str> {
+    let digits = hex::encode(needle);
+    dump.lines().find(|line| line.contains(needle) || line.contains(&digits))
+}
+
+/// Two accounts that share a merchant; one of them also pays its landlady. What was said of them is in every table that there is.
+async fn lived_in() -> App {
+    let mut app = App::start().await;
+    let key = app.make_key("backend", &[Scope::Admin], None).await;
+    app.use_key(&key);
+    let mine = |id: &str, text: &str| {
+        let more = json!({ "account_id": "acc-gone-77", "counterparty": "Tante Agathe" });
+        with(row(id, text), more)
+    };
+    app.ingest(&[
+        mine("tx-gone-1", "RENT WILHELMINA ZAPATEK"),
+        mine("tx-gone-2", "CORNER PLACE"),
+        with(row("tx-kept-1", "CORNER PLACE"), json!({ "account_id": "acc-kept" })),
+        with(row("tx-kept-2", "COFFEE HOUSE"), json!({ "account_id": "acc-kept" })),
+    ])
+    .await;
+    let pending = with(mine("tx-gone-3", "HOLD WILHELMINA ZAPATEK"), json!({ "status": "pending" }));
+    app.ingest(&[pending]).await;
+    app.ingest(&[with(mine("tx-gone-4", "HOLD WILHELMINA ZAPATEK"), json!({ "replaces": "tx-gone-3" }))]).await;
+    let said = json!({ "category": "coffee_shop", "scope": "account_merchant", "note": "the tenant said so" });
+    app.post("/v1/transactions/tx-gone-1/correction", &said).await.with(200);
+    let everywhere = json!({ "category": "supermarket", "scope": "merchant" });
+    app.post("/v1/transactions/tx-gone-2/correction", &everywhere).await.with(200);
+    let everywhere = json!({ "category": "restaurant", "scope": "merchant" });
+    app.post("/v1/transactions/tx-gone-4/correction", &everywhere).await.with(200);
+    let group = json!({ "account_ids": ["acc-gone-77", "acc-kept"], "group": "pilot" });
+    app.post("/v1/account-groups", &group).await.with(200);
+    let scope = json!({ "scope": { "account_ids": ["acc-gone-77", "acc-kept"] }, "reason": "again" });
+    let worker = app.work();
+    let run = app.post("/v1/recategorizations", &scope).await.with(202)["id"].clone();
+    crate::jobs::until(async || {
+        app.get(&format!("/v1/recategorizations/{run}")).await.with(200)["phase"] == "previewed"
+    })
+    .await;
+    drop(worker);
+    learned_from(&app).await;
+    app.get("/v1/events").await.with(200);
+    app.get("/v1/reviews/groups").await;
+    app
+}
+
+/// A labelled set with two of the account's rows, its report, and an adapter that was trained on it.
+async fn learned_from(app: &App) {
+    let pool = PgPool::connect(&app.database.url).await.unwrap();
+    let statements = [
+        "insert into datasets (name, source, taxonomy, rows, rows_sha256, made_by, made_at)
+        values ('march', 'store', 't', 2, sha256('a'), 'me', now())",
+        "insert into dataset_items (dataset_id, transaction_id, category, labelled_by, kept)
+        values (1, 'tx-gone-1', 'rent', 'me', true), (1, 'tx-gone-4', 'rent', 'me', true), (1, 'tx-kept-1', 'rent', 'me', true)",
+        r#"insert into label_reports (dataset_id, passed, quarantined, manifest_sha256, manifest, report, checked_at)
+        values (1, true, 0, sha256('m'), '{}',
+            '{"checks": [{"name": "c", "flags": [{"id": "tx-gone-1", "says": "RENT WILHELMINA ZAPATEK"}]}]}', now())"#,
+        "insert into adapters (name, version, engine, taxonomy, account_group, base, base_sha256, label_manifest, last_label,
+            facts, state, share, state_since, registered_by, registered_at)
+        values ('mine', 3, 'e', 't', 'all', 'b', 'x', encode(sha256('m'), 'hex'), 0, '{}', 'candidate', 0, now(), 'me', now())",
+        "insert into shadow_predictions (adapter_id, transaction_id, category, confidence, made_at)
+        select max(id), 'tx-gone-1', 'rent', 0.5, now() from adapters",
+    ];
+    for statement in &statements {
+        sqlx::query(sqlx::AssertSqlSafe((*statement).to_owned())).execute(&pool).await.unwrap();
+    }
+    // Another account's answer that rests on the label.
+    let evidence = r#"set session_replication_role = replica;
+        update predictions set evidence = '[{"kind": "example", "text": "RENT WILHELMINA ZAPATEK", "category": "rent", "similarity": 0.5}]'
+        where transaction_id = 'tx-kept-1'"#;
+    sqlx::raw_sql(evidence).execute(&mut *pool.acquire().await.unwrap()).await.unwrap();
+    let eval = "with run as (
+            insert into eval_runs (started_at, data_set, file, file_sha256, stage, engine, taxonomy, target, rows, correct, known_rows,
+                known_correct, macro_f1, ece, coverage_at_target, rows_per_s)
+            values (now(), 'd', 'f', sha256('f'), 's', 'e', 't', 0.9, 1, 1, 1, 1, 1, 0, 1, 1) returning id
+        )
+        insert into eval_items (run_id, item_id, expected, predicted, confidence, known_key, descriptor_key, amount)
+        select id, 'tx-gone-1', 'rent', 'rent', 0.9, true, 'wilhelmina zapatek', 6.5 from run";
+    sqlx::query(eval).execute(&pool).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_erased_account_is_in_no_table_and_in_no_file_any_more() {
+    let app = lived_in().await;
+    let kept = app.get("/v1/transactions/tx-kept-1").await.with(200);
+    let before = dump(&app);
+    for needle in TELLING {
+        assert!(found(&before, needle).is_some(), "{needle} never was there: this test can't fail");
+    }
+    let events = app.get("/v1/events").await.with(200)["events"].as_array().unwrap().len();
+    let erased = app.send(app.request("DELETE", "/v1/accounts/acc-gone-77")).await.with(200);
+    assert_eq!((&erased["transactions"], &erased["labels"], &erased["rules"]), (&json!(4), &json!(3), &json!(1)));
+    assert_eq!(erased["datasets"][0]["name"], "march");
+    assert_eq!(erased["adapters"][0]["name"], "mine@3");
+    assert_eq!(erased["adapters"][0]["erased_rows"], 2);
+
+    let after = dump(&app);
+    for needle in TELLING.into_iter().chain(["tx-gone-4", "acc-gone"]) {
+        assert_eq!(found(&after, needle), None, "{needle} is still there");
+    }
+    let told = app.get("/v1/events").await.with(200)["events"].as_array().unwrap().len();
+    assert_eq!(told, events, "the feed has a gap");
+
+    // Others keep what is theirs, and a rule for everybody goes on for a merchant that others have too.
+    let left = app.get("/v1/transactions/tx-kept-1").await.with(200);
+    for member in ["category", "decided_by", "review_status"] {
+        assert_eq!(left[member], kept[member], "{member}");
+    }
+    assert_eq!(app.count().await, 2);
+    app.ingest(&[with(row("tx-kept-3", "CORNER PLACE"), json!({ "account_id": "acc-kept" }))]).await;
+    let ruled = app.get("/v1/transactions/tx-kept-3").await.with(200);
+    assert_eq!(
+        (ruled["category"].as_str(), ruled["decided_by"].as_str()),
+        (Some("supermarket"), Some("merchant_rule"))
+    );
+    for page in ["/v1/reviews", "/v1/reviews/decisions", "/v1/recategorizations", "/v1/adapters", "/v1/datasets"] {
+        app.get(page).await.with(200);
+    }
+    app.get("/v1/transactions/tx-gone-1").await.with(404);
+    app.send(app.request("DELETE", "/v1/accounts/acc-gone-77")).await.with(404);
+
+    // Who knows the identifier can tell that it was erased.
+    let acts = app.store.latest_audit_rows(None, Some("account.erased"), 1).await.unwrap();
+    let act: Value = serde_json::from_str(&acts[0].record).unwrap();
+    let salt = hex::decode(act["detail"]["salt"].as_str().unwrap()).unwrap();
+    let digest = <sha2::Sha256 as sha2::Digest>::digest([salt.as_slice(), b"acc-gone-77"].concat());
+    assert_eq!(
+        (act["actor"].as_str(), act["detail"]["digest"].as_str()),
+        (Some("backend"), Some(&*hex::encode(digest)))
+    );
+
+    // The account may come back, as any other.
+    app.ingest(&[with(row("tx-gone-1", "CORNER PLACE"), json!({ "account_id": "acc-gone-77" }))]).await;
+    app.get("/v1/transactions/tx-gone-1").await.with(200);
+}
+
+#[tokio::test]
+async fn an_export_has_all_of_an_account_and_nothing_of_another() {
+    let app = lived_in().await;
+    let export = app.get("/v1/accounts/acc-gone-77/export").await.with(200);
+    let text = export.to_string();
+    for needle in TELLING {
+        assert!(text.contains(needle), "{needle}");
+    }
+    assert!(!text.contains("acc-kept") && !text.contains("tx-kept"), "{text}");
+    let count = |of: &str| export[of].as_array().unwrap().len();
+    assert_eq!((count("transactions"), count("corrections"), count("rules"), count("groups")), (4, 3, 1, 1));
+    assert!(count("predictions") >= 4 && count("dataset_items") == 2);
+    app.get("/v1/accounts/nobody/export").await.with(404);
+
+    let output = Command::new(env!("CARGO_BIN_EXE_txcat"))
+        .args(["accounts", "export", "acc-gone-77"])
+        .env("DATABASE_URL", &app.database.url)
+        .output()
+        .unwrap();
+    let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(printed, export);
+}
+
+#[tokio::test]
+async fn what_is_older_than_it_is_kept_goes_and_the_rest_stays() {
+    let app = lived_in().await;
+    let recent =
+        with(row("tx-new", "COFFEE"), json!({ "posted_at": (clock::now() - TimeDelta::days(2)).to_rfc3339() }));
+    app.ingest(&[recent]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let keep = folder.path().join("keep.toml");
+    let retain = |text: &str| {
+        std::fs::write(&keep, text).unwrap();
+        Command::new(env!("CARGO_BIN_EXE_txcat"))
+            .args(["retention", "--json", "--keep"])
+            .arg(&keep)
+            .env("DATABASE_URL", &app.database.url)
+            .output()
+            .unwrap()
+    };
+    let output = retain("transactions = 30\nevents = 0\neval_items = 0\nshadow_predictions = 0");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let dropped = |table: &str| {
+        let tables = told["tables"].as_array().unwrap();
+        tables.iter().find(|told| told["table"] == table).unwrap()["dropped"].as_u64().unwrap()
+    };
+    assert_eq!((dropped("transactions"), dropped("eval_items")), (6, 1));
+    assert_eq!(dropped("key_usage"), 0);
+    assert_eq!(app.count().await, 1);
+    app.get("/v1/transactions/tx-new").await.with(200);
+    let events = app.get("/v1/events").await.with(200);
+    let last = events["events"].as_array().unwrap();
+    assert!(last.len() <= 1, "{events}");
+    // The next event has its place after the last one that was told.
+    let said = json!({ "category": "supermarket", "scope": "transaction" });
+    app.post("/v1/transactions/tx-new/correction", &said).await.with(200);
+    let events = app.get("/v1/events").await.with(200)["events"].as_array().unwrap().clone();
+    assert!(events.last().unwrap()["id"].as_i64() > last.last().and_then(|event| event["id"].as_i64()));
+
+    let output = retain("transactoins = 30");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && said.contains("does not say how many days"), "{said}");
+}
