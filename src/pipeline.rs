@@ -135,7 +135,8 @@ impl Pipeline {
         self.shadows.reopen();
     }
 
-    /// Takes rows all the way; one outcome for each, in the same order. An `adapter` that is named answers all.
+    /// Takes rows all the way; one outcome for each, in the same order. An `adapter` that is named answers all. With
+    /// `memory`, what was said of the same input before is said again, and what is new is kept.
     ///
     /// # Errors
     /// When no such adapter answers here (then nothing was stored), or the database, the enrichment or the
@@ -144,6 +145,7 @@ impl Pipeline {
         &self,
         rows: &[Transaction],
         adapter: Option<&str>,
+        memory: Option<&Memory>,
         now: DateTime<Utc>,
     ) -> Result<Vec<Outcome>, Error> {
         let lineup = self.lineup();
@@ -155,7 +157,7 @@ impl Pipeline {
             .filter(|(_, ingested)| matches!(ingested, Ingested::New | Ingested::Known))
             .map(|(row, _)| row.id.clone())
             .collect();
-        self.categorize_missing(&ids, who, now).await?;
+        self.categorize_missing(&ids, who, memory, now).await?;
         let mut views = self.store.views(&ids).await?.into_iter();
         ingested
             .into_iter()
@@ -173,15 +175,24 @@ impl Pipeline {
             .collect()
     }
 
-    async fn categorize_missing(&self, ids: &[TransactionId], who: Who<'_>, now: DateTime<Utc>) -> Result<(), Error> {
+    async fn categorize_missing(
+        &self,
+        ids: &[TransactionId],
+        who: Who<'_>,
+        memory: Option<&Memory>,
+        now: DateTime<Utc>,
+    ) -> Result<(), Error> {
         let mut seen = HashSet::new();
         let distinct: Vec<TransactionId> = ids.iter().filter(|id| seen.insert(*id)).cloned().collect();
         let missing = self.store.without_prediction(&distinct).await?;
         if missing.is_empty() {
             return Ok(());
         }
-        let prepared = self.prepared(missing, who, None).await?;
-        let Judged { enriched, groups, decisions, failure, .. } = self.judge(prepared, None).await?;
+        let prepared = self.prepared(missing, who, memory).await?;
+        let Judged { enriched, groups, decisions, failure, fresh, .. } = self.judge(prepared, memory).await?;
+        if let Some(memory) = memory {
+            memory.keep(&fresh).await?;
+        }
         self.store.record(&decisions, now).await?;
         tracing::debug!(batch.rows = decisions.len(), "categorized a batch");
         if let Some(failure) = failure {

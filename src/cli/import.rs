@@ -18,7 +18,7 @@ use crate::{
     clock,
     domain::{Currency, Slug, Taxonomy, Transaction, transaction::FIELDS},
     evaluate::columns::{DirectionDefault, Mapping},
-    pipeline::Pipeline,
+    pipeline::{Memory, Pipeline},
     store::{ImportedLabel, Ingested, Store},
 };
 use reader::{Format, Line, Rows};
@@ -164,9 +164,13 @@ async fn import(
     rows: Rows,
     bar: &ProgressBar,
 ) -> anyhow::Result<(Counts, String)> {
-    let pipeline = match options.no_categorize {
+    let way = match options.no_categorize {
         true => None,
-        false => Some(options.serving.pipeline(settings, store).await?.pipeline),
+        false => {
+            let pipeline = options.serving.pipeline(settings, store).await?.pipeline;
+            let memory = Memory::open(store, &pipeline.lineup().engines(), clock::now()).await?;
+            Some((pipeline, memory))
+        }
     };
     let mut rejects = Rejects::new(&options.file)?;
     let mut counts = Counts::default();
@@ -174,7 +178,7 @@ async fn import(
     let (sender, mut batches) = mpsc::channel(2);
     let reading = tokio::task::spawn_blocking(move || read(rows, &sender));
     while let Some(batch) = batches.recv().await {
-        take(batch, store, pipeline.as_ref(), &mut counts, &mut rejects).await?;
+        take(batch, store, way.as_ref(), &mut counts, &mut rejects).await?;
         counts.rows_per_s = counts.rows as f64 / start.elapsed().as_secs_f64().max(1e-9);
         bar.set_message(format!("{} rows, {:.0}/s", HumanCount(counts.rows), counts.rows_per_s));
     }
@@ -213,7 +217,7 @@ fn read(rows: Rows, batches: &mpsc::Sender<Vec<Line>>) -> Result<(), Box<dyn std
 async fn take(
     batch: Vec<Line>,
     store: &Store,
-    pipeline: Option<&Pipeline>,
+    way: Option<&(Pipeline, Memory)>,
     counts: &mut Counts,
     rejects: &mut Rejects,
 ) -> anyhow::Result<()> {
@@ -258,8 +262,8 @@ async fn take(
         rejects.write(number, Some(field), reason)?;
     }
     counts.labels += store.import_labels(&known, "import", now).await?;
-    if let Some(pipeline) = pipeline {
-        pipeline.process(&taken, None, now).await?;
+    if let Some((pipeline, memory)) = way {
+        pipeline.process(&taken, None, Some(memory), now).await?;
     }
     Ok(())
 }

@@ -53,7 +53,7 @@ impl Gathered {
     /// As [`Pipeline::process`]; no call fails for another's sake.
     pub async fn process(&self, rows: Vec<Transaction>, adapter: Option<String>, now: DateTime<Utc>) -> Answer {
         if rows.len() > SMALL {
-            return self.pipeline.process(&rows, adapter.as_deref(), now).await;
+            return self.pipeline.process(&rows, adapter.as_deref(), None, now).await;
         }
         let (answer, answered) = oneshot::channel();
         self.calls.send(Call { rows, adapter, now, answer }).await.map_err(|_| Error::Broken)?;
@@ -130,6 +130,6 @@ async fn guarded(
     now: DateTime<Utc>,
 ) -> Answer {
     let pipeline = Arc::clone(pipeline);
-    let task = tokio::spawn(async move { pipeline.process(&rows, adapter.as_deref(), now).await });
+    let task = tokio::spawn(async move { pipeline.process(&rows, adapter.as_deref(), None, now).await });
     AbortOnDropHandle::new(task).await.unwrap_or(Err(Error::Broken))
 }

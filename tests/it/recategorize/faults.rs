@@ -1,11 +1,14 @@
 //! Runs that are killed, rows that fail, calls that come twice.
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    panic::{AssertUnwindSafe, resume_unwind},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use tokio::sync::Notify;
+use futures::FutureExt as _;
 use txcat::{
     domain::ChangeState,
     pipeline::Pipeline,
@@ -24,19 +27,15 @@ use crate::{
 
 const OTHER: &[Line] = &[("", "bakery", 0.96875, "restaurant")];
 
-/// Runs a preview until so many rows are seen, and drops it there, wherever it is.
+/// Runs a preview until so many rows are seen, and ends it there, whatever its other steps are at.
 async fn killed_at(stand: &Stand, pipeline: &Pipeline, run: i64, seen: u64) {
-    let reached = Notify::new();
     let told = |done: u64, _: u64| {
         if done >= seen {
-            reached.notify_one();
+            resume_unwind(Box::new("killed"));
         }
     };
-    tokio::select! {
-        biased;
-        () = reached.notified() => {}
-        done = preview::run(&stand.store, pipeline, run, &told) => panic!("it ended before: {done:?}"),
-    }
+    let killed = AssertUnwindSafe(preview::run(&stand.store, pipeline, run, &told)).catch_unwind().await;
+    assert!(killed.is_err(), "it ended before: {killed:?}");
 }
 
 const PROPOSALS: &str = "select concat_ws('|', transaction_id, from_category, to_category, decision, before, state) \
@@ -132,7 +131,7 @@ async fn rows_that_fail_are_listed_and_tried_again() {
     let calm = Scripted::new(stand.taxonomy.version());
     calm.mended().store(true, Ordering::SeqCst);
     let bad = [row("bad1", "account-1", 20, "ENGINE FAILS HERE"), row("bad2", "account-2", 30, "ENGINE PANICS HERE")];
-    stand.pipeline(calm).process(&bad, None, hour(1_000)).await.unwrap();
+    stand.pipeline(calm).process(&bad, None, None, hour(1_000)).await.unwrap();
 
     let engine = Scripted::saying(stand.taxonomy.version(), "scripted@2", NEXT);
     let mended = engine.mended();
@@ -163,7 +162,7 @@ async fn rows_that_failed_stay_as_they_are_when_the_others_are_applied() {
     let calm = Scripted::new(stand.taxonomy.version());
     calm.mended().store(true, Ordering::SeqCst);
     let bad = [row("bad", "account-1", 20, "ENGINE FAILS HERE")];
-    stand.pipeline(calm).process(&bad, None, hour(1_000)).await.unwrap();
+    stand.pipeline(calm).process(&bad, None, None, hour(1_000)).await.unwrap();
     let run = stand.previewed(everything()).await;
     stand.apply(run).await;
     assert!(in_force(&stand.store, "bad").await.starts_with("restaurant by stage"));

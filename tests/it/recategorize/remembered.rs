@@ -7,7 +7,7 @@ use txcat::{
     categorize::{Calibration, Lineup, Stage},
     domain::{Acceptance, Enrichment, Judged},
     enrich::Enricher,
-    pipeline::Pipeline,
+    pipeline::{Memory, Pipeline},
     recategorize::{preview, report::Answers},
 };
 
@@ -54,6 +54,28 @@ async fn an_engine_is_asked_once_about_each_distinct_input_and_never_again() {
 
     let (_, asked, _) = stand.counted(stand.engine("scripted@3")).await;
     assert_eq!(asked, 5, "another version is another engine");
+}
+
+#[tokio::test]
+async fn an_import_asks_once_about_each_distinct_input_and_a_later_preview_by_the_same_engine_asks_nobody() {
+    let stand = Stand::start().await;
+    let places = |from: i64, until: i64| -> Vec<_> {
+        (from..until)
+            .map(|n| row(&format!("s{n:04}"), &format!("account-{n}"), 7, &format!("PLACE {}", n % 5)))
+            .collect()
+    };
+    let engine = stand.engine("scripted@2");
+    let asked = engine.asked();
+    let pipeline = stand.pipeline(engine);
+    let memory = Memory::open(&stand.store, &pipeline.lineup().engines(), hour(1_000)).await.unwrap();
+    for (from, until) in [(0, 700), (700, 1_200)] {
+        pipeline.process(&places(from, until), None, Some(&memory), hour(1_000)).await.unwrap();
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 5, "one for each text, in the first batch");
+    assert_eq!(stand.text("select count(*)::text from predictions where category = 'fast_food'").await, "1200");
+
+    let (_, asked, answers) = stand.counted(stand.engine("scripted@2")).await;
+    assert_eq!((asked, answers.computed, answers.from_store), (0, 0, 5));
 }
 
 #[tokio::test]
