@@ -42,6 +42,8 @@ pub(super) struct Adapter {
     /// SHA-256 of the manifest of the labels that it learned from.
     #[schema(required)]
     label_manifest: Option<String>,
+    /// Of the rows that it learned from, how many were erased since: trained again it forgets them.
+    erased_rows: i64,
     #[schema(schema_with = codes::adapter_state)]
     state: AdapterState,
     /// Share of the group's accounts that see it; a champion sees those that no canary takes.
@@ -194,6 +196,7 @@ async fn shown(store: &Store, adapter: StoredAdapter) -> Result<Adapter, Error> 
         account_group: adapter.account_group,
         base: adapter.base,
         label_manifest: adapter.label_manifest,
+        erased_rows: adapter.erased_rows,
         state: adapter.state,
         share: adapter.share,
         state_since: adapter.state_since,

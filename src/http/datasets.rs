@@ -64,6 +64,8 @@ pub(super) struct Dataset {
     taxonomy: String,
     /// Labelled rows looked at.
     rows: i32,
+    /// Of them, how many were erased since.
+    erased_rows: i64,
     made_by: String,
     made_at: DateTime<Utc>,
     /// Whether no check of the latest report blocks.
@@ -75,9 +77,20 @@ pub(super) struct Dataset {
 
 impl From<StoredDataset> for Dataset {
     fn from(stored: StoredDataset) -> Self {
-        let StoredDataset { id, name, source, taxonomy, rows, made_by, made_at, passed, quarantined, checked_at } =
-            stored;
-        Self { id, name, source, taxonomy, rows, made_by, made_at, passed, quarantined, checked_at }
+        let StoredDataset {
+            id,
+            name,
+            source,
+            taxonomy,
+            rows,
+            erased_rows,
+            made_by,
+            made_at,
+            passed,
+            quarantined,
+            checked_at,
+        } = stored;
+        Self { id, name, source, taxonomy, rows, erased_rows, made_by, made_at, passed, quarantined, checked_at }
     }
 }
 

@@ -63,6 +63,8 @@ pub struct StoredAdapter {
     pub base_sha256: String,
     /// SHA-256 of the manifest of its labels.
     pub label_manifest: Option<String>,
+    /// Of the rows that it learned from, how many were erased since.
+    pub erased_rows: i64,
     /// What else is known of it.
     pub facts: serde_json::Value,
     /// Where it stands.
@@ -208,6 +210,7 @@ impl Store {
                 base,
                 base_sha256,
                 label_manifest,
+                erased_rows,
                 facts,
                 state,
                 share,
@@ -281,6 +284,7 @@ struct AdapterRow {
     base: String,
     base_sha256: String,
     label_manifest: Option<String>,
+    erased_rows: i64,
     facts: serde_json::Value,
     state: String,
     share: f32,
@@ -303,6 +307,7 @@ impl TryFrom<AdapterRow> for StoredAdapter {
             base: row.base,
             base_sha256: row.base_sha256,
             label_manifest: row.label_manifest,
+            erased_rows: row.erased_rows,
             facts: row.facts,
             state: read(&row.state, "adapters.state")?,
             share: row.share,

@@ -64,6 +64,8 @@ pub struct StoredDataset {
     pub taxonomy: String,
     /// How many labelled rows.
     pub rows: i32,
+    /// Of them, how many were erased since.
+    pub erased_rows: i64,
     /// Who made it.
     pub made_by: String,
     /// When.
@@ -184,6 +186,7 @@ impl Store {
                 datasets.source,
                 datasets.taxonomy,
                 datasets.rows,
+                datasets.erased_rows,
                 datasets.made_by,
                 datasets.made_at,
                 latest.passed,
@@ -221,6 +224,7 @@ impl Store {
                 datasets.source,
                 datasets.taxonomy,
                 datasets.rows,
+                datasets.erased_rows,
                 datasets.made_by,
                 datasets.made_at,
                 label_reports.passed,
@@ -243,6 +247,7 @@ impl Store {
                 source: row.source,
                 taxonomy: row.taxonomy,
                 rows: row.rows,
+                erased_rows: row.erased_rows,
                 made_by: row.made_by,
                 made_at: row.made_at,
                 passed: row.passed,

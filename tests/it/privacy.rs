@@ -147,6 +147,9 @@ async fn an_erased_account_is_in_no_table_and_in_no_file_any_more() {
     for page in ["/v1/reviews", "/v1/reviews/decisions", "/v1/recategorizations", "/v1/adapters", "/v1/datasets"] {
         app.get(page).await.with(200);
     }
+    let (sets, adapters) = (app.get("/v1/datasets").await.with(200), app.get("/v1/adapters").await.with(200));
+    assert_eq!(sets["datasets"][0]["erased_rows"], erased["datasets"][0]["erased_rows"]);
+    assert_eq!(adapters["adapters"][0]["erased_rows"], 2);
     app.get("/v1/transactions/tx-gone-1").await.with(404);
     app.send(app.request("DELETE", "/v1/accounts/acc-gone-77")).await.with(404);
 

@@ -81,6 +81,7 @@ impl List {
             "answered",
             "judged",
             "corrected",
+            "erased",
             "engine",
         ]);
         for (adapter, live) in rows {
@@ -95,6 +96,7 @@ impl List {
                 number(live.answered),
                 number(live.judged),
                 number(live.wrong),
+                Cell::new(adapter.erased_rows).set_alignment(CellAlignment::Right),
                 Cell::new(&adapter.engine),
             ]);
         }
@@ -107,6 +109,7 @@ fn told(adapter: &StoredAdapter, live: LiveTally) -> serde_json::Value {
     json!({
         "reference": adapter.reference(), "engine": adapter.engine, "taxonomy": adapter.taxonomy,
         "account_group": adapter.account_group, "base": adapter.base, "label_manifest": adapter.label_manifest,
+        "erased_rows": adapter.erased_rows,
         "state": adapter.state, "share": adapter.share, "state_since": adapter.state_since,
         "registered_by": adapter.registered_by, "registered_at": adapter.registered_at, "live": live,
     })
