@@ -3,7 +3,7 @@
     cargo build --release && python tests/recategorize_scale.py --rows 1000000
 
 Makes so many transactions of the demo's people (in the order of time, as repetitive as they live), and for each size from
-10,000 up: stores them, categorizes them with `few_shot`, previews `adapter` over everything, applies, undoes, and previews
+the smallest up: stores them, categorizes them with `few_shot`, previews `adapter` over everything, applies, undoes, and previews
 once more with what is remembered. Each size has a database of its own, in a private Postgres that forgets nothing. Prints rows
 a second, the most memory that a command held, the share of distinct inputs, the time that 3 million rows would take beside the
 price of a hosted prompt, and the exponent of growth: the slope of a line through the logarithms of rows and seconds, by least
@@ -28,6 +28,7 @@ TABLES = ["in_force", "review_items", "corrections_made", "account_rules"]
 
 arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 arguments.add_argument("--rows", type=int, default=100_000, help="the largest size")
+arguments.add_argument("--from", type=int, default=10_000, dest="smallest", help="the smallest size")
 arguments.add_argument("--txcat", default="target/release/txcat", help="the program")
 arguments.add_argument("--first", default="few_shot", help="the stage that categorizes first")
 arguments.add_argument("--then", default="adapter", help="the stage that is previewed")
@@ -125,7 +126,7 @@ def slope(points):
     return sum((x - mean_x) * (y - mean_y) for x, y in logs) / spread
 
 
-sizes = [size for size in SIZES if size < arguments.rows] + [arguments.rows]
+sizes = [size for size in SIZES if arguments.smallest <= size < arguments.rows] + [arguments.rows]
 found = []
 with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
     os.chmod(folder, 0o755)
