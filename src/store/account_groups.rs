@@ -32,7 +32,7 @@ impl Store {
     /// # Errors
     /// When the database fails or the group's name is not of the form that groups have.
     pub async fn put_account_group(&self, accounts: &[AccountId], group: Option<&str>, by: &str) -> Result<u64, Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         tell_actor(&mut tx, by).await?;
         let accounts: Vec<&str> = accounts.iter().map(AccountId::as_str).collect();
         let Some(group) = group else {

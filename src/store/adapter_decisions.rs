@@ -99,7 +99,7 @@ impl Store {
     /// # Errors
     /// When the database fails, or a group would have two champions or two canaries.
     pub async fn move_adapters(&self, moves: &[AdapterMove]) -> Result<bool, Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         for step in moves {
             let moved = sqlx::query!(
                 "update adapters

@@ -100,7 +100,7 @@ impl Store {
     /// # Errors
     /// When the database fails; then nothing was stored.
     pub async fn register_adapter(&self, adapter: &NewAdapter) -> Result<Option<i64>, Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         // One at a time, so that versions count up without gaps.
         sqlx::query!("lock table adapters in share row exclusive mode").execute(&mut *tx).await?;
         let id = sqlx::query_scalar!(

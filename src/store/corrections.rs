@@ -35,7 +35,7 @@ impl Store {
         let ids: Vec<&str> = labels.iter().map(|label| label.transaction_id.as_str()).collect();
         let categories: Vec<&str> = labels.iter().map(|label| label.category.as_str()).collect();
         let known_at: Vec<DateTime<Utc>> = labels.iter().map(|label| label.known_at).collect();
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         sqlx::query!(
             "select
                 id

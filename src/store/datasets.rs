@@ -99,7 +99,7 @@ impl Store {
         report: &NewLabelReport,
         items: &[DatasetItem],
     ) -> Result<i64, Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let id = sqlx::query_scalar!(
             "insert into datasets (
                 name,

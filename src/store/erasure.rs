@@ -96,7 +96,7 @@ impl Store {
     /// # Errors
     /// When the database fails; then nothing was erased.
     pub async fn erase_account(&self, account: &AccountId, erasure: &NewErasure) -> Result<Option<Erased>, Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         tell_actor(&mut tx, &erasure.made_by).await?;
         let ids = sqlx::query_scalar!("select id from transactions where account_id = $1", account.as_str())
             .fetch_all(&mut *tx)
@@ -146,7 +146,7 @@ impl Store {
     /// # Errors
     /// When the database fails; then none was forgotten.
     pub async fn forget_transactions(&self, before: DateTime<Utc>, limit: u32, by: &str) -> Result<i64, Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         tell_actor(&mut tx, by).await?;
         let ids = sqlx::query_scalar!(
             r#"with old as (

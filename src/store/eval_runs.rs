@@ -90,7 +90,7 @@ impl Store {
     /// # Errors
     /// When the database fails; then nothing was stored.
     pub async fn insert_run(&self, run: &NewEvalRun, items: &[EvalItem]) -> Result<i64, Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let id = sqlx::query_scalar!(
             "insert into eval_runs (
                 started_at,

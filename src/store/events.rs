@@ -122,7 +122,7 @@ impl Store {
         if !waiting.fetch_one(&self.pool).await? {
             return Ok(0);
         }
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         sqlx::query_scalar!(r#"select true as "locked!" from pg_advisory_xact_lock(8022)"#).fetch_one(&mut *tx).await?;
         let placed = sqlx::query!(
             "with waiting as (

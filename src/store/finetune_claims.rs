@@ -43,7 +43,7 @@ impl Store {
         now: DateTime<Utc>,
         until: DateTime<Utc>,
     ) -> Result<Claim, Error> {
-        let mut work = self.pool.begin().await?;
+        let mut work = self.begin().await?;
         let new = sqlx::query_scalar!(
             "insert into finetune_jobs (
                 entry,

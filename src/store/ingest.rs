@@ -75,7 +75,7 @@ impl Store {
             unique.into_iter().partition(|row| row.transaction.replaces.is_some());
 
         let mut call = Call { outcomes: HashMap::with_capacity(rows.len()), stored: HashMap::new(), now };
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         call.store_new(&mut tx, &plain).await?;
         while !succeeding.is_empty() {
             // A row may succeed one of the same call: those that wait for none go first.

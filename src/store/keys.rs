@@ -81,7 +81,7 @@ impl Store {
     /// # Errors
     /// [`Error::Constraint`] `api_keys_name_once` when the name is taken; else when the database fails.
     pub async fn create_key(&self, key: &NewKey) -> Result<(), Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         tell_actor(&mut tx, &key.made_by).await?;
         insert_key(&mut tx, key).await?;
         tx.commit().await?;
@@ -98,7 +98,7 @@ impl Store {
         prefix_or_name: &str,
         rotation: &KeyRotation,
     ) -> Result<Option<DateTime<Utc>>, Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         tell_actor(&mut tx, &rotation.made_by).await?;
         let old = sqlx::query_as!(
             StoredKey,
@@ -247,7 +247,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn revoke_key(&self, prefix_or_name: &str, by: &str, now: DateTime<Utc>) -> Result<bool, Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         tell_actor(&mut tx, by).await?;
         let done = sqlx::query!(
             "update api_keys

@@ -187,7 +187,7 @@ impl Store {
     }
 
     async fn carried_out(&self, edit: &MerchantEdit) -> Result<Result<CarriedOut, EditRefused>, Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         lock_merges(&mut tx).await?;
         let (names, change) = match found(&mut tx, edit).await? {
             Ok(found) => found,

@@ -105,7 +105,7 @@ impl Store {
     ) -> Result<Result<ReservedCall, Exceeded>, Error> {
         let day = now.date_naive();
         let month = chrono::Datelike::with_day0(&day, 0).unwrap_or(day);
-        let mut work = self.pool.begin().await?;
+        let mut work = self.begin().await?;
         sqlx::query!(
             "insert into model_spend (
                 day,

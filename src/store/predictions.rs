@@ -43,7 +43,7 @@ impl Store {
         if decisions.is_empty() {
             return Ok(());
         }
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         // One order for everybody keeps two overlapping calls from waiting for each other; stable, so
         // that the last of an id stays last.
         let mut decisions: Vec<&Decision> = decisions.iter().collect();

@@ -23,7 +23,7 @@ impl Store {
     /// # Errors
     /// When the database fails; then nothing of the chunk was stored.
     pub async fn apply_recategorization(&self, run: i64, limit: u32, now: DateTime<Utc>) -> Result<Option<u32>, Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let Some(after) = locked_in(&mut tx, run, RecategorizationPhase::Applying).await? else { return Ok(None) };
         if after.is_empty() {
             begin_in(&mut tx, run, now).await?;
@@ -101,7 +101,7 @@ impl Store {
     /// # Errors
     /// When the database fails; then nothing of the chunk was stored.
     pub async fn undo_recategorization(&self, run: i64, limit: u32) -> Result<Option<u32>, Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let Some(after) = locked_in(&mut tx, run, RecategorizationPhase::Undoing).await? else { return Ok(None) };
         let ids = next_ids(&mut tx, run, &after, "applied", limit).await?;
         let Some(last) = ids.last() else {

@@ -194,7 +194,7 @@ impl Store {
     ) -> Result<bool, Error> {
         let seen: u32 = page.categories.values().sum();
         let rows = |rows: u64| i64::try_from(rows).unwrap_or(i64::MAX);
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let moved = sqlx::query!(
             "update recategorizations
             set

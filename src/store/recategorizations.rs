@@ -152,7 +152,7 @@ impl Store {
     /// # Errors
     /// When the database fails; then nothing was stored.
     pub async fn plan_recategorization(&self, new: &NewRecategorization) -> Result<i64, Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let id = plan_in(&mut tx, new).await?;
         tx.commit().await?;
         Ok(id)

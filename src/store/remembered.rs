@@ -99,7 +99,7 @@ impl Store {
     /// # Errors
     /// When the database fails; then nothing was forgotten.
     pub async fn forget_remembered(&self, kept: &[i64], unused_since: DateTime<Utc>, most: u64) -> Result<u64, Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let counted = sqlx::query!(
             r#"select
                 remembered_engines.id,

@@ -10,7 +10,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn drop_events(&self, before: DateTime<Utc>, by: &str) -> Result<u64, Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         tell_actor(&mut tx, by).await?;
         sqlx::query_scalar!("select set_config('txcat.erasing', 'yes', true)").fetch_one(&mut *tx).await?;
         let gone = sqlx::query!(

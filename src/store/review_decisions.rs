@@ -121,7 +121,7 @@ impl Store {
     /// # Errors
     /// When the database fails; then nothing was stored.
     pub async fn correct(&self, correction: &Correction) -> Result<Option<TransactionView>, Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let Some(target) = lock_latest(&mut tx, &correction.transaction_id).await? else {
             return Ok(None);
         };
@@ -140,7 +140,7 @@ impl Store {
     /// When the database fails; then nothing was stored.
     pub async fn decide(&self, verdict: &Verdict) -> Result<Decided, Error> {
         let correction = &verdict.correction;
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let Some(target) = lock_latest(&mut tx, &correction.transaction_id).await? else {
             return Ok(Decided::Unknown);
         };

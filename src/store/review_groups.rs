@@ -76,7 +76,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn count_groups(&self, now: DateTime<Utc>) -> Result<(), Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         sqlx::query_scalar!(r#"select true as "locked!" from pg_advisory_xact_lock(8021)"#).fetch_one(&mut *tx).await?;
         let mut stale =
             sqlx::query_scalar!("delete from review_groups_stale returning group_key").fetch_all(&mut *tx).await?;
@@ -420,7 +420,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<u64, Error> {
         let texts: Vec<&str> = ids.iter().map(TransactionId::as_str).collect();
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let ours = sqlx::query_scalar!(
             "update in_force
             set review_status = 'pending'

@@ -57,7 +57,7 @@ impl Store {
         made_by: &str,
         now: DateTime<Utc>,
     ) -> Result<Undone, Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let decision = sqlx::query_as!(
             Undoing,
             "select

@@ -91,7 +91,7 @@ impl Store {
         (from_taxonomy, to_taxonomy): (&str, &str),
         map: &BTreeMap<Slug, Becomes>,
     ) -> Result<i64, Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let run = plan_in(&mut tx, new).await?;
         sqlx::query!(
             "insert into taxonomy_migrations (

@@ -196,7 +196,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn resume_webhook(&self, id: i64, by: &str) -> Result<bool, Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         tell_actor(&mut tx, by).await?;
         let resumed = sqlx::query!(
             "update webhooks
@@ -218,7 +218,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn delete_webhook(&self, id: i64, by: &str) -> Result<bool, Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         tell_actor(&mut tx, by).await?;
         let deleted = sqlx::query!("delete from webhooks where id = $1", id);
         let deleted = deleted.execute(&mut *tx).await?.rows_affected() == 1;

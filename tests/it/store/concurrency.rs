@@ -1,12 +1,17 @@
 use std::sync::Arc;
 
+use sqlx::{Connection as _, PgConnection};
 use txcat::{
     domain::{CorrectionScope, Transaction},
     store::{Ingested, Store, TransactionFilter},
 };
 
-use super::{correction, hour, id, in_force, pending, replacing, row, said, view};
-use crate::database::{empty_database, fresh_store};
+use super::{
+    correction, hour, id, in_force, pending, replacing, row, said,
+    slow_line::{Answers, SlowLine},
+    view,
+};
+use crate::database::{empty_database, fresh_database, fresh_store};
 
 async fn at_once(store: &Store, calls: Vec<Vec<Transaction>>) -> Vec<Vec<Ingested>> {
     let start = Arc::new(tokio::sync::Barrier::new(calls.len()));
@@ -110,4 +115,27 @@ async fn several_processes_may_bring_up_the_schema_at_once_and_create_the_databa
     for store in stores {
         store.unwrap().ready().await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_given_up_while_its_transaction_begins_leaves_none_open() {
+    let database = fresh_database().await;
+    let line = SlowLine::to(&database.url).await;
+    let store = Store::connect(&line.url, 1).await.unwrap();
+    let mut other = PgConnection::connect(&database.url).await.unwrap();
+
+    line.set(Answers::UntilBegin);
+    let ingest = tokio::spawn({
+        let store = store.clone();
+        async move { store.ingest(&[row("t", "acc", 1, "SHOP")], hour(1)).await }
+    });
+    line.until_begun().await;
+    ingest.abort();
+    assert!(ingest.await.unwrap_err().is_cancelled());
+    line.set(Answers::Pass);
+
+    store.ready().await.unwrap();
+    let open = "select count(*) from pg_stat_activity where datname = current_database() and state like 'idle in %'";
+    let open: i64 = sqlx::query_scalar(open).fetch_one(&mut other).await.unwrap();
+    assert_eq!(open, 0, "the next caller is in a transaction that nobody ends");
 }

@@ -5,6 +5,7 @@ mod history;
 mod in_force;
 mod ingest;
 mod lists;
+mod slow_line;
 mod tables;
 
 use chrono::{DateTime, TimeDelta, Utc};
