@@ -209,7 +209,7 @@ impl Store {
         let pool = match pool.clone().connect_with(options.clone()).await {
             Err(sqlx::Error::Database(refusal)) if refusal.code().as_deref() == Some(NO_SUCH_DATABASE) => {
                 // Another process may create it at the same moment: what counts is that it is there.
-                let created = sqlx::Postgres::create_database(url).await;
+                let created = Postgres::create_database(url).await;
                 pool.connect_with(options.clone()).await.map_err(|error| created.err().unwrap_or(error))?
             }
             outcome => outcome?,
