@@ -19,7 +19,7 @@ use crate::{
 ///
 /// It does what a plain training loop elsewhere does, so that the two can be compared: no dropout, no text disturbed, no wide
 /// part, no weights of rows or categories, no smoothing, no clipping, one rate for all that never moves. Reading the
-/// encoder and cutting into tokens are outside the clock. RAYON_NUM_THREADS says on how many threads.
+/// encoder and cutting into tokens are outside the clock. `RAYON_NUM_THREADS` says on how many threads.
 #[derive(Debug, clap::Args)]
 pub struct Train {
     /// A CSV file with the columns `text` (or `descriptor`) and `category`.
