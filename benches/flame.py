@@ -134,7 +134,8 @@ def draw(data, path, title):
                 + "</g>\n"
             )
         file.write("</svg>\n")
-    return [(of, count / total) for of, count in kinds.most_common()]
+    told = [(of, count / total) for of, count in kinds.most_common() if count / total >= 0.005]
+    return [*told, ("what takes less than half a percent", 1 - sum(share for _, share in told))]
 
 
 if __name__ == "__main__":
