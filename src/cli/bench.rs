@@ -1,16 +1,19 @@
-//! `txcat bench`: how fast this machine computes.
+//! `txcat bench`: how fast this machine computes, and how fast it trains.
+
+mod train;
 
 use std::{
     path::PathBuf,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 
 use super::{Settings, models};
 use crate::{
     config::Precision,
-    domain::Descriptor,
+    domain::{Descriptor, EnrichedTransaction, Enrichment},
+    http,
     model::{AdapterBank, AdapterInput, BaseEncoder, bench::Bench},
 };
 
@@ -20,12 +23,31 @@ use crate::{
 /// the seconds (with --latency p50 and p99 in milliseconds), so that other engines can be measured beside it. An
 /// adapter is timed from descriptor to category. `--precision f32` times the reference instead of int8.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Options {
+    /// Time something else.
+    #[command(subcommand)]
+    pub action: Option<Action>,
+    /// What to compute.
+    #[command(flatten)]
+    pub forward: Option<Forward>,
+}
+
+/// What else can be timed.
+#[derive(Debug, clap::Subcommand)]
+pub enum Action {
+    /// Time one pass of training.
+    Train(train::Train),
+}
+
+/// Rows through the encoder or an adapter.
+#[derive(Debug, clap::Args)]
+pub struct Forward {
     /// Descriptors, one a line.
     #[arg(long, value_name = "FILE")]
     pub texts: PathBuf,
 
-    /// Lines to read.
+    /// Lines to read, or with --bodies rows.
     #[arg(long, default_value_t = 512)]
     pub rows: usize,
 
@@ -48,6 +70,11 @@ pub struct Options {
     /// Time this adapter instead, from descriptor to category.
     #[arg(long, value_name = "DIR")]
     pub adapter: Option<PathBuf>,
+
+    /// The file's lines are bodies of `POST /v1/transactions`, whose rows are read as those of accounts and merchants that
+    /// nobody knows: what a server with an empty database gives its adapter.
+    #[arg(long, requires = "adapter")]
+    pub bodies: bool,
 }
 
 /// Runs `txcat bench`.
@@ -55,6 +82,14 @@ pub struct Options {
 /// # Errors
 /// When the file, the encoder or the adapter can't be read.
 pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
+    match options {
+        Options { action: Some(Action::Train(train)), .. } => train.run(settings).await,
+        Options { forward: Some(forward), .. } => self::forward(forward, settings).await,
+        Options { .. } => bail!("--texts is missing"),
+    }
+}
+
+async fn forward(options: Forward, settings: &Settings) -> anyhow::Result<()> {
     let text =
         std::fs::read_to_string(&options.texts).with_context(|| format!("can't read {}", options.texts.display()))?;
     let texts: Vec<String> = text.lines().take(options.rows).map(str::to_owned).collect();
@@ -64,8 +99,7 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
         Some(dir) => {
             let adapter = AdapterBank::open(&base)?.in_precision(settings.compute.precision).load(dir)?;
             println!("{} in {}", adapter.facts().name, if adapter.is_int8() { "int8" } else { "f32" });
-            let input = |text: &String| Ok(AdapterInput::of_descriptor(&Descriptor::parse(text)?));
-            let inputs: Vec<AdapterInput> = texts.iter().map(input).collect::<anyhow::Result<_>>()?;
+            let inputs = inputs(&options, &texts, adapter.facts().enrichment)?;
             let mut times = Vec::new();
             for pass in 0..2 {
                 times.clear();
@@ -84,7 +118,21 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
     }
 }
 
-fn encoder(options: &Options, base: &BaseEncoder, precision: Precision, texts: &[String]) -> anyhow::Result<()> {
+/// What an adapter reads of the lines.
+fn inputs(options: &Forward, lines: &[String], enrichment: Enrichment) -> anyhow::Result<Vec<AdapterInput>> {
+    if !options.bodies {
+        return lines.iter().map(|text| Ok(AdapterInput::of_descriptor(&Descriptor::parse(text)?))).collect();
+    }
+    let mut inputs = Vec::with_capacity(options.rows);
+    for body in lines {
+        let rows = http::transactions(body)?.into_iter().map(EnrichedTransaction::bare);
+        inputs.extend(rows.map(|row| AdapterInput::of(&row, enrichment)));
+    }
+    inputs.truncate(options.rows);
+    Ok(inputs)
+}
+
+fn encoder(options: &Forward, base: &BaseEncoder, precision: Precision, texts: &[String]) -> anyhow::Result<()> {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let threads = options.threads.unwrap_or_else(|| if options.latency { 1 } else { cores() });
     let mut bench = Bench::open(base, precision != Precision::F32, threads)?;
@@ -121,7 +169,7 @@ fn encoder(options: &Options, base: &BaseEncoder, precision: Precision, texts: &
 }
 
 /// Prints what the batches took; the last line is for programs.
-fn tell(options: &Options, mut times: Vec<Duration>, rows: usize) {
+fn tell(options: &Forward, mut times: Vec<Duration>, rows: usize) {
     let seconds = times.iter().sum::<Duration>().as_secs_f64();
     times.sort_unstable();
     let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize].as_secs_f64() * 1e3;

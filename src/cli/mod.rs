@@ -25,6 +25,7 @@ pub mod import;
 pub mod jobs;
 pub mod keys;
 pub mod labels;
+mod memory;
 pub mod merchants;
 pub mod models;
 pub mod people;
@@ -121,8 +122,8 @@ pub enum Command {
     Finetune(Box<finetune::Options>),
     /// Say which lever to pull next, what it costs, and what would change that.
     Advise(Box<advise::Options>),
-    /// Measure how fast this machine computes the encoder or an adapter.
-    Bench(bench::Options),
+    /// Measure how fast this machine computes the encoder or an adapter, and how fast it trains one.
+    Bench(Box<bench::Options>),
     /// Experiments on labels: how many, which, how clean, and how few keep a target.
     Experiments(Box<experiments::Options>),
     /// Categorize stored transactions anew: preview, apply, undo.
@@ -165,7 +166,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Eval(options) => eval::start(*options, &cli.settings).await,
         Command::Finetune(options) => finetune::run(*options, &cli.settings).await,
         Command::Advise(options) => advise::run(*options, &cli.settings).await,
-        Command::Bench(options) => bench::run(options, &cli.settings).await,
+        Command::Bench(options) => bench::run(*options, &cli.settings).await,
         Command::Experiments(options) => experiments::run(*options, &cli.settings).await,
         Command::Recategorize(options) => recategorize::run(*options, &cli.settings).await,
         #[cfg(feature = "cluster")]

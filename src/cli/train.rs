@@ -1,7 +1,6 @@
 //! `txcat train`: an adapter and its side parts, from a data set's bought labels.
 
 pub mod compare;
-mod memory;
 mod source;
 mod watch;
 
@@ -22,7 +21,7 @@ pub(super) use self::{
     source::{LabelledRows, Prepared, Source, lexicon},
     watch::Watch,
 };
-use super::{Settings, models};
+use super::{Settings, memory, models};
 use crate::{
     evaluate::metrics,
     model::{

@@ -1,8 +1,11 @@
-//! The base encoder and a head on texts that were cut into tokens before, to be timed.
+//! The base encoder and a head on texts that were cut into tokens before, to be timed, and a pass of training.
 //!
-//! What serves is the bank; this is the part of it that others can be measured beside.
+//! What serves is the bank, and what trains is `train`; these are the parts of them that others can be measured beside.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     BaseEncoder, Error,
@@ -11,7 +14,7 @@ use super::{
     lora::{Layout, LoraOptions},
     method::Method,
     packed::Group,
-    train::head,
+    train::{Setting, TrainOptions, TrainRows, head},
 };
 
 /// Categories of the head.
@@ -84,5 +87,42 @@ impl Bench {
     #[must_use]
     pub fn operations(&self) -> Option<usize> {
         self.int8.as_ref().map(|model| model.operations())
+    }
+}
+
+/// One pass of a training, timed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pass {
+    /// From the first step to the last; reading the encoder and cutting into tokens are not in it.
+    pub took: Duration,
+    /// Tokens of all rows.
+    pub tokens: usize,
+    /// Numbers that train.
+    pub trainable: usize,
+    /// Loss of the last step, before it.
+    pub last_loss: f32,
+}
+
+impl Pass {
+    /// Trains on texts and the places of their categories, one pass in their order: no text is disturbed, nothing trains
+    /// beside encoder and head, and the rates don't move.
+    ///
+    /// # Errors
+    /// When the base encoder can't be read, or a text can't be cut into tokens.
+    pub fn timed(
+        base: &BaseEncoder,
+        (texts, classes): (&[String], &[usize]),
+        options: &TrainOptions,
+    ) -> Result<Self, Error> {
+        let setting = Setting::new(base, &TrainRows::default(), options.method)?;
+        let count = classes.iter().max().map_or(0, |last| last + 1);
+        let layout = Layout::new(setting.packed.config(), options.method, &options.lora, count);
+        let sequences = setting.tokenizer.encode(texts)?;
+        let tokens = sequences.iter().map(Vec::len).sum();
+        let rows = sequences.into_iter().zip(classes.iter().copied()).collect();
+        let run = setting.run(&setting.packed, &layout, options);
+        let started = Instant::now();
+        let last_loss = run.pass(rows);
+        Ok(Self { took: started.elapsed(), tokens, trainable: layout.len(), last_loss })
     }
 }

@@ -68,11 +68,7 @@ impl Run<'_> {
     ) -> Result<(Vec<f32>, usize), Error> {
         let options = self.options;
         let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
-        let mut numbers = self.layout.start(&mut rng);
-        if let Some(whole) = &self.layout.whole {
-            whole.fill(&self.packed.tensors(), &mut numbers);
-        }
-        let mut adamw = AdamW::new(numbers.len());
+        let (mut numbers, mut adamw) = self.start(&mut rng);
         let term_weight = options.wide.map_or(0.0, |wide| wide.term_weight);
         let weighted: Vec<(&Labelled, f32)> = rows
             .rows
@@ -101,11 +97,8 @@ impl Run<'_> {
                     break;
                 }
                 let of_batch: Vec<&Example> = batch.iter().map(|&at| &examples[at]).collect();
-                let (of_step, mut gradients) =
-                    self.gradients(&of_batch, &numbers, options.seed.wrapping_add(step as u64));
-                clip(&mut gradients, options.clip);
                 let rate = rate(step, steps, options.warmup, options.decay);
-                adamw.step(&mut numbers, &gradients, self.pace(rate));
+                let of_step = self.step(&of_batch, (&mut numbers, &mut adamw), (step, rate));
                 step += 1;
                 done += batch.len();
                 loss = if loss.is_nan() { of_step } else { loss + 0.05 * (of_step - loss) };
@@ -128,6 +121,38 @@ impl Run<'_> {
             }
         }
         Ok(best.map_or((numbers, 0), |(_, epoch, numbers)| (numbers, epoch)))
+    }
+
+    /// One pass over rows of tokens and classes as they come, at the full rate, and the last step's loss: what a
+    /// training costs, without what chooses among its passes.
+    pub(super) fn pass(&self, rows: Vec<(Vec<u32>, usize)>) -> f32 {
+        let (mut numbers, mut adamw) = self.start(&mut ChaCha8Rng::seed_from_u64(self.options.seed));
+        let example = |(ids, class)| Example { reads: Reads::Tokens(ids), class, weight: 1.0 };
+        let examples: Vec<Example> = rows.into_iter().map(example).collect();
+        let mut loss = f32::NAN;
+        for (step, batch) in examples.chunks(self.options.batch).enumerate() {
+            let batch: Vec<&Example> = batch.iter().collect();
+            loss = self.step(&batch, (&mut numbers, &mut adamw), (step, 1.0));
+        }
+        loss
+    }
+
+    /// Numbers that change nothing yet, and the optimizer's for them.
+    fn start(&self, rng: &mut ChaCha8Rng) -> (Vec<f32>, AdamW) {
+        let mut numbers = self.layout.start(rng);
+        if let Some(whole) = &self.layout.whole {
+            whole.fill(&self.packed.tensors(), &mut numbers);
+        }
+        let adamw = AdamW::new(numbers.len());
+        (numbers, adamw)
+    }
+
+    /// Takes one step at a share of the rate, and says the loss before it.
+    fn step(&self, batch: &[&Example], (numbers, adamw): (&mut [f32], &mut AdamW), (step, share): (usize, f32)) -> f32 {
+        let (loss, mut gradients) = self.gradients(batch, numbers, self.options.seed.wrapping_add(step as u64));
+        clip(&mut gradients, self.options.clip);
+        adamw.step(numbers, &gradients, self.pace(share));
+        loss
     }
 
     fn pace(&self, share: f32) -> Pace {

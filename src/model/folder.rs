@@ -212,7 +212,9 @@ impl AdapterFacts {
     /// # Errors
     /// When the folder or the base encoder can't be read or don't fit, or the adapter can't be computed in bytes.
     pub fn in_int8(dir: &Path, base: &BaseEncoder, rows: Vec<Labelled>) -> Result<(Self, [Int8; 2]), Error> {
-        let (facts, _) = Self::verified(dir, base)?;
+        let (mut facts, _) = Self::verified(dir, base)?;
+        // Folders from before don't say where the very weights that were just found the same come from.
+        facts.base.hub = facts.base.hub.or_else(|| base.hub.clone());
         let rows = TrainRows { dev: rows, ..TrainRows::default() };
         let setting = Setting::new(base, &rows, facts.training.method)?;
         let Parts { facts, layout, numbers, wide } = Parts::read(dir, facts, &setting.packed)?;

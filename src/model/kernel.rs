@@ -244,4 +244,18 @@ mod tests {
         product(&mut out, 2, Into::Sum, 2.0, Mat::strided(&a, 2, 2, 3), Mat::new(&b, 2, 2).t());
         assert_eq!(out, [51.0, 69.0, 117.0, 159.0]);
     }
+    #[test]
+    fn what_lies_beyond_a_slice_never_reaches_a_pointer() {
+        let (four, mut out) = ([1.0; 4], [0.0; 4]);
+        let of = |rows, cols| Mat::new(&four, rows, cols);
+        let mut refused = |what: &mut dyn FnMut(&mut [f32])| {
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| what(&mut out))).is_err()
+        };
+        assert!(refused(&mut |_| _ = Mat::strided(&[1.0; 4], 2, 2, 3)), "a matrix");
+        assert!(refused(&mut |_| _ = Mat::strided(&[1.0; 4], 2, 3, 2)), "rows that overlap");
+        assert!(refused(&mut |out| product(out, 3, Into::Empty, 1.0, of(2, 2), of(2, 2))), "a product");
+        assert!(refused(&mut |out| product(out, 2, Into::Empty, 1.0, of(2, 2), of(1, 4))), "other inner sizes");
+        assert!(!refused(&mut |out| product(out, 2, Into::Empty, 1.0, of(2, 2), of(2, 2))));
+        assert!(!refused(&mut |out| product(out, 1, Into::Empty, 1.0, of(0, 2), of(2, 1))), "nothing to compute");
+    }
 }

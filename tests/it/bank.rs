@@ -205,14 +205,16 @@ fn what_was_not_measured_in_int8_or_loses_by_it_stays_in_f32() {
     let loses = change(&|dev| dev["int8"]["agreement"] = 0.98.into());
     assert!(matches!(loses, NotInInt8::Loses(int8) if (int8.rows, int8.agreement) == (4, 0.98)), "{loses}");
 
-    // Measured anew, it is as training left it.
-    let (mut guarded, [whole, encoder_and_head]) = AdapterFacts::in_int8(&dir, &base, rows().dev).unwrap();
+    // Measured anew, it is as training left it; a folder that doesn't say which repository its base is from learns that.
+    let named = BaseEncoder { hub: Some("people/encoder".to_owned()), ..base.clone() };
+    let (mut guarded, [whole, encoder_and_head]) = AdapterFacts::in_int8(&dir, &named, rows().dev).unwrap();
     assert_eq!((whole.rows, encoder_and_head.rows), (4, 4));
     guarded.dev.int8 = Some(whole);
     guarded.keep(&dir).unwrap();
     assert_eq!(serde_json::to_value(guarded.dev).unwrap(), written["dev"]);
     assert!(guarded.dev.int8.is_some_and(|int8| int8.holds()));
-    assert!(fs::read_to_string(dir.join("README.md")).unwrap().contains("in int8, on dev"));
+    let card = fs::read_to_string(dir.join("README.md")).unwrap();
+    assert!(card.contains("in int8, on dev") && card.contains("base_model: people/encoder\n"), "{card}");
     assert!(AdapterBank::open(&base).unwrap().in_precision(Precision::Int8).load(&dir).unwrap().is_int8());
 
     let nf4 = AdapterFacts::in_int8(&saved_by(Method::Qlora, 1, &base, &out), &base, rows().dev);

@@ -66,6 +66,17 @@ fn lints_are_expected_with_a_reason_and_never_allowed() {
 }
 
 #[test]
+fn what_threads_may_share_is_left_to_the_compiler() {
+    for source in source::all() {
+        for (number, line) in source.text.lines().enumerate() {
+            let by_hand = line.contains("unsafe impl") && (line.contains(" Send for") || line.contains(" Sync for"));
+            let global = line.trim_start().starts_with("static mut") || line.contains("UnsafeCell");
+            assert!(!by_hand && !global, "{}:{}: threads might write to one place", source.path, number + 1);
+        }
+    }
+}
+
+#[test]
 fn the_text_names_no_machine() {
     for source in source::all() {
         for (number, line) in source.text.lines().enumerate() {

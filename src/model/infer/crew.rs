@@ -5,11 +5,6 @@
 
 use std::{
     ops::Range,
-    sync::{
-        Arc, Condvar, Mutex, PoisonError, RwLock,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -17,6 +12,7 @@ use super::{
     super::held,
     isa::Isa,
     lowrank::LowRank,
+    meet::{Arc, AtomicUsize, Builder, Condvar, JoinHandle, Mutex, Ordering, PoisonError, RwLock},
     model::{Block, Model, Scratch},
 };
 
@@ -91,7 +87,7 @@ impl Crew {
         });
         let helper = |at: usize| {
             let shared = shared.clone();
-            std::thread::Builder::new().name(format!("infer {at}")).spawn(move || shared.help()).ok()
+            Builder::new().name(format!("infer {at}")).spawn(move || shared.help()).ok()
         };
         let helpers = (1..threads).map_while(helper).collect();
         Self { shared, turn: Mutex::default(), helpers }
@@ -168,8 +164,10 @@ impl Shared {
         let mut seen = 0;
         loop {
             {
-                let waits = |called: &mut Called| called.batches == seen && !called.ended;
-                let called = self.call.wait_while(held(&self.called), waits).unwrap_or_else(PoisonError::into_inner);
+                let mut called = held(&self.called);
+                while called.batches == seen && !called.ended {
+                    called = self.call.wait(called).unwrap_or_else(PoisonError::into_inner);
+                }
                 if called.ended {
                     return;
                 }

@@ -9,6 +9,7 @@ mod crew;
 mod isa;
 mod lanes;
 mod lowrank;
+mod meet;
 mod model;
 mod panels;
 mod product;

@@ -112,23 +112,25 @@ impl Linear {
         product(out, self.outputs, Into::Sum, 1.0, Mat::new(&tape.reduced, tokens, a.rows), factor.t());
     }
 
-    /// Adds the gradient of `xs` to `into` (which it makes, where that is empty) and those of what
-    /// trains here to `sums`.
+    /// Adds the gradient of `xs` to `into` (which it makes, where that is empty), if anybody wants it, and those
+    /// of what trains here to `sums`.
     pub(super) fn backward(
         &self,
         (grads, xs): (&[f32], &[f32]),
         learned: Learned<'_>,
         place: Place,
         tape: &LinearTape,
-        into: &mut Vec<f32>,
+        mut into: Option<&mut Vec<f32>>,
         sums: &mut [f32],
     ) {
         let tokens = grads.len() / self.outputs;
         let of_grads = Mat::new(grads, tokens, self.outputs);
-        let how = if into.is_empty() { Into::Empty } else { Into::Sum };
-        into.resize(tokens * self.inputs, 0.0);
-        let (weight, _) = self.in_use(Some(learned), place);
-        product(into, self.inputs, how, 1.0, of_grads, Mat::new(&weight, self.outputs, self.inputs));
+        if let Some(into) = into.as_deref_mut() {
+            let how = if into.is_empty() { Into::Empty } else { Into::Sum };
+            into.resize(tokens * self.inputs, 0.0);
+            let (weight, _) = self.in_use(Some(learned), place);
+            product(into, self.inputs, how, 1.0, of_grads, Mat::new(&weight, self.outputs, self.inputs));
+        }
         if let Some(whole) = &learned.layout.whole {
             let slots = whole.layers[place.layer].linears[place.target as usize];
             let of_xs = Mat::new(xs, tokens, self.inputs);
@@ -144,6 +146,7 @@ impl Linear {
         let reduced = Mat::new(&reduced, tokens, rank);
         let source = Mat::new(tape.dropped.as_deref().unwrap_or(xs), tokens, self.inputs);
         product(a.of_mut(sums), a.cols, Into::Sum, 1.0, reduced.t(), source);
+        let Some(into) = into else { return };
         let factor = Mat::new(a.of(learned.numbers), a.rows, a.cols);
         if tape.dropped.is_none() {
             product(into, self.inputs, Into::Sum, 1.0, reduced, factor);

@@ -261,25 +261,27 @@ impl Packed {
         sums: &mut [f32],
     ) -> Vec<f32> {
         let layer = &self.layers[at];
-        let back = |target: Target, grads: &[f32], xs: &[f32], into: &mut Vec<f32>, sums: &mut [f32]| {
+        let back = |target: Target, grads: &[f32], xs: &[f32], into: Option<&mut Vec<f32>>, sums: &mut [f32]| {
             let (place, tape) = (Place { layer: at, target }, &tape.linears[target as usize]);
             layer.linears[target as usize].backward((grads, xs), learned, place, tape, into, sums);
         };
         let of_output = |whole: &Whole| whole.layers[at].output_norm;
         norm_back(&layer.output_norm, learned, of_output, &mut grads, &tape.output_norm, sums);
         let mut inner = Vec::new();
-        back(Target::Output, &grads, &tape.inner, &mut inner, sums);
+        back(Target::Output, &grads, &tape.inner, Some(&mut inner), sums);
         inner.iter_mut().zip(&tape.slopes).for_each(|(grad, slope)| *grad *= slope);
         // The residual's gradient stays in `grads`; that through the feed-forward part is added.
-        back(Target::Intermediate, &inner, &tape.middle, &mut grads, sums);
+        back(Target::Intermediate, &inner, &tape.middle, Some(&mut grads), sums);
         let of_attention = |whole: &Whole| whole.layers[at].attention_norm;
         norm_back(&layer.attention_norm, learned, of_attention, &mut grads, &tape.attention_norm, sums);
         let mut context = Vec::new();
-        back(Target::AttentionOutput, &grads, &tape.context, &mut context, sums);
+        back(Target::AttentionOutput, &grads, &tape.context, Some(&mut context), sums);
         let (query, key, value) = self.attention_back(&context, tape, pack);
-        back(Target::Query, &query, &tape.input, &mut grads, sums);
-        back(Target::Key, &key, &tape.input, &mut grads, sums);
-        back(Target::Value, &value, &tape.input, &mut grads, sums);
+        // Beneath the first layer lie the embeddings, which train only where every weight does.
+        let wanted = at > 0 || learned.layout.whole.is_some();
+        for (target, of) in [(Target::Query, &query), (Target::Key, &key), (Target::Value, &value)] {
+            back(target, of, &tape.input, wanted.then_some(&mut grads), sums);
+        }
         grads
     }
 }
