@@ -40,11 +40,14 @@ pub struct TooMany {
     pub wait: Duration,
 }
 
+/// By a key's name: so many requests a minute, and how many are left.
+type Counted = HashMap<String, (NonZeroU32, Arc<Limiter>)>;
+
 /// Counts the requests of keys. One key is one name, so a rotated key shares what is left with the one before it.
 #[derive(Debug, Clone)]
 pub struct Limits {
     default: Option<NonZeroU32>,
-    keys: Arc<Mutex<HashMap<String, (NonZeroU32, Arc<Limiter>)>>>,
+    keys: Arc<Mutex<Counted>>,
     clock: DefaultClock,
 }
 

@@ -105,9 +105,9 @@ async fn act(action: Action, store: &Store) -> anyhow::Result<()> {
             let rows = store.latest_audit_rows(actor.as_deref(), act.as_deref(), limit).await?;
             let acts: Vec<Act> = rows.iter().map(|row| serde_json::from_str(&row.record)).collect::<Result<_, _>>()?;
             if json {
-                println!("{}", json!({ "acts": acts }))
+                println!("{}", json!({ "acts": acts }));
             } else {
-                println!("{}", table(&acts))
+                println!("{}", table(&acts));
             }
             Ok(())
         }

@@ -119,7 +119,7 @@ fn disk(folder: &Path) -> Finding {
             let found = format!("{} free in {name}", HumanBytes(free));
             match free {
                 ..FULL => wrong("disk", found, "make room: Postgres stops when its disk is full"),
-                ..TIGHT => look("disk", found, "make room soon"),
+                FULL..TIGHT => look("disk", found, "make room soon"),
                 _ => ok("disk", found),
             }
         }

@@ -15,8 +15,8 @@ use crate::{
 
 /// Drop rows that are older than a file says they are kept, table by table. Run it once a day (cron, a Kubernetes `CronJob`).
 ///
-/// The file is TOML, days by table: transactions (with all that was said of them), events, model_calls, shadow_predictions,
-/// eval_items, key_usage. A table that it does not name is kept for ever, and so is the audit log.
+/// The file is TOML, days by table: transactions (with all that was said of them), events, `model_calls`, `shadow_predictions`,
+/// `eval_items`, `key_usage`. A table that it does not name is kept for ever, and so is the audit log.
 #[derive(Debug, Args)]
 pub struct Options {
     /// The file.

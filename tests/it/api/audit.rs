@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use serde_json::{Value, json};
-use sqlx::PgPool;
+use sqlx::{Connection as _, PgConnection, PgPool};
 use txcat::{
     access::{Act, Broken, Chain, LOCAL, Role, Scope},
     clock,
@@ -78,8 +78,8 @@ async fn privileged_acts_stand_in_the_log_with_who_did_them() {
 async fn what_was_rolled_back_is_not_in_the_log_and_what_goes_on_at_once_has_one_order() {
     let app = App::start().await;
     let before = acts(&app).await.unwrap().len();
-    let pool = PgPool::connect(&app.database.url).await.unwrap();
-    let mut tx = pool.begin().await.unwrap();
+    let mut connection = PgConnection::connect(&app.database.url).await.unwrap();
+    let mut tx = connection.begin().await.unwrap();
     sqlx::query("insert into account_groups (account_id, account_group) values ('a', 'g')")
         .execute(&mut *tx)
         .await

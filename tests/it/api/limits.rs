@@ -78,9 +78,9 @@ async fn the_service_tells_itself_in_numbers_without_a_word_of_what_was_sent() {
     }
     assert!(!text.to_lowercase().contains("secret") && text.ends_with("# EOF\n"), "{text}");
     // Alert rules and dashboard ask for nothing that is not told.
+    let names = regex::Regex::new(r"txcat_[a-z_]+").unwrap();
     for file in ["deploy/prometheus/alerts.yml", "deploy/grafana/txcat.json"] {
         let asked = std::fs::read_to_string(file).unwrap();
-        let names = regex::Regex::new(r"txcat_[a-z_]+").unwrap();
         for name in names.find_iter(&asked) {
             let told = name.as_str().trim_end_matches("_bucket").trim_end_matches("_total");
             assert!(text.contains(&format!("# TYPE {told} ")), "{file} asks for {told}");

@@ -15,6 +15,7 @@ use axum::{
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection};
 use tokio::net::TcpListener;
 use txcat::{
     access::Scope,
@@ -229,7 +230,8 @@ async fn an_endpoint_that_keeps_failing_is_paused_and_goes_on_where_it_stood() {
 async fn a_change_that_commits_late_is_not_passed_over() {
     let stand = Stand::start().await;
     stand.answered(&rows(30)).await;
-    let mut late = sqlx::PgPool::connect(&stand.database.url).await.unwrap().begin().await.unwrap();
+    let mut connection = PgConnection::connect(&stand.database.url).await.unwrap();
+    let mut late = connection.begin().await.unwrap();
     let change = "update in_force set category = 'bakery', decided_by = 'correction' where transaction_id = 't1'";
     sqlx::query(change).execute(&mut *late).await.unwrap();
     stand.store.correct(&correction("t2", "bakery", CorrectionScope::Transaction, 2_000)).await.unwrap();
