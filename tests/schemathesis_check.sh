@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Asks schemathesis whether the service answers as its own OpenAPI document says: a server on a free loopback port, with a
 # private Postgres, some rows and an admin's key, gets requests made from the document, right and wrong ones. A 500, a status,
-# media type or header that is not documented, or a body that does not fit its schema fails.
+# media type or header that is not documented, a body that does not fit its schema, a request taken that the document refuses, or one
+# taken without the key fails.
 #
 #   cargo build && tests/schemathesis_check.sh [MORE OPTIONS OF schemathesis run]
 #
@@ -15,6 +16,7 @@ schemathesis=${SCHEMATHESIS:-schemathesis}
 for program in "$txcat" "$schemathesis" curl; do
     command -v "$program" >/dev/null || { echo "SKIPPED: there is no $program" >&2; exit 0; }
 done
+schemathesis=$(realpath --no-symlinks "$(command -v "$schemathesis")")
 
 work=$(mktemp -d)
 chmod 755 "$work"
@@ -39,7 +41,7 @@ for _ in $(seq 1 120); do
 done
 
 send() { curl --silent --show-error --fail-with-body --output /dev/null -H "authorization: Bearer $key" -H 'content-type: application/json' "$@"; }
-# Something to find: rows, a decision, an endpoint, a run.
+# Something to find: rows, a decision, an endpoint.
 rows=$(for i in $(seq 1 30); do
     printf '{"id":"t-%s","account_id":"a-%s","posted_at":"2026-03-%02d","amount":"%s.50","currency":"USD","direction":"debit","descriptor":"SQ *CORNER COFFEE %s OAKLAND CA"},' \
         "$i" "$((i % 4))" "$((i % 28 + 1))" "$i" "$((i % 5))"
@@ -47,13 +49,22 @@ done)
 send "$base/v1/transactions" -d "{\"transactions\":[${rows%,}]}"
 send "$base/v1/transactions/t-1/correction" -d '{"category":"restaurant","scope":"account_merchant"}'
 send "$base/v1/webhooks" -d '{"url":"https://backend.example/hooks/txcat"}'
-send "$base/v1/datasets" -X POST -d '{}' || true
+
+# What the document takes may still be refused, for what it says: a category of another taxonomy, an adapter that isn't there.
+# A call with many rows is answered with 200 also where rows are refused: each has its own problem.
+cat >"$work/schemathesis.toml" <<'TOML'
+[checks]
+positive_data_acceptance.enabled = false
+
+[[operations]]
+include-name = "POST /v1/transactions"
+checks.negative_data_rejection.enabled = false
+TOML
 
 # A stream of server-sent events has no end to wait for.
-"$schemathesis" run "$base/openapi.json" -H "authorization: Bearer $key" --exclude-path /v1/reviews/live \
-    --seed "${SEED:-1}" --max-examples "${EXAMPLES:-25}" --workers 2 --request-timeout 30 --continue-on-failure \
-    --phases examples,coverage,fuzzing --generation-database none \
-    --checks not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance \
-    --report-dir "$work" "$@"
+cd "$work"
+"$schemathesis" --config-file "$work/schemathesis.toml" run "$base/openapi.json" -H "Authorization: Bearer $key" \
+    --exclude-path /v1/reviews/live --seed "${SEED:-1}" --max-examples "${EXAMPLES:-25}" --workers 1 --request-timeout 30 \
+    --continue-on-failure --phases examples,coverage,fuzzing,stateful --generation-database none --warnings off "$@"
 # Nothing broke beside it.
 ! grep -E 'panicked|"something broke"' "$work/server.log"
