@@ -1,6 +1,6 @@
 //! `txcat import`: a file of transactions into the database, and on their way.
 
-mod reader;
+pub mod reader;
 mod rejects;
 
 use std::{fs::File, path::PathBuf, sync::Arc, time::Instant};

@@ -15,7 +15,7 @@ use std::{
     sync::Arc,
 };
 
-use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, Utc};
 use flate2::read::MultiGzDecoder;
 use rust_decimal::Decimal;
 use sha2::{Digest, Sha256};
@@ -470,11 +470,23 @@ pub fn taxonomy(path: &Path) -> Result<Taxonomy, Error> {
 /// A date (midnight UTC) or an RFC 3339 time.
 ///
 /// # Errors
-/// When the text is neither.
-pub fn timestamp(text: &str) -> Result<DateTime<Utc>, chrono::ParseError> {
+/// When the text is neither, or of a year that isn't written in four digits: a database need not know it.
+pub fn timestamp(text: &str) -> Result<DateTime<Utc>, InvalidTime> {
     match text.parse::<NaiveDate>() {
-        Ok(date) => Ok(date.and_time(NaiveTime::MIN).and_utc()),
-        Err(error) if text.len() <= "2018-07-01".len() => Err(error),
-        Err(_) => DateTime::parse_from_rfc3339(text).map(|time| time.to_utc()),
+        Ok(date) if (0..=9_999).contains(&date.year()) => Ok(date.and_time(NaiveTime::MIN).and_utc()),
+        Ok(_) => Err(InvalidTime::Year),
+        Err(error) if text.len() <= "2018-07-01".len() => Err(error.into()),
+        Err(_) => Ok(DateTime::parse_from_rfc3339(text)?.to_utc()),
     }
+}
+
+/// Text that is no date or time of a row.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidTime {
+    /// Not of the form.
+    #[error(transparent)]
+    Form(#[from] chrono::ParseError),
+    /// A year before 0 or after 9999.
+    #[error("must be of a year from 0000 to 9999")]
+    Year,
 }

@@ -68,16 +68,11 @@ pub(super) struct Answer {
 }
 
 fn decided_by_or_null() -> utoipa::openapi::Schema {
-    or_null(codes::decided_by())
+    codes::or_null(codes::decided_by())
 }
 
 fn confidence_level_or_null() -> utoipa::openapi::Schema {
-    or_null(codes::confidence_level())
-}
-
-fn or_null(codes: utoipa::openapi::Schema) -> utoipa::openapi::Schema {
-    use utoipa::openapi::{ObjectBuilder, OneOfBuilder, Type};
-    OneOfBuilder::new().item(ObjectBuilder::new().schema_type(Type::Null)).item(codes).into()
+    codes::or_null(codes::confidence_level())
 }
 
 /// A category and its probability.

@@ -1,7 +1,7 @@
 //! The closed sets of codes in the API, for the OpenAPI document. Values are written and read by
 //! `domain`; a test holds the two together.
 
-use utoipa::openapi::{ObjectBuilder, Schema, Type};
+use utoipa::openapi::{ObjectBuilder, OneOfBuilder, Schema, Type};
 
 const DIRECTIONS: &[&str] = &["debit", "credit"];
 const STATUSES: &[&str] = &["pending", "posted"];
@@ -34,6 +34,11 @@ fn one_of(codes: &[&str]) -> Schema {
     ObjectBuilder::new().schema_type(Type::String).enum_values(Some(codes.iter().copied())).into()
 }
 
+/// One of the codes, or `null`.
+pub(super) fn or_null(codes: Schema) -> Schema {
+    OneOfBuilder::new().item(ObjectBuilder::new().schema_type(Type::Null)).item(codes).into()
+}
+
 pub(super) fn direction() -> Schema {
     one_of(DIRECTIONS)
 }
@@ -56,6 +61,10 @@ pub(super) fn review_status() -> Schema {
 
 pub(super) fn review_reason() -> Schema {
     one_of(REVIEW_REASONS)
+}
+
+pub(super) fn review_reason_or_null() -> Schema {
+    or_null(review_reason())
 }
 
 pub(super) fn confidence_level() -> Schema {

@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     error::{Error, Problem},
-    extract::{Limit, Params},
+    extract::{Limit, Params, Place},
     state::AppState,
 };
 use crate::{domain::Slug, store};
@@ -22,7 +22,7 @@ pub(super) struct EventQuery {
     /// `next` of the answer before; from the beginning without it.
     #[serde(default)]
     #[param(value_type = Option<i64>, minimum = 0, default = 0)]
-    after: i64,
+    after: Place,
     /// How many, 1 to 500.
     #[serde(default)]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 500, default = 100)]
@@ -88,7 +88,8 @@ pub(super) async fn list(
     State(state): State<AppState>,
     Params(query): Params<EventQuery>,
 ) -> Result<Json<EventPage>, Error> {
-    let events = state.store.events(query.after, query.limit.get()).await?;
-    let next = events.last().map_or(query.after, |last| last.id);
+    let after = query.after.get();
+    let events = state.store.events(after, query.limit.get()).await?;
+    let next = events.last().map_or(after, |last| last.id);
     Ok(Json(EventPage { events: events.into_iter().map(Event::from).collect(), next }))
 }

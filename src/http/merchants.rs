@@ -144,7 +144,7 @@ pub(super) enum Change {
         #[schema(schema_with = codes::direction)]
         direction: Direction,
         /// A category that can be assigned.
-        #[schema(value_type = String, example = "groceries")]
+        #[schema(value_type = String, example = "supermarket")]
         category: Slug,
     },
     /// It is the same as another, and goes by the other's key from now on.

@@ -234,7 +234,7 @@ pub(super) async fn list(
 #[schema(as = NewCorrection)]
 pub(super) struct NewCorrection {
     /// A category that can be assigned.
-    #[schema(value_type = String, example = "groceries")]
+    #[schema(value_type = String, example = "supermarket")]
     category: Slug,
     /// How far it reaches: this transaction alone, or also every later one of the account with
     /// the same descriptor key and direction.

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::{
     error::{Error, Problem},
-    extract::{JsonText, Who},
+    extract::{JsonText, Place, Who},
     state::AppState,
 };
 use crate::{
@@ -31,8 +31,8 @@ pub(super) struct NewWebhook {
     url: String,
     /// The place in the feed after which it is told, 0 for all there is; from now on without it.
     #[serde(default)]
-    #[schema(minimum = 0)]
-    after: Option<i64>,
+    #[schema(value_type = Option<i64>, minimum = 0)]
+    after: Option<Place>,
 }
 
 /// An endpoint as it stands.
@@ -115,6 +115,7 @@ pub(super) async fn create(
     let NewWebhook { url, after } = body.parse()?;
     let mut random = [0; signature::SECRET];
     access::random()?.fill_bytes(&mut random);
+    let after = after.map(Place::get);
     let (id, secret) = events::register(&state.store, &url, after, caller.name(), random, clock::now()).await?;
     Deliver { webhook: id }.ask(&state.store, None).await?;
     let webhook = find(&state.store, id).await?;

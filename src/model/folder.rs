@@ -20,7 +20,7 @@ use super::{
     packed::Packed,
     sha256_of,
     tensors::{Blob, Tensors, blob, floats, malformed, read, write_tensors},
-    train::{Setting, TrainRows, Trained},
+    train::{Setting, TrainOptions, TrainRows, Trained},
     whole::WORDS,
     wide::{BUCKETS, Lexicon, Memory, Rounded, Wide},
 };
@@ -275,7 +275,12 @@ impl Parts {
     /// Reads the folder that `facts` were read from, as a difference to `base`.
     pub(super) fn read(dir: &Path, facts: AdapterFacts, base: &Packed) -> Result<Self, Error> {
         let classes = facts.categories.len();
-        let layout = Layout::new(base.config(), facts.training.method, &facts.training.lora, classes);
+        let TrainOptions { method, lora, .. } = &facts.training;
+        if method.has_pairs() && !lora.fits(base.config()) {
+            let source = format!("no layer of the encoder has the rank {}", lora.rank).into();
+            return Err(Error::Malformed { path: dir.join(FACTS), what: "adapter description", source });
+        }
+        let layout = Layout::new(base.config(), *method, lora, classes);
         let mut numbers = vec![0.0; layout.len()];
         match facts.training.method {
             Method::Lora | Method::Qlora => read_pairs(&dir.join(PEFT_MODEL), &layout, &mut numbers)?,

@@ -95,6 +95,14 @@ impl Default for LoraOptions {
     }
 }
 
+impl LoraOptions {
+    /// Whether the rank is one that the encoder's layers can have: no larger than their larger side. What a file says is asked so before
+    /// any memory is taken for it.
+    pub(super) fn fits(&self, config: &Config) -> bool {
+        (1..=config.hidden_size.max(config.intermediate_size)).contains(&self.rank)
+    }
+}
+
 /// Where a tensor lies in the vector of trained numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Slot {

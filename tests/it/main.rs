@@ -5,6 +5,7 @@
 mod adapters;
 mod advice;
 mod api;
+mod backup;
 mod bank;
 mod chat;
 #[cfg(feature = "cluster")]

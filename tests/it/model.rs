@@ -279,6 +279,11 @@ fn an_adapter_folder_that_was_touched_is_refused() {
     assert!(matches!(AdapterModel::load(&dir, &base), Err(Error::Probes { .. })));
 
     save();
+    edit(&dir, |facts| facts["training"]["lora"]["rank"] = (1u64 << 60).into());
+    let refusal = AdapterModel::load(&dir, &base).unwrap_err();
+    assert!(matches!(&refusal, Error::Malformed { path, .. } if path.ends_with("txcat.json")), "{refusal}");
+
+    save();
     let other = BaseEncoder { sha256: "00".repeat(32), ..base.clone() };
     assert!(matches!(AdapterModel::load(&dir, &other), Err(Error::OtherBase { .. })));
 }

@@ -98,6 +98,9 @@ fn what_cannot_be_computed_is_refused_by_its_name() {
         ("target_modules", json!(["query"]), "belongs to nothing"),
         ("target_modules", some_layers, "some layers"),
         ("r", json!(3), "must be floats of [3, 16]"),
+        ("r", json!(0), "r"),
+        // No memory is taken for it.
+        ("r", json!(1u64 << 60), "1152921504606846976"),
     ] {
         let dir = folder(&base);
         set(dir.path(), key, value);

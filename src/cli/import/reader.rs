@@ -15,35 +15,36 @@ use crate::{
 };
 
 /// One row, and where it stood.
-pub(super) struct Line {
+pub struct Line {
     /// Counted from 1, the header included.
-    pub(super) number: u64,
+    pub number: u64,
     /// The transaction and its label, or why there is none.
-    pub(super) row: Result<(Transaction, Option<Slug>), Reject>,
+    pub row: Result<(Transaction, Option<Slug>), Reject>,
 }
 
 /// Reads rows from any reader.
-pub(super) struct Rows {
+pub struct Rows {
     source: Source,
     mapping: Mapping,
     taxonomy: std::sync::Arc<Taxonomy>,
 }
 
 enum Source {
-    Csv { reader: csv::Reader<Box<dyn Read + Send>>, header: Vec<String>, record: csv::ByteRecord },
+    Csv { reader: csv::Reader<Box<dyn Read + Send>>, header: Vec<String>, number: u64, record: csv::ByteRecord },
     JsonLines { reader: BufReader<Box<dyn Read + Send>>, number: u64, line: Vec<u8> },
 }
 
 /// What a file's name says about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Format {
+pub struct Format {
     json_lines: bool,
     gzip: bool,
 }
 
 impl Format {
     /// By the endings: `.jsonl`, `.ndjson` (else CSV), with or without `.gz`.
-    pub(super) fn of(file_name: &str) -> Self {
+    #[must_use]
+    pub fn of(file_name: &str) -> Self {
         let lower = file_name.to_ascii_lowercase();
         let (stem, gzip) = lower.strip_suffix(".gz").map_or((lower.as_str(), false), |stem| (stem, true));
         Self { json_lines: stem.ends_with(".jsonl") || stem.ends_with(".ndjson"), gzip }
@@ -52,7 +53,10 @@ impl Format {
 
 impl Rows {
     /// Opens the rows; a CSV's header is read here.
-    pub(super) fn open(
+    ///
+    /// # Errors
+    /// When the header can't be read.
+    pub fn open(
         file: impl Read + Send + 'static,
         format: Format,
         mapping: Mapping,
@@ -65,13 +69,14 @@ impl Rows {
         } else {
             let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text);
             let header = reader.headers()?.iter().map(|name| name.trim_start_matches('\u{feff}').to_owned()).collect();
-            Source::Csv { reader, header, record: csv::ByteRecord::new() }
+            Source::Csv { reader, header, number: 1, record: csv::ByteRecord::new() }
         };
         Ok(Self { source, mapping, taxonomy })
     }
 
     /// The columns that a CSV lacks for what `mapping` says; JSON lines can differ from line to line.
-    pub(super) fn missing_columns(&self) -> Vec<String> {
+    #[must_use]
+    pub fn missing_columns(&self) -> Vec<String> {
         let Source::Csv { header, .. } = &self.source else { return Vec::new() };
         self.mapping.missing(|column| header.iter().any(|name| name == column))
     }
@@ -87,11 +92,14 @@ impl Iterator for Rows {
 
     fn next(&mut self) -> Option<Self::Item> {
         match &mut self.source {
-            Source::Csv { reader, header, record } => match reader.read_byte_record(record) {
+            Source::Csv { reader, header, number, record } => match reader.read_byte_record(record) {
                 Ok(false) => None,
                 Err(error) => Some(Err(error.into())),
                 Ok(true) => {
-                    let number = record.position().map_or(0, csv::Position::line);
+                    // A lone carriage return ends a row, and the reader counts no line for it. Two rows must not have one number: where
+                    // a file brings no ids, they are made of it.
+                    *number = record.position().map_or(0, csv::Position::line).max(*number + 1);
+                    let number = *number;
                     match csv::StringRecord::from_byte_record(record.clone()) {
                         // Cells beyond the header come of a separator that wasn't quoted: all may have moved.
                         Ok(record) if record.len() > header.len() => Some(Ok(Line {

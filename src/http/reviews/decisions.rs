@@ -109,7 +109,7 @@ pub(in super::super) struct NewDecision {
     #[schema(value_type = String)]
     transaction_id: TransactionId,
     /// A category that can be assigned.
-    #[schema(value_type = String, example = "groceries")]
+    #[schema(value_type = String, example = "supermarket")]
     category: Slug,
     /// How far it reaches: this transaction alone, or also every other that no person has decided, of this account or
     /// of all, with the same descriptor key and direction, now and later.
@@ -208,7 +208,7 @@ pub(in super::super) async fn undo(
 pub(in super::super) struct NewSecondClaim {
     /// 1 to 500.
     #[serde(default)]
-    #[schema(value_type = Option<u32>, minimum = 1, maximum = 500, default = 100)]
+    #[schema(value_type = u32, required = false, minimum = 1, maximum = 500, default = 100)]
     count: Limit,
 }
 
@@ -276,7 +276,7 @@ pub(in super::super) async fn claim_second(
 #[schema(as = SecondLabel)]
 pub(in super::super) struct NewSecondLabel {
     /// A category that can be assigned.
-    #[schema(value_type = String, example = "groceries")]
+    #[schema(value_type = String, example = "supermarket")]
     category: Slug,
 }
 

@@ -65,14 +65,14 @@ pub(in super::super) struct NewClaim {
     /// With this text in the group's key.
     text: Option<String>,
     /// With a row that waits for this reason.
-    #[schema(schema_with = codes::review_reason, required = false)]
+    #[schema(schema_with = codes::review_reason_or_null, required = false)]
     reason: Option<ReviewReason>,
     /// With a waiting row of this category.
     #[schema(value_type = Option<String>)]
     category: Option<Slug>,
     /// How many groups to have in all, 1 to 500.
     #[serde(default = "one")]
-    #[schema(value_type = Option<u32>, minimum = 1, maximum = 500, default = 1)]
+    #[schema(value_type = u32, required = false, minimum = 1, maximum = 500, default = 1)]
     count: Limit,
 }
 

@@ -11,7 +11,7 @@ use axum::{
 use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use super::super::{
@@ -355,7 +355,8 @@ pub(in super::super) async fn import(
     Who(caller): Who,
     body: JsonText,
 ) -> Result<Json<ImportedOut>, Error> {
-    let tasks: Vec<Value> = body.parse_list()?;
+    let tasks: Vec<Map<String, Value>> = body.parse_list()?;
+    let tasks: Vec<Value> = tasks.into_iter().map(Value::Object).collect();
     let imported = state.desk.import(&tasks, caller.name(), clock::now()).await?;
     let refused = imported.refused.into_iter();
     Ok(Json(ImportedOut {

@@ -35,7 +35,7 @@ pub(in super::super) struct ViewFilter {
     pub(in super::super) text: Option<String>,
     /// With a row that waits for this reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = codes::review_reason, required = false)]
+    #[schema(schema_with = codes::review_reason_or_null, required = false)]
     pub(in super::super) reason: Option<ReviewReason>,
     /// With a waiting row of this category.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -65,9 +65,6 @@ impl PeftConfig {
         if self.peft_type != "LORA" {
             return Err(refused("peft_type", &self.peft_type));
         }
-        if self.r == 0 {
-            return Err(refused("r", &0.into()));
-        }
         for (key, value) in &self.others {
             let changes = CHANGES.contains(&key.as_str()) || key.starts_with("use_");
             let begins_elsewhere = key == "init_lora_weights"

@@ -161,6 +161,9 @@ impl PeftAdapter {
         let prefix = prefix.unwrap_or_default();
         let targets = peft.targets(&config, prefix).map_err(refused)?;
         let lora = LoraOptions { rank: peft.r, alpha: peft.alpha(), dropout: peft.lora_dropout, targets };
+        if !lora.fits(&config) {
+            return Err(refused(Refusal::Setting { key: "r".into(), value: peft.r.into() }));
+        }
         let (pairs, passed_over) =
             pairs(&tensors, names, &Layout::new(&config, Method::Lora, &lora, 0), prefix).map_err(refused)?;
         let head = head(dir, config.hidden_size)?;

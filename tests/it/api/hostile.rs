@@ -189,15 +189,18 @@ async fn a_thousand_hostile_bodies_break_nothing_and_lose_nothing() {
             .await
             .unwrap();
     assert!(tables > 40, "{tables}");
-    for text in
-        ["'; drop table transactions; --", "{{7*7}}{% for x in y %}", "<script>alert(1)</script>", "=cmd|' /C calc'!A0"]
-    {
+    for text in [
+        "'; drop table transactions; --",
+        "{{1337*1337}}{% for x in y %}",
+        "<script>alert(1)</script>",
+        "=cmd|' /C calc'!A0",
+    ] {
         let id = format!("odd-{}", text.len());
         app.ingest(&[row(&id, text)]).await;
         assert_eq!(app.get(&format!("/v1/transactions/{id}")).await.with(200)["descriptor"], text);
         let page = app.get(&format!("/transactions/{id}")).await.with(200);
         let page = page.as_str().unwrap();
-        assert!(!page.contains("<script>alert") && !page.contains("49"), "{text} is run by a page");
+        assert!(!page.contains("<script>alert") && !page.contains("1787569"), "{text} is run by a page");
     }
 }
 

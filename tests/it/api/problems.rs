@@ -99,3 +99,21 @@ async fn a_taxonomy_that_was_never_stored_is_not_ready() {
     assert_eq!(readiness["taxonomy"], Value::from("failing"));
     assert_eq!(readiness["database"], Value::from("ok"));
 }
+
+#[tokio::test]
+async fn what_the_document_refuses_is_refused() {
+    let app = App::start().await;
+    app.get("/v1/events?after=0").await.with(200);
+    app.get("/v1/events?after=-1").await.with(400);
+    let hook = |after: i64| json!({ "url": "https://backend.example/hooks/txcat", "after": after });
+    assert_eq!(app.post("/v1/webhooks", &hook(-1)).await.with(422)["pointer"], "/after");
+    app.post("/v1/webhooks", &hook(0)).await.with(201);
+    app.post("/v1/reviews/import", &json!([{}])).await.with(200);
+    assert_eq!(app.post("/v1/reviews/import", &json!([[null, null]])).await.with(422)["pointer"], "/0");
+    let share = app.send(
+        app.request("POST", "/v1/adapters/demo/moves")
+            .header("content-type", "application/json")
+            .body(r#"{"to": "canary", "share": -2.5e182}"#),
+    );
+    assert_eq!(share.await.with(422)["pointer"], "/share");
+}

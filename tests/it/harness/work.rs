@@ -65,6 +65,54 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start() -> Self {
+        Self::start_with(|_| String::new()).await
+    }
+
+    /// With these lines more in `postgresql.conf`, made of the folder that the server may write to.
+    pub(crate) async fn start_with(settings: impl FnOnce(&Path) -> String) -> Self {
+        Self::prepared(|programs, user, folder| {
+            let data = folder.join("data");
+            succeed(
+                as_user(&programs.join("initdb"), user)
+                    .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync", "-D"])
+                    .arg(&data)
+                    .current_dir(folder),
+            );
+            append(&data.join("postgresql.conf"), &settings(folder));
+        })
+        .await
+    }
+
+    /// On a copy of what [`Server::back_up`] made, which recovers as these lines of `postgresql.conf` say.
+    pub(crate) async fn restored(backup: &Path, settings: &str) -> Self {
+        Self::prepared(|_, user, folder| {
+            let data = folder.join("data");
+            succeed(as_user(Path::new("cp"), user).arg("-a").arg(backup).arg(&data).current_dir(folder));
+            append(&data.join("postgresql.conf"), settings);
+            succeed(as_user(Path::new("touch"), user).arg(data.join("recovery.signal")).current_dir(folder));
+        })
+        .await
+    }
+
+    /// Copies the whole server into `to`, below its own folder, while it runs.
+    pub(crate) fn back_up(&self, to: &str) -> PathBuf {
+        let to = self.folder.path().join(to);
+        succeed(
+            as_user(&self.programs.join("pg_basebackup"), self.user.as_ref())
+                .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "postgres", "--checkpoint=fast", "-D"])
+                .arg(&to)
+                .current_dir(self.folder.path()),
+        );
+        to
+    }
+
+    /// The folder that the server may write to.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Starts a server on what `prepare` puts into the folder `data` of a folder that the server's user may write to.
+    async fn prepared(prepare: impl FnOnce(&Path, Option<&User>, &Path)) -> Self {
         let programs = programs();
         // Postgres does not run as root.
         let user = Uid::effective().is_root().then(|| {
@@ -76,13 +124,7 @@ impl Server {
             nix::unistd::chown(folder.path(), Some(user.uid), Some(user.gid)).unwrap();
         }
         let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-        let made = as_user(&programs.join("initdb"), user.as_ref())
-            .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync", "-D"])
-            .arg(folder.path().join("data"))
-            .current_dir(folder.path())
-            .output()
-            .unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        prepare(&programs, user.as_ref(), folder.path());
         let process = run(&programs, user.as_ref(), folder.path(), port);
         let server = Self { folder, programs, user, port, process };
         server.ready().await;
@@ -148,6 +190,16 @@ fn programs() -> PathBuf {
         folders.extend(versions.map(|version| version.unwrap().path().join("bin")));
     }
     folders.into_iter().rev().find(|folder| folder.join("initdb").exists()).expect("a Postgres server is installed")
+}
+
+fn succeed(command: &mut Command) {
+    let done = command.output().unwrap();
+    assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+fn append(file: &Path, lines: &str) {
+    let before = fs::read_to_string(file).unwrap();
+    fs::write(file, format!("{before}\n{lines}\n")).unwrap();
 }
 
 fn as_user(program: &Path, user: Option<&User>) -> Command {
