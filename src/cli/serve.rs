@@ -26,6 +26,8 @@ use crate::{
 pub const WATCH_EVERY: u64 = 60;
 /// Seconds between looks for what has moved.
 pub const DRIFT_EVERY: u64 = 3_600;
+/// Between looks for answers to requests with an idempotency key whose time is over.
+const FORGET_EVERY: Duration = Duration::from_secs(600);
 /// Jobs that a server works on at a time.
 pub const WORKERS: usize = 2;
 
@@ -104,6 +106,7 @@ pub async fn serve(options: &Options, settings: &Settings, opened: &Opened) -> a
         beside.spawn(watch(opened.store.clone(), every));
     }
     beside.spawn(drift(opened.store.clone(), Arc::clone(&pipeline), Duration::from_secs(options.drift_every)));
+    beside.spawn(forget_answers(opened.store.clone()));
     let stop = asked_to_stop()?;
     let worker = worker::beside_it(options.workers, &options.work, &opened.store, &pipeline, &stop)?;
     let served = http::serve(listener, state, stop.clone().cancelled_owned()).await;
@@ -123,6 +126,17 @@ async fn watch(store: Store, every: Duration) {
         ticks.tick().await;
         if let Err(error) = watch::look(&store, watch::Limits::default(), clock::now()).await {
             tracing::warn!(error = %error, "the adapters could not be looked at");
+        }
+    }
+}
+
+/// Drops, again and again, answers whose time is over.
+async fn forget_answers(store: Store) {
+    let mut ticks = ticks(FORGET_EVERY);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = store.drop_idempotent_answers(clock::now() - http::ANSWERS_KEPT).await {
+            tracing::warn!(error = %error, "answers that are kept for idempotency keys could not be dropped");
         }
     }
 }

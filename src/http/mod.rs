@@ -18,6 +18,7 @@ mod extract;
 mod finetune;
 mod frame;
 mod health;
+mod idempotency;
 mod limits;
 mod live;
 mod merchants;
@@ -44,6 +45,7 @@ use tokio::net::TcpListener;
 use utoipa_axum::routes;
 
 pub use error::{Error, Problem};
+pub use idempotency::KEPT as ANSWERS_KEPT;
 pub use scopes::Need;
 pub use state::AppState;
 pub use transactions::read as transactions;
@@ -122,7 +124,7 @@ fn api() -> scopes::Routes {
 pub fn router(state: AppState) -> Router {
     let ids = Arc::new(frame::RequestIds::new(clock::now()));
     let framed = frame::Framed { ids, metrics: state.metrics.clone() };
-    let routes = api().guarded(state.access.clone());
+    let routes = api().guarded(state.access.clone(), state.store.clone());
     routes
         .fallback(async || Error::UnknownRoute)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
