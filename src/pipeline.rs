@@ -16,6 +16,7 @@ use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 pub use gathered::Gathered;
 pub use remembered::{Fresh, Memory};
@@ -28,6 +29,7 @@ use crate::{
         TransactionId, draw::drawn,
     },
     enrich::{self, Enricher},
+    spans,
     store::{self, AccountRule, AnswerSources, Decision, Ingested, RuleKey, ShadowPrediction, Store, TransactionView},
 };
 
@@ -148,7 +150,7 @@ impl Pipeline {
     ) -> Result<Vec<Outcome>, Error> {
         let lineup = self.lineup();
         let who = Who::of(&lineup, adapter)?;
-        let ingested = self.store.ingest(rows, now).await?;
+        let ingested = self.store.ingest(rows, now).instrument(spans::database("ingest")).await?;
         let ids: Vec<TransactionId> = rows
             .iter()
             .zip(&ingested)
@@ -156,7 +158,7 @@ impl Pipeline {
             .map(|(row, _)| row.id.clone())
             .collect();
         self.categorize_missing(&ids, who, now).await?;
-        let mut views = self.store.views(&ids).await?.into_iter();
+        let mut views = self.store.views(&ids).instrument(spans::database("views")).await?.into_iter();
         ingested
             .into_iter()
             .map(|ingested| {
@@ -176,13 +178,14 @@ impl Pipeline {
     async fn categorize_missing(&self, ids: &[TransactionId], who: Who<'_>, now: DateTime<Utc>) -> Result<(), Error> {
         let mut seen = HashSet::new();
         let distinct: Vec<TransactionId> = ids.iter().filter(|id| seen.insert(*id)).cloned().collect();
-        let missing = self.store.without_prediction(&distinct).await?;
+        let missing =
+            self.store.without_prediction(&distinct).instrument(spans::database("without_prediction")).await?;
         if missing.is_empty() {
             return Ok(());
         }
         let prepared = self.prepared(missing, who, None).await?;
         let Judged { enriched, groups, decisions, failure, .. } = self.judge(prepared, None).await?;
-        self.store.record(&decisions, now).await?;
+        self.store.record(&decisions, now).instrument(spans::database("record")).await?;
         tracing::debug!(batch.rows = decisions.len(), "categorized a batch");
         if let Some(failure) = failure {
             return Err(failure.into());
@@ -229,7 +232,8 @@ impl Pipeline {
         let enriched = self.enricher.enrich(rows).await?;
         let groups = self.groups_of(&enriched, who.lineup).await?;
         let stages: Vec<&Arc<Stage>> = enriched.iter().map(|row| who.answers(row, &groups)).collect();
-        let rules = self.store.account_rules(&enriched.iter().map(rule_key).collect::<Vec<_>>()).await?;
+        let asked: Vec<RuleKey> = enriched.iter().map(rule_key).collect();
+        let rules = self.store.account_rules(&asked).instrument(spans::database("account_rules")).await?;
         let key = |(row, stage): (_, &&Arc<Stage>)| memory?.key(stage.engine(), stage.input(row));
         let keys: Vec<_> = enriched.iter().zip(&stages).map(key).collect();
         let recalled = match memory {
@@ -334,7 +338,8 @@ impl Pipeline {
             return Ok(HashMap::new());
         }
         let accounts: HashSet<&AccountId> = rows.iter().map(|row| &row.transaction.account_id).collect();
-        Ok(self.store.account_groups(&Vec::from_iter(accounts)).await?)
+        let accounts = Vec::from_iter(accounts);
+        Ok(self.store.account_groups(&accounts).instrument(spans::database("account_groups")).await?)
     }
 
     /// Asks the shadows without making anybody wait for them. Where one is sure of something else than what a stage

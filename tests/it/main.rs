@@ -40,4 +40,5 @@ mod source;
 mod stages;
 mod store;
 mod taxonomies;
+mod traces;
 mod tracker;
