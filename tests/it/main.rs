@@ -40,5 +40,6 @@ mod source;
 mod stages;
 mod store;
 mod taxonomies;
+mod tls;
 mod traces;
 mod tracker;
