@@ -103,6 +103,15 @@ pub struct Listen {
     /// itself.
     #[arg(long, env = "TXCAT_REQUESTS_PER_MINUTE", value_name = "N", default_value_t = 12_000)]
     pub requests_per_minute: u32,
+
+    /// Speak HTTPS with the certificate in this PEM file, which may be followed by those that lead to its authority. Read again on
+    /// SIGHUP.
+    #[arg(long, env = "TXCAT_TLS_CERTIFICATE", value_name = "FILE", requires = "tls_key")]
+    pub tls_certificate: Option<PathBuf>,
+
+    /// The certificate's private key, in PEM.
+    #[arg(long, env = "TXCAT_TLS_KEY", value_name = "FILE", requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
 }
 
 /// How jobs are worked on: what is asked for over HTTP, and what begins by the clock.

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`domain`] | what a transaction, a category and a prediction are; pure |
 //! | [`config`], [`clock`], [`outbound`], [`causes`] | settings: flag, then environment, then default; the wall clock; where HTTP clients begin; errors in words |
+//! | [`spans`], [`telemetry`] | what a trace tells, and where log and traces go |
 //! | [`embedded`] | finds or starts the Postgres that a laptop or a test uses |
 //! | [`store`] | all the SQL |
 //! | [`access`] | who is asking, and what they may do |
@@ -63,6 +64,8 @@ pub mod prompt;
 pub mod recategorize;
 pub mod review;
 pub mod signature;
+pub mod spans;
 pub mod spend;
 pub mod store;
+pub mod telemetry;
 pub mod web;

@@ -3,7 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use txcat::cli::{self, Cli};
+use txcat::{
+    causes::with_causes,
+    cli::{self, Cli},
+    telemetry,
+};
 
 /// Whoever reads what is printed may stop reading, as `head` does: that ends the program, and is nothing to tell of.
 fn end_quietly_where_nobody_reads() {
@@ -19,13 +23,13 @@ fn end_quietly_where_nobody_reads() {
 fn main() -> ExitCode {
     end_quietly_where_nobody_reads();
     let cli = Cli::parse();
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("TXCAT_LOG").unwrap_or_else(|_| "txcat=info,warn".into()),
-        )
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .init();
+    let telemetry = match telemetry::start() {
+        Ok(telemetry) => telemetry,
+        Err(error) => {
+            eprintln!("txcat: {}", with_causes(&error));
+            return ExitCode::FAILURE;
+        }
+    };
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -33,7 +37,9 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(cli::run(cli)) {
+    let outcome = runtime.block_on(cli::run(cli));
+    telemetry.end();
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("txcat: {error:#}");

@@ -16,6 +16,7 @@ use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 pub use gathered::Gathered;
 pub use remembered::{Fresh, Memory};
@@ -28,6 +29,7 @@ use crate::{
         TransactionId, draw::drawn,
     },
     enrich::{self, Enricher},
+    spans,
     store::{self, AccountRule, AnswerSources, Decision, Ingested, RuleKey, ShadowPrediction, Store, TransactionView},
 };
 
@@ -150,7 +152,7 @@ impl Pipeline {
     ) -> Result<Vec<Outcome>, Error> {
         let lineup = self.lineup();
         let who = Who::of(&lineup, adapter)?;
-        let ingested = self.store.ingest(rows, now).await?;
+        let ingested = self.store.ingest(rows, now).instrument(spans::database("ingest")).await?;
         let ids: Vec<TransactionId> = rows
             .iter()
             .zip(&ingested)
@@ -158,7 +160,7 @@ impl Pipeline {
             .map(|(row, _)| row.id.clone())
             .collect();
         self.categorize_missing(&ids, who, memory, now).await?;
-        let mut views = self.store.views(&ids).await?.into_iter();
+        let mut views = self.store.views(&ids).instrument(spans::database("views")).await?.into_iter();
         ingested
             .into_iter()
             .map(|ingested| {
@@ -184,7 +186,8 @@ impl Pipeline {
     ) -> Result<(), Error> {
         let mut seen = HashSet::new();
         let distinct: Vec<TransactionId> = ids.iter().filter(|id| seen.insert(*id)).cloned().collect();
-        let missing = self.store.without_prediction(&distinct).await?;
+        let missing =
+            self.store.without_prediction(&distinct).instrument(spans::database("without_prediction")).await?;
         if missing.is_empty() {
             return Ok(());
         }
@@ -193,7 +196,7 @@ impl Pipeline {
         if let Some(memory) = memory {
             memory.keep(&fresh).await?;
         }
-        self.store.record(&decisions, now).await?;
+        self.store.record(&decisions, now).instrument(spans::database("record")).await?;
         tracing::debug!(batch.rows = decisions.len(), "categorized a batch");
         if let Some(failure) = failure {
             return Err(failure.into());
@@ -240,7 +243,8 @@ impl Pipeline {
         let enriched = self.enricher.enrich(rows).await?;
         let groups = self.groups_of(&enriched, who.lineup).await?;
         let stages: Vec<&Arc<Stage>> = enriched.iter().map(|row| who.answers(row, &groups)).collect();
-        let rules = self.store.account_rules(&enriched.iter().map(rule_key).collect::<Vec<_>>()).await?;
+        let asked: Vec<RuleKey> = enriched.iter().map(rule_key).collect();
+        let rules = self.store.account_rules(&asked).instrument(spans::database("account_rules")).await?;
         let key = |(row, stage): (_, &&Arc<Stage>)| memory?.key(stage.engine(), stage.input(row));
         let keys: Vec<_> = enriched.iter().zip(&stages).map(key).collect();
         let recalled = match memory {
@@ -345,7 +349,8 @@ impl Pipeline {
             return Ok(HashMap::new());
         }
         let accounts: HashSet<&AccountId> = rows.iter().map(|row| &row.transaction.account_id).collect();
-        Ok(self.store.account_groups(&Vec::from_iter(accounts)).await?)
+        let accounts = Vec::from_iter(accounts);
+        Ok(self.store.account_groups(&accounts).instrument(spans::database("account_groups")).await?)
     }
 
     /// Asks the shadows without making anybody wait for them. Where one is sure of something else than what a stage

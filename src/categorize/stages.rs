@@ -3,6 +3,7 @@
 use std::{collections::HashMap, fs, path::Path, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+use tracing::Instrument as _;
 
 use super::{
     AdapterCategorizer, Calibration, Cascade, Categorizer, Error, KnownKey, LabelledExample, NearestExample,
@@ -14,6 +15,7 @@ use crate::{
     llm::ChatModel,
     model::{AdapterModel, Encoder},
     prompt::PromptSet,
+    spans,
 };
 
 /// `eval/stages.toml`.
@@ -284,7 +286,12 @@ impl Stage {
 
     /// [`Self::categorize`] before calibration: what may be remembered, and calibrated anew.
     pub(super) async fn raw(&self, batch: &[EnrichedTransaction]) -> Result<Vec<Prediction>, Error> {
-        let predictions = self.categorizer.categorize(batch).await?;
+        let span = spans::stage(&self.name, self.engine(), batch.len());
+        let answered = self.categorizer.categorize(batch).instrument(span.clone()).await;
+        if let Err(error) = &answered {
+            spans::failed(&span, if error.is_outage() { "outage" } else { "_OTHER" });
+        }
+        let predictions = answered?;
         if predictions.len() != batch.len() {
             let engine = self.engine().to_owned();
             return Err(Error::Miscounted { engine, asked: batch.len(), got: predictions.len() });

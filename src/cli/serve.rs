@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, signal::unix};
 
 use super::{
     Settings, chat,
@@ -14,9 +14,10 @@ use super::{
 use crate::{
     access::{Access, Limits},
     adapters::watch,
+    causes::with_causes,
     clock,
     config::{Listen, Secret, Work},
-    http,
+    http::{self, Tls, TlsError},
     pipeline::Pipeline,
     review,
     store::Store,
@@ -26,6 +27,8 @@ use crate::{
 pub const WATCH_EVERY: u64 = 60;
 /// Seconds between looks for what has moved.
 pub const DRIFT_EVERY: u64 = 3_600;
+/// Between looks for answers to requests with an idempotency key whose time is over.
+const FORGET_EVERY: Duration = Duration::from_secs(600);
 /// Jobs that a server works on at a time.
 pub const WORKERS: usize = 2;
 
@@ -69,6 +72,7 @@ pub struct Options {
 pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
     chat::check(settings)?;
     worker::cron(&options.work)?;
+    tls(&options.listen)?;
     let opened = Opened::new(settings).await?;
     let served = serve(&options, settings, &opened).await;
     opened.close().await?;
@@ -94,16 +98,23 @@ pub async fn serve(options: &Options, settings: &Settings, opened: &Opened) -> a
     } else {
         "callers need an API key"
     };
+    let tls = tls(&options.listen)?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let state = http::AppState::new(opened.store.clone(), Arc::clone(&pipeline), taxonomy.clone(), Arc::new(access))
-        .with_webhook_secret(options.webhook_secret.clone());
+        .with_webhook_secret(options.webhook_secret.clone())
+        .with_tls(tls.clone());
     let listener = TcpListener::bind(bind).await.with_context(|| format!("can't listen on {bind}"))?;
-    eprintln!("txcat answers with {stage} on http://{}/docs ({who})", listener.local_addr()?);
+    eprintln!("txcat answers with {stage} on {scheme}://{}/docs ({who})", listener.local_addr()?);
     let every = Duration::from_secs(options.watch_every);
     let mut beside = Ready::keep_fresh(roster, &taxonomy, &pipeline, &opened.store, every);
     if registered {
         beside.spawn(watch(opened.store.clone(), every));
     }
     beside.spawn(drift(opened.store.clone(), Arc::clone(&pipeline), Duration::from_secs(options.drift_every)));
+    if let Some(tls) = tls {
+        beside.spawn(read_again(tls, unix::signal(unix::SignalKind::hangup())?));
+    }
+    beside.spawn(forget_answers(opened.store.clone()));
     let stop = asked_to_stop()?;
     let worker = worker::beside_it(options.workers, &options.work, &opened.store, &pipeline, &stop)?;
     let served = http::serve(listener, state, stop.clone().cancelled_owned()).await;
@@ -116,6 +127,22 @@ pub async fn serve(options: &Options, settings: &Settings, opened: &Opened) -> a
     Ok(())
 }
 
+/// The certificate to speak HTTPS with, where one is named.
+fn tls(listen: &Listen) -> Result<Option<Arc<Tls>>, TlsError> {
+    let (Some(certificate), Some(key)) = (&listen.tls_certificate, &listen.tls_key) else { return Ok(None) };
+    Ok(Some(Arc::new(Tls::load(certificate, key)?)))
+}
+
+/// Reads the certificate again whenever the process is told to.
+async fn read_again(tls: Arc<Tls>, mut told: unix::Signal) {
+    while told.recv().await.is_some() {
+        match tls.reload() {
+            Ok(()) => tracing::info!("The certificate was read again"),
+            Err(error) => tracing::error!(error = %with_causes(&error), "the certificate stays the one before"),
+        }
+    }
+}
+
 /// Takes back, again and again, adapters that do worse than what they replaced.
 async fn watch(store: Store, every: Duration) {
     let mut ticks = ticks(every);
@@ -123,6 +150,17 @@ async fn watch(store: Store, every: Duration) {
         ticks.tick().await;
         if let Err(error) = watch::look(&store, watch::Limits::default(), clock::now()).await {
             tracing::warn!(error = %error, "the adapters could not be looked at");
+        }
+    }
+}
+
+/// Drops, again and again, answers whose time is over.
+async fn forget_answers(store: Store) {
+    let mut ticks = ticks(FORGET_EVERY);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = store.drop_idempotent_answers(clock::now() - http::ANSWERS_KEPT).await {
+            tracing::warn!(error = %error, "answers that are kept for idempotency keys could not be dropped");
         }
     }
 }

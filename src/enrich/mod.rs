@@ -12,8 +12,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub use examples::Examples;
 pub use merchants::MerchantIndex;
 
+use tracing::Instrument as _;
+
 use crate::{
     domain::{EnrichedTransaction, Transaction, UserHistory},
+    spans,
     store::{self, Store},
 };
 
@@ -75,12 +78,12 @@ impl Enricher {
     /// # Errors
     /// When the database fails.
     pub async fn merchants(&self) -> Result<Arc<MerchantIndex>, Error> {
-        let version = self.store.merchants_version().await?;
+        let version = self.store.merchants_version().instrument(spans::database("merchants_version")).await?;
         let loaded = self.merchants.read().unwrap_or_else(PoisonError::into_inner).clone();
         if loaded.version == version {
             return Ok(loaded.index);
         }
-        let merchants = self.store.merchants().await?;
+        let merchants = self.store.merchants().instrument(spans::database("merchants")).await?;
         let count = merchants.len();
         let index = Arc::new(tokio::task::spawn_blocking(|| MerchantIndex::build(merchants)).await?);
         let fresh = Loaded { version, index: Arc::clone(&index) };
@@ -95,7 +98,7 @@ impl Enricher {
     /// When the database fails.
     pub async fn enrich(&self, transactions: Vec<Transaction>) -> Result<Vec<EnrichedTransaction>, Error> {
         let merchants = self.merchants().await?;
-        let histories = self.store.history(&transactions).await?;
+        let histories = self.store.history(&transactions).instrument(spans::database("history")).await?;
         Ok(transactions
             .into_iter()
             .zip(histories)

@@ -12,7 +12,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{limits, rows::RefusedRow};
+use super::{idempotency, limits, rows::RefusedRow};
 use crate::{
     access,
     access::{Scope, Standing},
@@ -159,6 +159,15 @@ pub enum Error {
     /// A change that came with a cookie, from a page that is not ours.
     #[error("this change did not come from a page of this service: load the page again")]
     Forged,
+    /// An idempotency key that can't be read.
+    #[error("`idempotency-key` must come once and hold 1 to {} characters of ASCII", idempotency::LONGEST)]
+    KeyMalformed,
+    /// An idempotency key that another request has.
+    #[error("this key was sent with another body: send a new one with what is new")]
+    KeyReused,
+    /// The first request with this idempotency key is under way.
+    #[error("the first request with this key is still being answered: send it again a little later")]
+    KeyPending,
     /// Too many streams are open.
     #[error("too many streams are open: ask again and again instead")]
     TooManyStreams,
@@ -329,6 +338,11 @@ impl Error {
             },
             Self::Unsigned => Problem::new(S::UNAUTHORIZED, "unsigned", "Not signed", detail),
             Self::MissingScope { .. } => Problem::new(S::FORBIDDEN, "missing-scope", "Missing scope", detail),
+            Self::KeyMalformed => Problem::new(S::BAD_REQUEST, "idempotency-key", "Not an idempotency key", detail),
+            Self::KeyReused => {
+                Problem::new(S::UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The key is taken", detail)
+            }
+            Self::KeyPending => Problem::new(S::CONFLICT, "idempotency-key-pending", "Being answered", detail),
             Self::Forged => Problem::new(S::FORBIDDEN, "forged", "Not from here", detail),
             Self::Review(error) => review_problem(error),
             Self::Page(_) | Self::Unwritten => internal(),
@@ -533,6 +547,9 @@ impl IntoResponse for Error {
                 response.headers_mut(),
                 &Standing { limit: *limit, left: 0, reset: Duration::from_secs(*wait) },
             );
+        }
+        if matches!(self, Self::KeyPending) {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if let Self::Access(access::Error::TooManyRequests { wait, .. } | access::Error::QuotaSpent { wait, .. }) =
             &self

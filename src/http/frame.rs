@@ -11,7 +11,7 @@ use std::{
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{HeaderName, HeaderValue},
+    http::{HeaderName, HeaderValue, Method},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -20,6 +20,7 @@ use futures::FutureExt as _;
 use tracing::Instrument as _;
 
 use super::{error::Error, metrics::Metrics};
+use crate::{spans, telemetry};
 
 /// Longest time for one request; a thousand rows on a slow machine need a good part of it.
 pub(super) const TIME_LIMIT: Duration = Duration::from_secs(120);
@@ -58,9 +59,23 @@ pub(super) struct Framed {
     pub(super) metrics: Metrics,
 }
 
+/// A method's name; those that no route takes count as one (`_OTHER`, as the conventions have it).
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "_OTHER",
+    }
+}
+
 /// Answers every request, whatever the handler does.
 ///
-/// The span names the route and not the path: ids, queries and bodies stay out of the log.
+/// The log's span names the route and not the path: ids, queries and bodies stay out of the log. The trace's stands within it.
 pub(super) async fn frame(State(framed): State<Framed>, request: Request, next: Next) -> Response {
     let id = framed.ids.of(&request);
     let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str);
@@ -71,15 +86,18 @@ pub(super) async fn frame(State(framed): State<Framed>, request: Request, next: 
         http.method = %request.method(),
         http.route = route,
     );
+    let trace = span.in_scope(|| spans::request(known(&method), &pattern));
+    telemetry::go_on(&trace, |name| request.headers().get(name)?.to_str().ok());
     let started = Instant::now();
     let answer = async {
-        let run = AssertUnwindSafe(next.run(request)).catch_unwind();
+        let run = AssertUnwindSafe(next.run(request).instrument(trace.clone())).catch_unwind();
         let response = match tokio::time::timeout(TIME_LIMIT, run).await {
             Ok(Ok(response)) => response,
             Ok(Err(_)) => Error::Panicked.into_response(),
             Err(_) => Error::Timeout { seconds: TIME_LIMIT.as_secs() }.into_response(),
         };
-        framed.metrics.count(&method, &pattern, response.status(), started.elapsed());
+        framed.metrics.count(known(&method), &pattern, response.status(), started.elapsed());
+        spans::answered(&trace, response.status().as_u16());
         tracing::debug!(
             http.status = response.status().as_u16(),
             request.ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),

@@ -18,6 +18,7 @@ mod extract;
 mod finetune;
 mod frame;
 mod health;
+mod idempotency;
 mod limits;
 mod live;
 mod merchants;
@@ -29,6 +30,7 @@ mod reviews;
 mod rows;
 mod scopes;
 mod state;
+mod tls;
 mod transactions;
 mod webhooks;
 
@@ -44,8 +46,10 @@ use tokio::net::TcpListener;
 use utoipa_axum::routes;
 
 pub use error::{Error, Problem};
+pub use idempotency::KEPT as ANSWERS_KEPT;
 pub use scopes::Need;
 pub use state::AppState;
+pub use tls::{Error as TlsError, Tls};
 pub use transactions::read as transactions;
 
 use crate::{access::Scope, clock};
@@ -122,7 +126,7 @@ fn api() -> scopes::Routes {
 pub fn router(state: AppState) -> Router {
     let ids = Arc::new(frame::RequestIds::new(clock::now()));
     let framed = frame::Framed { ids, metrics: state.metrics.clone() };
-    let routes = api().guarded(state.access.clone());
+    let routes = api().guarded(state.access.clone(), state.store.clone());
     routes
         .fallback(async || Error::UnknownRoute)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
@@ -138,7 +142,7 @@ pub fn declared_routes() -> Vec<(Method, String, Need)> {
     api().declared().iter().map(|(path, method, need)| (method.clone(), path.to_owned(), need)).collect()
 }
 
-/// Serves until `stop` is done, then lets running requests finish.
+/// Serves until `stop` is done, then lets running requests finish. Over HTTPS where the state has a certificate.
 ///
 /// # Errors
 /// When the listener breaks.
@@ -152,5 +156,8 @@ pub async fn serve(
         stop.await;
         live.stop();
     };
-    axum::serve(listener, router(state)).with_graceful_shutdown(stop).await
+    match state.tls.clone() {
+        None => axum::serve(listener, router(state)).with_graceful_shutdown(stop).await,
+        Some(tls) => axum::serve(tls::Secured::new(listener, tls), router(state)).with_graceful_shutdown(stop).await,
+    }
 }

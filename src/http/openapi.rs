@@ -9,14 +9,14 @@ use axum::{
 use utoipa::{
     OpenApi,
     openapi::{
-        self, ContentBuilder, PathItem, Ref, ResponseBuilder,
-        path::Operation,
+        self, ContentBuilder, ObjectBuilder, PathItem, Ref, RefOr, ResponseBuilder, Type,
+        path::{Operation, ParameterBuilder, ParameterIn},
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::{error::Problem, state::AppState};
+use super::{error::Problem, idempotency, state::AppState};
 
 /// The name of the security scheme in the document.
 pub(super) const SCHEME: &str = "api_key";
@@ -96,9 +96,35 @@ pub(super) fn describe_refusals(operation: &mut Operation) {
         ("500", "Something broke; the cause is in the log under the request id"),
         ("503", "The database is not available, or it took too long: send the same request again"),
     ] {
-        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-        let response =
-            ResponseBuilder::new().description(description).content("application/problem+json", content).build();
-        operation.responses.responses.insert(status.to_owned(), response.into());
+        operation.responses.responses.insert(status.to_owned(), refusal(description));
+    }
+}
+
+fn refusal(description: &str) -> RefOr<openapi::Response> {
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+    ResponseBuilder::new().description(description).content("application/problem+json", content).build().into()
+}
+
+/// Adds what a request with an idempotency key may carry and be answered, where the route doesn't say what such an answer means.
+pub(super) fn describe_idempotency(operation: &mut Operation) {
+    let text =
+        ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(idempotency::LONGEST));
+    let key = ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .description(Some(
+            "Made up by the caller, once for each thing to be done. For 24 hours the same request with the same key is answered as it \
+             was the first time, with `Idempotency-Replayed: true`; answers of 429 and 5xx are not kept.",
+        ))
+        .schema(Some(text))
+        .build();
+    operation.parameters.get_or_insert_default().push(key.into());
+    for (status, description) in [
+        ("400", "No such idempotency key can be"),
+        ("409", "The first request with this idempotency key is under way: `Retry-After` says when to come again"),
+        ("413", "More than 4 MiB"),
+        ("422", "The idempotency key was sent with another body"),
+    ] {
+        operation.responses.responses.entry(status.to_owned()).or_insert_with(|| refusal(description));
     }
 }

@@ -17,10 +17,11 @@ use subtle::ConstantTimeEq as _;
 use utoipa::openapi::{OpenApi, SecurityRequirement};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
-use super::{error::Error, limits, openapi, pages, state::AppState};
+use super::{error::Error, idempotency, limits, openapi, pages, state::AppState};
 use crate::{
     access::{self, Access, Caller, Scope},
     clock,
+    store::Store,
 };
 
 /// What a route asks of its caller.
@@ -68,10 +69,13 @@ impl Routes {
     pub(super) fn add(mut self, need: Need, (schemas, mut paths, methods): UtoipaMethodRouter<AppState>) -> Self {
         for (path, item) in &mut paths.paths {
             for (method, operation) in openapi::operations(item) {
-                self.declared.add(path, method, need);
+                self.declared.add(path, method.clone(), need);
                 if let Need::Scope(scope) = need {
                     operation.security = Some(vec![SecurityRequirement::new(openapi::SCHEME, [scope.as_str()])]);
                     openapi::describe_refusals(operation);
+                    if method == Method::POST {
+                        openapi::describe_idempotency(operation);
+                    }
                 }
             }
         }
@@ -98,11 +102,11 @@ impl Routes {
         &self.declared
     }
 
-    /// The router with the guard around every route.
-    pub(super) fn guarded(self, access: Arc<Access>) -> Router<AppState> {
+    /// The router with the guard around every route, and within it what keeps to idempotency keys.
+    pub(super) fn guarded(self, access: Arc<Access>, store: Store) -> Router<AppState> {
         let gate = Gate { access, declared: Arc::new(self.declared) };
         let (router, _) = self.router.split_for_parts();
-        router.route_layer(from_fn_with_state(gate, guard))
+        router.route_layer(from_fn_with_state(store, idempotency::once)).route_layer(from_fn_with_state(gate, guard))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{health::LastFinding, live::Live, metrics::Metrics};
+use super::{health::LastFinding, live::Live, metrics::Metrics, tls::Tls};
 use crate::{
     access::Access,
     config::Secret,
@@ -25,6 +25,7 @@ pub struct AppState {
     pub(super) live: Live,
     pub(super) metrics: Metrics,
     pub(super) webhook_secret: Option<Secret>,
+    pub(super) tls: Option<Arc<Tls>>,
 }
 
 impl AppState {
@@ -44,6 +45,7 @@ impl AppState {
             live: Live::default(),
             metrics: Metrics::default(),
             webhook_secret: None,
+            tls: None,
         }
     }
 
@@ -51,6 +53,12 @@ impl AppState {
     #[must_use]
     pub fn with_webhook_secret(self, webhook_secret: Option<Secret>) -> Self {
         Self { webhook_secret, ..self }
+    }
+
+    /// With a certificate to speak HTTPS with; plain HTTP without one.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Arc<Tls>>) -> Self {
+        Self { tls, ..self }
     }
 
     /// With another number of streams that may be open at a time.

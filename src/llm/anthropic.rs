@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Ask, ChatModel, Error, Fault, ModelEntry, Reply, Usage, answer,
+    Ask, ChatModel, Error, Fault, ModelEntry, Reply, Usage, answer, traced,
     wire::{Answered, Wire},
 };
 
@@ -51,11 +51,11 @@ impl ChatModel for Anthropic {
     }
 
     fn ask<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Reply, Error>> {
-        async move {
+        let call = async move {
             let tokens = ask.prompt_tokens() + ask.most_answer_tokens();
             read(self.wire.post(body(&self.entry, ask), &ask.own, tokens).await?, ask)
-        }
-        .boxed()
+        };
+        traced("anthropic", &self.entry.model, self.most_answer_tokens(ask), call).boxed()
     }
 }
 

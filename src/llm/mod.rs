@@ -22,11 +22,15 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use serde::{Deserialize, Serialize};
+use tracing::Instrument as _;
 
 pub use config::{ModelEntry, ModelFile, Provider};
 pub use pricing::Price;
 
-use crate::domain::{OwnWords, Slug};
+use crate::{
+    domain::{OwnWords, Slug},
+    spans,
+};
 
 /// Requests of one caller under way at a time; a model's own limit holds beside it.
 const AT_ONCE: usize = 16;
@@ -379,6 +383,20 @@ impl Error {
         matches!(self.last(), Self::Rejected { status: 404, .. })
     }
 
+    /// A word for the kind of failure.
+    fn kind(&self) -> &'static str {
+        match self.last() {
+            Self::Unreachable(_) => "unreachable",
+            Self::TimedOut { .. } => "timeout",
+            Self::Busy { .. } => "busy",
+            Self::Failed { .. } => "server_error",
+            Self::Rejected { .. } => "rejected",
+            Self::Protocol(_) => "protocol",
+            Self::Resting { .. } => "resting",
+            _ => "_OTHER",
+        }
+    }
+
     /// How long the server asks to wait.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
@@ -387,6 +405,22 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// Asks a hosted model, as a trace tells it.
+async fn traced(
+    provider: &str,
+    model: &str,
+    most_tokens: u32,
+    call: impl Future<Output = Result<Reply, Error>>,
+) -> Result<Reply, Error> {
+    let span = spans::chat(provider, model, most_tokens);
+    let reply = call.instrument(span.clone()).await;
+    match &reply {
+        Ok(reply) => spans::used(&span, reply.usage.prompt, reply.usage.completion),
+        Err(error) => spans::failed(&span, error.kind()),
+    }
+    reply
 }
 
 /// A model as its entry describes it.

@@ -13,6 +13,7 @@ use super::{
     Answer, Ask, ChatModel, Error, Fault, ModelEntry, Reply, Usage,
     answer::{self, Token},
     config::{AnswerLimit, Structured},
+    traced,
     wire::{Answered, Wire},
 };
 
@@ -83,7 +84,7 @@ impl ChatModel for OpenAi {
     }
 
     fn ask<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Reply, Error>> {
-        self.answered(ask).boxed()
+        traced("openai", &self.entry.model, self.most_answer_tokens(ask), self.answered(ask)).boxed()
     }
 }
 

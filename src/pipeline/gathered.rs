@@ -9,9 +9,10 @@ use chrono::{DateTime, Utc};
 use futures::future::join_all;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
+use tracing::{Instrument as _, Span};
 
 use super::{Error, Outcome, Pipeline};
-use crate::domain::Transaction;
+use crate::{domain::Transaction, spans};
 
 /// Calls of more rows than this go by themselves.
 const SMALL: usize = 32;
@@ -28,6 +29,8 @@ struct Call {
     rows: Vec<Transaction>,
     adapter: Option<String>,
     now: DateTime<Utc>,
+    /// In whose trace the work stands.
+    span: Span,
     answer: oneshot::Sender<Answer>,
 }
 
@@ -56,7 +59,7 @@ impl Gathered {
             return self.pipeline.process(&rows, adapter.as_deref(), None, now).await;
         }
         let (answer, answered) = oneshot::channel();
-        self.calls.send(Call { rows, adapter, now, answer }).await.map_err(|_| Error::Broken)?;
+        self.calls.send(Call { rows, adapter, now, span: Span::current(), answer }).await.map_err(|_| Error::Broken)?;
         answered.await.map_err(|_| Error::Broken)?
     }
 }
@@ -98,7 +101,9 @@ async fn answer(pipeline: &Arc<Pipeline>, mut calls: Vec<Call>) {
     if calls.len() > 1 {
         let together: Vec<Transaction> = calls.iter().flat_map(|call| call.rows.iter().cloned()).collect();
         let now = calls.iter().map(|call| call.now).max().unwrap_or_default();
-        let work = guarded(pipeline, together, calls[0].adapter.clone(), now);
+        let requests: Vec<Span> = calls.iter().map(|call| call.span.clone()).collect();
+        let batch = spans::batch(&requests, together.len());
+        let work = guarded(pipeline, together, calls[0].adapter.clone(), now, batch);
         let gone = join_all(calls.iter_mut().map(|call| call.answer.closed()));
         let outcomes = tokio::select! {
             outcomes = work => outcomes,
@@ -112,9 +117,9 @@ async fn answer(pipeline: &Arc<Pipeline>, mut calls: Vec<Call>) {
             return;
         }
     }
-    for Call { rows, adapter, now, mut answer } in calls {
+    for Call { rows, adapter, now, span, mut answer } in calls {
         let outcomes = tokio::select! {
-            outcomes = guarded(pipeline, rows, adapter, now) => outcomes,
+            outcomes = guarded(pipeline, rows, adapter, now, span) => outcomes,
             () = answer.closed() => continue,
         };
         let _ = answer.send(outcomes);
@@ -128,8 +133,10 @@ async fn guarded(
     rows: Vec<Transaction>,
     adapter: Option<String>,
     now: DateTime<Utc>,
+    span: Span,
 ) -> Answer {
     let pipeline = Arc::clone(pipeline);
-    let task = tokio::spawn(async move { pipeline.process(&rows, adapter.as_deref(), None, now).await });
+    let work = async move { pipeline.process(&rows, adapter.as_deref(), None, now).await };
+    let task = tokio::spawn(work.instrument(span));
     AbortOnDropHandle::new(task).await.unwrap_or(Err(Error::Broken))
 }

@@ -239,6 +239,8 @@ async fn forget(tx: &mut PgConnection, ids: &[String], account: Option<&str>) ->
     let labels = desk(tx, ids, &gone_keys).await?;
     runs(tx, ids, account).await?;
     answers(tx, ids).await?;
+    // Answers that are kept for idempotency keys may tell of any transaction.
+    sqlx::query!("delete from idempotent_answers").execute(&mut *tx).await?;
     merchants(tx, &gone_keys).await?;
     let transactions =
         sqlx::query!("delete from transactions where id = any($1)", ids).execute(&mut *tx).await?.rows_affected();

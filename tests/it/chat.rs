@@ -11,8 +11,7 @@ mod words;
 
 use std::sync::Arc;
 
-use provider::Provider;
-pub(crate) use provider::{answers, rows};
+pub(crate) use provider::{COMPLETION_TOKENS, PROMPT_TOKENS, Provider, Reaction, answers, rows};
 use txcat::{
     categorize::{PromptCategorizer, Wording},
     domain::{

@@ -1,6 +1,7 @@
 //! A real server on a free loopback port, with a database of its own and an engine by script.
 
 mod scripted;
+mod served;
 mod work;
 
 use std::{net::SocketAddr, sync::Arc};
@@ -19,6 +20,7 @@ use txcat::{
 };
 
 pub(crate) use scripted::{Line, Scripted};
+pub(crate) use served::Served;
 pub(crate) use work::{Server, work};
 
 use crate::database::{TestDatabase, fresh_store};

@@ -41,4 +41,6 @@ mod source;
 mod stages;
 mod store;
 mod taxonomies;
+mod tls;
+mod traces;
 mod tracker;

@@ -54,7 +54,8 @@ async fn lived_in() -> App {
     app.ingest(&[pending]).await;
     app.ingest(&[with(mine("tx-gone-4", "HOLD WILHELMINA ZAPATEK"), json!({ "replaces": "tx-gone-3" }))]).await;
     let said = json!({ "category": "coffee_shop", "scope": "account_merchant", "note": "the tenant said so" });
-    app.post("/v1/transactions/tx-gone-1/correction", &said).await.with(200);
+    let keyed = app.request("POST", "/v1/transactions/tx-gone-1/correction").header("idempotency-key", "k").json(&said);
+    app.send(keyed).await.with(200);
     let everywhere = json!({ "category": "supermarket", "scope": "merchant" });
     app.post("/v1/transactions/tx-gone-2/correction", &everywhere).await.with(200);
     let everywhere = json!({ "category": "restaurant", "scope": "merchant" });
@@ -125,6 +126,9 @@ async fn an_erased_account_is_in_no_table_and_in_no_file_any_more() {
     assert_eq!(erased["adapters"][0]["name"], "mine@3");
     assert_eq!(erased["adapters"][0]["erased_rows"], 2);
 
+    let pool = PgPool::connect(&app.database.url).await.unwrap();
+    let answers = "select count(*) from idempotent_answers";
+    assert_eq!(sqlx::query_scalar::<_, i64>(answers).fetch_one(&pool).await.unwrap(), 0, "an answer is still kept");
     let after = dump(&app);
     for needle in TELLING.into_iter().chain(["tx-gone-4", "acc-gone"]) {
         assert_eq!(found(&after, needle), None, "{needle} is still there");

@@ -57,7 +57,7 @@ pub(super) async fn sign_in(
 ) -> Result<Response, Error> {
     match state.access.sign_in(&told.key, &mut access::random()?, clock::now()).await {
         Ok(session) => {
-            let cookie = cookie(session.reveal(), SESSION.num_seconds(), &headers);
+            let cookie = cookie(session.reveal(), SESSION.num_seconds(), secure(&state, &headers));
             Ok(with_cookie(Redirect::to("/").into_response(), &cookie))
         }
         Err(access::Error::InvalidKey) => {
@@ -78,12 +78,17 @@ pub(super) async fn sign_out(State(state): State<AppState>, headers: HeaderMap) 
     if let Some(token) = session_token(&headers) {
         state.access.sign_out(token).await?;
     }
-    Ok(with_cookie(Redirect::to(SIGN_IN).into_response(), &cookie("", 0, &headers)))
+    Ok(with_cookie(Redirect::to(SIGN_IN).into_response(), &cookie("", 0, secure(&state, &headers))))
 }
 
-/// Sent back to this site alone, read by no script, and but for a loopback name never without TLS.
-fn cookie(token: &str, seconds: i64, headers: &HeaderMap) -> String {
-    let secure = if from_this_machine(headers) { "" } else { "; Secure" };
+/// Whether a cookie must never go without TLS: always but for a loopback name without a certificate.
+fn secure(state: &AppState, headers: &HeaderMap) -> bool {
+    state.tls.is_some() || !from_this_machine(headers)
+}
+
+/// Sent back to this site alone, and read by no script.
+fn cookie(token: &str, seconds: i64, secure: bool) -> String {
+    let secure = if secure { "; Secure" } else { "" };
     format!("{COOKIE}={token}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}")
 }
 
@@ -110,9 +115,9 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_leaves_this_machine_over_tls_alone() {
-        let local = cookie("t", 60, &headers(header::HOST, "127.0.0.1:8080"));
-        assert_eq!(local, "txcat_session=t; Path=/; Max-Age=60; HttpOnly; SameSite=Strict");
-        assert!(cookie("t", 60, &headers(header::HOST, "desk.example")).ends_with("; Secure"));
+    fn a_cookie_says_what_it_needs() {
+        let plain = "txcat_session=t; Path=/; Max-Age=60; HttpOnly; SameSite=Strict";
+        assert_eq!(cookie("t", 60, false), plain);
+        assert_eq!(cookie("t", 60, true), format!("{plain}; Secure"));
     }
 }

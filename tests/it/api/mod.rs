@@ -6,6 +6,7 @@ mod corrections;
 mod datasets;
 mod document;
 mod hostile;
+mod idempotency;
 mod ingest;
 mod limits;
 mod lists;

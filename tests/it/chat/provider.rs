@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 /// What the provider does with a request.
-pub(super) enum Reaction {
+pub(crate) enum Reaction {
     /// Answers with these words, and bills them.
     Says(String),
     /// Answers with a completion of its own making, and bills it.
@@ -43,23 +43,23 @@ struct Inner {
 
 /// A request as it came.
 #[derive(Debug, Clone)]
-pub(super) struct Request {
-    pub(super) body: Value,
+pub(crate) struct Request {
+    pub(crate) body: Value,
 }
 
 /// The provider. It ends with the test's runtime.
-pub(super) struct Provider {
+pub(crate) struct Provider {
     address: std::net::SocketAddr,
     inner: Arc<Inner>,
 }
 
 /// Tokens that every answer is billed.
-pub(super) const PROMPT_TOKENS: u32 = 100;
-pub(super) const COMPLETION_TOKENS: u32 = 10;
+pub(crate) const PROMPT_TOKENS: u32 = 100;
+pub(crate) const COMPLETION_TOKENS: u32 = 10;
 
 impl Provider {
     /// Begins to listen; the script hears which request it is, from 0, and its body.
-    pub(super) async fn start(script: impl Fn(usize, &Value) -> Reaction + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(script: impl Fn(usize, &Value) -> Reaction + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let inner = Arc::new(Inner { script: Box::new(script), requests: Mutex::default(), billed: Mutex::default() });
@@ -68,11 +68,11 @@ impl Provider {
         Self { address, inner }
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/v1", self.address)
     }
 
-    pub(super) fn requests(&self) -> Vec<Request> {
+    pub(crate) fn requests(&self) -> Vec<Request> {
         self.inner.requests.lock().unwrap().clone()
     }
 
