@@ -73,6 +73,15 @@ fn known(method: &Method) -> &'static str {
     }
 }
 
+/// What a handler answers, or what is answered in its place where it panics or takes too long.
+pub(super) async fn bounded(run: impl Future<Output = Response>) -> Response {
+    match tokio::time::timeout(TIME_LIMIT, AssertUnwindSafe(run).catch_unwind()).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_)) => Error::Panicked.into_response(),
+        Err(_) => Error::Timeout { seconds: TIME_LIMIT.as_secs() }.into_response(),
+    }
+}
+
 /// Answers every request, whatever the handler does.
 ///
 /// The log's span names the route and not the path: ids, queries and bodies stay out of the log. The trace's stands within it.
@@ -90,12 +99,7 @@ pub(super) async fn frame(State(framed): State<Framed>, request: Request, next: 
     telemetry::go_on(&trace, |name| request.headers().get(name)?.to_str().ok());
     let started = Instant::now();
     let answer = async {
-        let run = AssertUnwindSafe(next.run(request).instrument(trace.clone())).catch_unwind();
-        let response = match tokio::time::timeout(TIME_LIMIT, run).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(_)) => Error::Panicked.into_response(),
-            Err(_) => Error::Timeout { seconds: TIME_LIMIT.as_secs() }.into_response(),
-        };
+        let response = bounded(next.run(request).instrument(trace.clone())).await;
         framed.metrics.count(known(&method), &pattern, response.status(), started.elapsed());
         spans::answered(&trace, response.status().as_u16());
         tracing::debug!(

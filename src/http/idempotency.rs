@@ -2,8 +2,6 @@
 //!
 //! It holds for every POST of the API that a caller is known for, so no route can forget it. No handler knows of it.
 
-use std::panic::AssertUnwindSafe;
-
 use axum::{
     body::{Body, Bytes},
     extract::{FromRequest as _, Request, State, rejection::BytesRejection},
@@ -12,11 +10,14 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use chrono::TimeDelta;
-use futures::FutureExt as _;
 use sha2::{Digest as _, Sha256};
 use tracing::Instrument as _;
 
-use super::{error::Error, extract::BODY_LIMIT, frame::TIME_LIMIT};
+use super::{
+    error::Error,
+    extract::BODY_LIMIT,
+    frame::{TIME_LIMIT, bounded},
+};
 use crate::{
     access::Caller,
     causes::with_causes,
@@ -71,11 +72,7 @@ pub(super) async fn once(State(store): State<Store>, request: Request, next: Nex
 
 /// Runs to the end, and keeps what is final: an outage or a limit is none.
 async fn answered(store: Store, request: KeyedRequest, run: impl Future<Output = Response>) -> Response {
-    let response = match tokio::time::timeout(TIME_LIMIT, AssertUnwindSafe(run).catch_unwind()).await {
-        Ok(Ok(response)) => response,
-        Ok(Err(_)) => Error::Panicked.into_response(),
-        Err(_) => Error::Timeout { seconds: TIME_LIMIT.as_secs() }.into_response(),
-    };
+    let response = bounded(run).await;
     let status = response.status();
     let passing = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
     let (parts, body) = response.into_parts();
