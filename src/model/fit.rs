@@ -192,7 +192,7 @@ impl Run<'_> {
     fn gradients(&self, batch: &[&Example], numbers: &[f32], seed: u64) -> (f32, Vec<f32>) {
         let total: f32 = batch.iter().map(|example| example.weight).sum::<f32>().max(f32::MIN_POSITIVE);
         let shards: Vec<(f32, Vec<f32>)> = batch
-            .par_chunks(shard_size(self.options.method))
+            .par_chunks(SHARD)
             .enumerate()
             .map(|(at, shard)| {
                 let noise = seed.wrapping_mul(1 << 16).wrapping_add(at as u64);
@@ -252,14 +252,9 @@ impl Run<'_> {
     }
 }
 
-/// Sequences whose gradients are computed on one core: more where each shard costs a pass over all
-/// weights, to unpack them or to sum their gradients.
-fn shard_size(method: Method) -> usize {
-    match method {
-        Method::Lora | Method::Head => 8,
-        Method::Qlora | Method::Full => 16,
-    }
-}
+/// Sequences whose gradients are computed on one core. Each shard lays all weights out anew for its products (and
+/// unpacks them, or sums their gradients), so a larger one costs less, and a smaller one keeps more cores busy.
+const SHARD: usize = 16;
 
 fn examples(reads: impl Iterator<Item = Reads>, rows: &[(&Labelled, f32)], class_weights: &[f32]) -> Vec<Example> {
     let example = |(reads, (row, weight)): (Reads, &(&Labelled, f32))| Example {

@@ -1,8 +1,11 @@
 //! The arithmetic of the packed encoder on plain slices: matrix products, layer norm, gelu, softmax.
 //!
 //! No tape and no tensors: every function that has a backward keeps what that needs in an argument.
-//! Loops are written so that the compiler vectorizes them without a CPU-specific build; the matrix
-//! products choose their instructions when they run.
+//! Loops are written so that the compiler vectorizes them. They are compiled for several instruction sets, and like the
+//! matrix products choose one when they run; none of them joins a product and a sum into one rounding, so that the
+//! loops' results are the same on all.
+
+use multiversion::multiversion;
 
 /// A matrix seen in a slice.
 #[derive(Clone, Copy)]
@@ -80,6 +83,7 @@ pub(super) fn product(out: &mut [f32], stride: usize, into: Into, scale: f32, a:
 }
 
 /// Sum of products, in eight lanes.
+#[inline(always)]
 pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0.0f32; 8];
     let (a_chunks, b_chunks) = (a.chunks_exact(8), b.chunks_exact(8));
@@ -92,6 +96,7 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     lanes.iter().sum::<f32>() + rest
 }
 
+#[inline(always)]
 fn sum(a: &[f32]) -> f32 {
     let mut lanes = [0.0f32; 8];
     let chunks = a.chunks_exact(8);
@@ -105,6 +110,7 @@ fn sum(a: &[f32]) -> f32 {
 }
 
 /// Layer norm of each row of `xs`, in place; `normed` and `scales` (one a row) are for [`layer_norm_back`].
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub(super) fn layer_norm(
     xs: &mut [f32],
     (weight, bias, eps): (&[f32], &[f32], f32),
@@ -125,6 +131,7 @@ pub(super) fn layer_norm(
 }
 
 /// Gradient of the input from that of the output, in place.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub(super) fn layer_norm_back(grads: &mut [f32], weight: &[f32], normed: &[f32], scales: &[f32]) {
     let size = weight.len();
     let n = size as f32;
@@ -168,6 +175,7 @@ fn gelu_at(x: f32) -> (f32, f32) {
 }
 
 /// Gelu in place; `slopes` is for its backward, a plain product.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub(super) fn gelu(xs: &mut [f32], slopes: &mut [f32]) {
     for (x, slope) in xs.iter_mut().zip(slopes) {
         (*x, *slope) = gelu_at(*x);
@@ -175,6 +183,7 @@ pub(super) fn gelu(xs: &mut [f32], slopes: &mut [f32]) {
 }
 
 /// Softmax of each row of `size` values, in place.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub(super) fn softmax(rows: &mut [f32], size: usize) {
     for row in rows.chunks_exact_mut(size) {
         let top = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -185,6 +194,7 @@ pub(super) fn softmax(rows: &mut [f32], size: usize) {
 }
 
 /// Gradient of the scores from that of the softmax, in place.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub(super) fn softmax_back(grads: &mut [f32], weights: &[f32], size: usize) {
     for (grads, weights) in grads.chunks_exact_mut(size).zip(weights.chunks_exact(size)) {
         let along = dot(grads, weights);
@@ -193,6 +203,7 @@ pub(super) fn softmax_back(grads: &mut [f32], weights: &[f32], size: usize) {
 }
 
 /// `xs += ys`.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub(super) fn add(xs: &mut [f32], ys: &[f32]) {
     xs.iter_mut().zip(ys).for_each(|(x, y)| *x += y);
 }
@@ -203,6 +214,7 @@ pub(super) fn add_rows(sums: &mut [f32], rows: &[f32]) {
 }
 
 /// `sums += ` each row of `xs` times that of `ys`, value by value.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub(super) fn add_products(sums: &mut [f32], xs: &[f32], ys: &[f32]) {
     let size = sums.len();
     for (xs, ys) in xs.chunks_exact(size).zip(ys.chunks_exact(size)) {

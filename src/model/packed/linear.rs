@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use multiversion::multiversion;
+
 use super::{
     super::{
         kernel::{self, Into, Mat, product},
@@ -161,6 +163,7 @@ impl Linear {
 
 /// Sets a share of the values to zero and scales the others up; the same seed picks the same values.
 /// A counter through the mixer of `splitmix64`: a stream cipher's quality would cost more than the matrix products.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn drop_out(xs: &mut [f32], share: f32, seed: u64) {
     let below = (share * 65_536.0) as u64;
     let keep = 1.0 / (1.0 - share);
