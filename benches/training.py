@@ -1,16 +1,17 @@
 """How fast do we train, and in how much memory, beside PyTorch and PEFT on the same rows?
 
     cargo build --release
-    python benches/training.py --peer train_peft.py --peer-python V/bin/python --encoder models/all-MiniLM-L6-v2 \\
-        --pool pool.csv.gz --ledger ledger.csv [--probe cpu_probe.c]
+    python benches/training.py --peer-python V/bin/python --encoder models/all-MiniLM-L6-v2 \\
+        --pool pool.csv.gz --dev dev.csv.gz --ledger ledger.csv [--probe cpu_probe.c]
 
-The peer's script takes --model, --data, --method, --rank, --targets, --rows, --batch, --max-tokens, --threads and --lr and prints what
-`txcat bench train` prints: one line of JSON with samples_per_s, tokens_mean, trainable, last_loss and peak_mb. Both get one
-CSV file with the columns text and category, made from rows drawn from the pool with a seed: the text is the descriptor in small
-letters and what was paid, and with --ledger (columns code, description) also the words of the row's ledger code and
-of two categories that the account had before, so that it has about as many tokens as an enriched row's.
-In each round both train one pass over all rows in the same order, in turns first. Prints rounds, medians, the median of the
-rounds' ratios, and the probe. Fails where the two did not do the same work: other tokens, other numbers that train, or a last
+The peer's script (peft_pass.py; with --peer another) takes --model, --data, --method, --rank, --targets, --rows, --batch, --max-tokens,
+--threads, --lr and, where --dev is given here, --dev, and prints what `txcat bench train` prints: one line of JSON with samples_per_s,
+tokens_mean, trainable, last_loss, dev and peak_mb. Both get one CSV file with the columns text and category, made from rows drawn
+from the pool with a seed: the text is the descriptor in small letters and what was paid, and with --ledger (columns code,
+description) also the words of the row's ledger code and of two categories that the account had before, so that it has about
+as many tokens as an enriched row's. In each round both train one pass over all rows in the same order, in turns first, and answer
+the rows of --dev. Prints rounds, medians, the median of the rounds' ratios, the last round's accuracies with their 95 %
+Wilson intervals, and the probe. Fails where the two did not do the same work: other tokens, other numbers that train, or a last
 loss that is far away. With --bf16 the peer computes in bf16, which we don't, and the numbers are not compared like with like.
 """
 
@@ -30,11 +31,14 @@ import machine
 MAX_TOKENS = 96
 
 arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-arguments.add_argument("--peer", required=True, help="the peer's script")
+PEFT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "peft_pass.py")
+arguments.add_argument("--peer", default=PEFT, help="the peer's script")
 arguments.add_argument("--peer-python", default=sys.executable, help="a Python with torch, transformers and peft")
 arguments.add_argument("--txcat", default="target/release/txcat", help="the program")
 arguments.add_argument("--encoder", default="models/all-MiniLM-L6-v2", help="the base encoder's folder")
 arguments.add_argument("--pool", required=True, help="labelled rows: descriptor, amount, currency, direction, category, ledger")
+arguments.add_argument("--dev", help="labelled rows of the same form, to be answered after the pass")
+arguments.add_argument("--dev-rows", type=int, default=2_000, help="rows of them that are drawn")
 arguments.add_argument("--ledger", help="descriptions of ledger codes, for enriched texts")
 arguments.add_argument("--method", default="lora", choices=["lora", "full"])
 arguments.add_argument("--rank", type=int, default=16)
@@ -56,16 +60,16 @@ def two_digits(amount):
     return f"{float(f'{float(amount):.2g}'):g}"
 
 
-def rows():
-    """Texts and categories of rows drawn from the pool."""
+def rows(path, count):
+    """Texts and categories of rows drawn from a file."""
     descriptions = {}
     if arguments.ledger:
         with open(arguments.ledger, encoding="utf-8") as file:
             descriptions = {row["code"]: row["description"].lower() for row in csv.DictReader(file)}
-    reads = gzip.open if arguments.pool.endswith(".gz") else open
-    with reads(arguments.pool, "rt", encoding="utf-8") as file:
+    reads = gzip.open if path.endswith(".gz") else open
+    with reads(path, "rt", encoding="utf-8") as file:
         pool = list(csv.DictReader(file))
-    drawn = set(random.Random(arguments.seed).sample(range(len(pool)), min(arguments.rows, len(pool))))
+    drawn = set(random.Random(arguments.seed).sample(range(len(pool)), min(count, len(pool))))
     before, made = {}, []
     for place, row in enumerate(pool):
         of_account = before.setdefault(row.get("account_id"), [])
@@ -84,14 +88,22 @@ def rows():
     return made
 
 
+def write(path, made):
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("text", "category"), *made])
+
+
 def main():
     probe = machine.Probe(arguments.probe, arguments.quiet)
     with tempfile.TemporaryDirectory() as folder:
         data = os.path.join(folder, "train.csv")
-        with open(data, "w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows([("text", "category"), *rows()])
+        write(data, rows(arguments.pool, arguments.rows))
         shared = ["--data", data, "--method", arguments.method, "--rank", str(arguments.rank), "--targets", arguments.targets]
         shared += ["--rows", str(arguments.rows), "--batch", str(arguments.batch)]
+        if arguments.dev:
+            dev = os.path.join(folder, "dev.csv")
+            write(dev, rows(arguments.dev, arguments.dev_rows))
+            shared += ["--dev", dev]
         rate = str(arguments.learning_rate)
         ours = [arguments.txcat, "bench", "train", *shared, "--learning-rate", rate, "--encoder-dir", arguments.encoder]
         theirs = [arguments.peer_python, arguments.peer, "--model", arguments.encoder, *shared, "--lr", rate]
@@ -124,6 +136,11 @@ def main():
         print(f"{told[name][0]['engine']}: {machine.spread(of(name, 'samples_per_s'))} samples/s, {machine.spread(of(name, 'peak_mb'), 0)} MB at most")
     print(f"samples/s, ours to theirs: {machine.spread(ratios, 2)} (wanted: 1.5 at least)")
     print(f"peak memory, ours to theirs: {machine.spread(memory, 2)} (wanted: 0.5 at most)")
+    if arguments.dev:
+        for name in told:
+            one = told[name][-1]
+            of = one["dev"]
+            print(f"{one['engine']}: {100 * of['share']:.1f} % ({100 * of['low']:.1f} to {100 * of['high']:.1f}) of {of['n']:,} rows of dev are right")
     print(probe.summary())
     probe.close()
 

@@ -1,13 +1,13 @@
 """How fast, how big and how linear is a recategorization? Measures the program as it is used, from import to undo.
 
-    cargo build --release && python tests/recategorize_scale.py --rows 1000000
+    cargo build --release && python tests/recategorize_scale.py --sizes 100000,1000000
 
-Makes so many transactions of the demo's people (in the order of time, as repetitive as they live), and for each size from
-the smallest up: stores them, categorizes them with `few_shot`, previews `adapter` over everything, applies, undoes, and previews
-once more with what is remembered. Each size has a database of its own, in a private Postgres that forgets nothing. Prints rows
-a second, the most memory that a command held, the share of distinct inputs, the time that 3 million rows would take beside the
-price of a hosted prompt, and the exponent of growth: the slope of a line through the logarithms of rows and seconds, by least
-squares. Fails where undo does not give back every byte.
+For each size makes so many transactions of the demo's people (in the order of time, as repetitive as they live), stores them,
+categorizes them with `few_shot`, previews `adapter` over everything, applies, undoes, and previews once more with what is
+remembered. Each size has a database of its own, in a private Postgres that forgets nothing. Prints rows a second, the most
+memory that a command held, the share of distinct inputs, the time that 3 million rows would take beside the price of a hosted
+prompt, and the exponent of growth: the slope of a line through the logarithms of rows and seconds, by least squares. Fails where
+undo does not give back every byte.
 """
 
 import argparse
@@ -21,14 +21,13 @@ import sys
 import tempfile
 import time
 
-SIZES = [10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000]
 PROJECTED = 3_000_000
 DUMP = "copy (select * from {0} order by 1) to stdout"
 TABLES = ["in_force", "review_items", "corrections_made", "account_rules"]
 
 arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-arguments.add_argument("--rows", type=int, default=100_000, help="the largest size")
-arguments.add_argument("--from", type=int, default=10_000, dest="smallest", help="the smallest size")
+sizes = lambda words: sorted({int(word) for word in words.split(",")})
+arguments.add_argument("--sizes", type=sizes, default=[10_000, 30_000, 100_000], help="numbers of rows [default: 10000,30000,100000]")
 arguments.add_argument("--txcat", default="target/release/txcat", help="the program")
 arguments.add_argument("--first", default="few_shot", help="the stage that categorizes first")
 arguments.add_argument("--then", default="adapter", help="the stage that is previewed")
@@ -126,11 +125,10 @@ def slope(points):
     return sum((x - mean_x) * (y - mean_y) for x, y in logs) / spread
 
 
-sizes = [size for size in SIZES if arguments.smallest <= size < arguments.rows] + [arguments.rows]
 found = []
 with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
     os.chmod(folder, 0o755)
-    for size in sizes:
+    for size in arguments.sizes:
         inside = os.path.join(folder, str(size))
         os.mkdir(inside)
         found.append((size, measure(size, inside)))

@@ -9,12 +9,14 @@ use std::{
 
 use super::{
     BaseEncoder, Error,
+    calibrate::argmax,
     encoder::{Reader, pooled},
     infer::{self, Crew, Model},
     lora::{Layout, LoraOptions},
     method::Method,
-    packed::Group,
-    train::{Setting, TrainOptions, TrainRows, head},
+    packed::{Group, Packed},
+    tokens::Tokenizer,
+    train::{Setting, TrainOptions, TrainRows, head, logits},
 };
 
 /// Categories of the head.
@@ -103,26 +105,54 @@ pub struct Pass {
     pub last_loss: f32,
 }
 
+/// What a pass has trained.
+pub struct Trained {
+    packed: Packed,
+    tokenizer: Tokenizer,
+    layout: Layout,
+    numbers: Vec<f32>,
+}
+
+/// Texts, and their categories as places in one list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Texts {
+    /// What is read.
+    pub texts: Vec<String>,
+    /// What each is.
+    pub classes: Vec<usize>,
+}
+
 impl Pass {
-    /// Trains on texts and the places of their categories, one pass in their order: no text is disturbed, nothing trains
-    /// beside encoder and head, and the rates don't move.
+    /// Trains on rows in their order, one pass: no text is disturbed, nothing trains beside encoder and head, and the rates
+    /// don't move.
     ///
     /// # Errors
     /// When the base encoder can't be read, or a text can't be cut into tokens.
-    pub fn timed(
-        base: &BaseEncoder,
-        (texts, classes): (&[String], &[usize]),
-        options: &TrainOptions,
-    ) -> Result<Self, Error> {
+    pub fn timed(base: &BaseEncoder, rows: &Texts, options: &TrainOptions) -> Result<(Self, Trained), Error> {
         let setting = Setting::new(base, &TrainRows::default(), options.method)?;
-        let count = classes.iter().max().map_or(0, |last| last + 1);
+        let count = rows.classes.iter().max().map_or(0, |last| last + 1);
         let layout = Layout::new(setting.packed.config(), options.method, &options.lora, count);
-        let sequences = setting.tokenizer.encode(texts)?;
+        let sequences = setting.tokenizer.encode(&rows.texts)?;
         let tokens = sequences.iter().map(Vec::len).sum();
-        let rows = sequences.into_iter().zip(classes.iter().copied()).collect();
+        let examples = sequences.into_iter().zip(rows.classes.iter().copied()).collect();
         let run = setting.run(&setting.packed, &layout, options);
         let started = Instant::now();
-        let last_loss = run.pass(rows);
-        Ok(Self { took: started.elapsed(), tokens, trainable: layout.len(), last_loss })
+        let (numbers, last_loss) = run.pass(examples);
+        let took = started.elapsed();
+        let pass = Self { took, tokens, trainable: layout.len(), last_loss };
+        let Setting { packed, tokenizer, .. } = setting;
+        Ok((pass, Trained { packed, tokenizer, layout, numbers }))
+    }
+}
+
+impl Trained {
+    /// How many rows get the right answer.
+    ///
+    /// # Errors
+    /// When a text can't be cut into tokens.
+    pub fn right(&self, rows: &Texts) -> Result<usize, Error> {
+        let sequences = self.tokenizer.encode(&rows.texts)?;
+        let answers = logits(&self.packed, &self.layout, &self.numbers, &sequences);
+        Ok(answers.iter().zip(&rows.classes).filter(|(logits, class)| argmax(logits) == **class).count())
     }
 }

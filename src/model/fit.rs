@@ -125,7 +125,7 @@ impl Run<'_> {
 
     /// One pass over rows of tokens and classes as they come, at the full rate, and the last step's loss: what a
     /// training costs, without what chooses among its passes.
-    pub(super) fn pass(&self, rows: Vec<(Vec<u32>, usize)>) -> f32 {
+    pub(super) fn pass(&self, rows: Vec<(Vec<u32>, usize)>) -> (Vec<f32>, f32) {
         let (mut numbers, mut adamw) = self.start(&mut ChaCha8Rng::seed_from_u64(self.options.seed));
         let example = |(ids, class)| Example { reads: Reads::Tokens(ids), class, weight: 1.0 };
         let examples: Vec<Example> = rows.into_iter().map(example).collect();
@@ -134,7 +134,7 @@ impl Run<'_> {
             let batch: Vec<&Example> = batch.iter().collect();
             loss = self.step(&batch, (&mut numbers, &mut adamw), (step, 1.0));
         }
-        loss
+        (numbers, loss)
     }
 
     /// Numbers that change nothing yet, and the optimizer's for them.

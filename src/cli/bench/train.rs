@@ -1,15 +1,19 @@
 //! `txcat bench train`: one pass of training, as others can be asked for it.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     cli::{Settings, memory, models},
+    evaluate::metrics::{Share, wilson},
     model::{
         Method,
-        bench::Pass,
+        bench::{Pass, Texts},
         lora::{LoraOptions, TARGETS, Target},
         train::TrainOptions,
     },
@@ -41,6 +45,10 @@ pub struct Train {
     /// Rows to read.
     #[arg(long, default_value_t = 4_000)]
     pub rows: usize,
+
+    /// Such a file of other rows, answered after the pass and outside the clock.
+    #[arg(long, value_name = "FILE")]
+    pub dev: Option<PathBuf>,
 
     /// Rows in one step.
     #[arg(long, default_value_t = 32)]
@@ -83,19 +91,29 @@ struct Timed {
     tokens_mean: f64,
     trainable: usize,
     last_loss: f32,
+    /// What is right of `--dev`, with its 95 % Wilson interval.
+    dev: Option<Share>,
     /// Megabytes of 2²⁰ bytes; absent where the system doesn't say.
     peak_mb: Option<u64>,
 }
 
 impl Train {
     pub(super) async fn run(self, settings: &Settings) -> anyhow::Result<()> {
-        let (texts, classes) = self.read()?;
-        ensure!(!texts.is_empty() && self.batch > 0, "there is nothing to time");
+        let read = read(&self.data, self.rows)?;
+        ensure!(!read.is_empty() && self.batch > 0, "there is nothing to time");
+        let of_dev = self.dev.as_deref().map(|path| self::read(path, usize::MAX)).transpose()?.unwrap_or_default();
+        let names: BTreeSet<String> = read.iter().map(|(_, category)| category.clone()).collect();
+        let (rows, dev_rows) = (read.len(), of_dev.len());
+        let (texts, dev) = (placed(read, &names), placed(of_dev, &names));
         let base = models::pull(settings, None).await?;
         let options = self.train_options();
-        let rows = texts.len();
-        let Pass { took, tokens, trainable, last_loss } =
-            tokio::task::spawn_blocking(move || Pass::timed(&base, (&texts, &classes), &options)).await??;
+        let trained = tokio::task::spawn_blocking(move || {
+            let (pass, trained) = Pass::timed(&base, &texts, &options)?;
+            // Answering other rows is no part of training.
+            let peak = memory::peak();
+            anyhow::Ok((pass, peak, trained.right(&dev)?))
+        });
+        let (Pass { took, tokens, trainable, last_loss }, peak, right) = trained.await??;
         let seconds = took.as_secs_f64();
         let timed = Timed {
             engine: "txcat",
@@ -109,22 +127,11 @@ impl Train {
             tokens_mean: tokens as f64 / rows as f64,
             trainable,
             last_loss,
-            peak_mb: memory::peak().map(|bytes| bytes >> 20),
+            dev: wilson(right, dev_rows),
+            peak_mb: peak.map(|bytes| bytes >> 20),
         };
         println!("{}", serde_json::to_string(&timed)?);
         Ok(())
-    }
-
-    /// Texts, and their categories as places among the names in order.
-    fn read(&self) -> anyhow::Result<(Vec<String>, Vec<usize>)> {
-        let wrong = || format!("can't read {}", self.data.display());
-        let mut reader = csv::Reader::from_path(&self.data).with_context(wrong)?;
-        let rows: Vec<Row> = reader.deserialize().take(self.rows).collect::<Result<_, _>>().with_context(wrong)?;
-        let names: BTreeSet<&str> = rows.iter().map(|row| row.category.as_str()).collect();
-        let place = |row: &Row| names.iter().take_while(|name| **name < row.category.as_str()).count();
-        let classes = rows.iter().map(place).collect();
-        let text = |row: Row| row.text.or(row.descriptor).context("no column is `text` or `descriptor`");
-        Ok((rows.into_iter().map(text).collect::<anyhow::Result<_>>().with_context(wrong)?, classes))
     }
 
     fn train_options(&self) -> TrainOptions {
@@ -146,6 +153,25 @@ impl Train {
             ..of_method
         }
     }
+}
+
+/// Texts and categories of a file's first rows.
+fn read(path: &Path, most: usize) -> anyhow::Result<Vec<(String, String)>> {
+    let wrong = || format!("can't read {}", path.display());
+    let mut reader = csv::Reader::from_path(path).with_context(wrong)?;
+    let rows: Vec<Row> = reader.deserialize().take(most).collect::<Result<_, _>>().with_context(wrong)?;
+    let row = |Row { text, descriptor, category }| {
+        Ok((text.or(descriptor).context("no column is `text` or `descriptor`")?, category))
+    };
+    rows.into_iter().map(row).collect::<anyhow::Result<_>>().with_context(wrong)
+}
+
+/// Categories by their places among the names; one that is not among them has a place that no answer has.
+fn placed(rows: Vec<(String, String)>, names: &BTreeSet<String>) -> Texts {
+    let places: HashMap<&str, usize> = names.iter().map(String::as_str).zip(0..).collect();
+    let place = |category: &str| places.get(category).copied().unwrap_or(names.len());
+    let (texts, classes) = rows.into_iter().map(|(text, category)| (text, place(&category))).unzip();
+    Texts { texts, classes }
 }
 
 #[cfg(test)]
@@ -182,9 +208,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("rows.csv");
         std::fs::write(&data, "id,descriptor,category\n1,B,shop\n2,A,fuel\n3,C,shop\n4,D,rent\n").unwrap();
-        let words = format!("txcat bench train --rows 3 --data {}", data.display());
-        let Some(Action::Train(train)) = parsed(&words).unwrap().action else { panic!("no training") };
-        let (texts, classes) = train.read().unwrap();
-        assert_eq!((texts, classes), (["B", "A", "C"].map(str::to_owned).to_vec(), vec![1, 0, 1]));
+        let rows = read(&data, 3).unwrap();
+        let names = rows.iter().map(|(_, category)| category.clone()).collect();
+        let texts = |wanted: &[&str]| wanted.iter().map(|text| (*text).to_owned()).collect();
+        assert_eq!(placed(rows, &names), Texts { texts: texts(&["B", "A", "C"]), classes: vec![1, 0, 1] });
+        let unknown = placed(read(&data, 4).unwrap(), &names);
+        assert_eq!(unknown.classes, [1, 0, 1, 2], "a category that nothing learns");
     }
 }
