@@ -9,6 +9,10 @@ use txcat::{
     telemetry,
 };
 
+/// Batches of activations come and go: the system's allocator gives their pages back and fetches them again each time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Whoever reads what is printed may stop reading, as `head` does: that ends the program, and is nothing to tell of.
 fn end_quietly_where_nobody_reads() {
     let otherwise = std::panic::take_hook();
