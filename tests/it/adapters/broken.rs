@@ -1,11 +1,11 @@
 //! Adapters and encoders whose files are damaged: said in a sentence at the start, and kept out of the traffic afterwards.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path, process::Command, sync::Arc};
 
 use sqlx::PgPool;
-use txcat::{categorize::Lineup, domain::adapter::EVERYONE};
+use txcat::{adapters::roster::Roster, categorize::Lineup, domain::adapter::EVERYONE};
 
-use super::{Stand, make};
+use super::{Stand, entry, make};
 use crate::{database::empty_database, model};
 
 /// What may become of a file.
@@ -27,6 +27,8 @@ async fn a_damaged_adapter_gets_no_traffic_and_those_who_answered_go_on() {
     let stand = Stand::start().await;
     let before = stand.send("before", 20).await;
     let good = before[0]["engine"].as_str().unwrap().to_owned();
+    // Nobody may have loaded it before it is damaged.
+    stand.follows.abort();
     let other = stand.register("other", true, EVERYONE).await;
     let pool = PgPool::connect(&stand.app.database.url).await.unwrap();
     let read = "select content from adapter_files where adapter_id = $1 and path like '%.safetensors'";
@@ -44,15 +46,7 @@ async fn a_damaged_adapter_gets_no_traffic_and_those_who_answered_go_on() {
         if round < 3 {
             stand.force("other@1", to, 1.0).await;
         }
-        // Another service begins now, and one goes on: neither takes it.
-        let results = stand.send(&format!("{round}-"), 40).await;
-        assert!(results.iter().all(|result| result["engine"] == good.as_str()), "{damage}: {results:?}");
-        let mut roster = super::Roster::new(
-            stand.app.store.clone(),
-            stand.bank.clone(),
-            super::entry(),
-            std::sync::Arc::clone(&stand.taxonomy),
-        );
+        let mut roster = roster(&stand);
         let lineup: Result<Lineup, _> = roster.lineup().await;
         if to == "champion" {
             let says = txcat::causes::with_causes(&lineup.err().unwrap());
@@ -61,12 +55,22 @@ async fn a_damaged_adapter_gets_no_traffic_and_those_who_answered_go_on() {
             assert_eq!(lineup.unwrap().champion().engine(), good, "{damage}");
         }
     }
+    // While serving, those who answered go on, although the registry has it as champion.
+    let follows = tokio::spawn(roster(&stand).follow(Arc::clone(&stand.app.pipeline)));
+    let results = stand.send("after", 40).await;
+    assert!(results.iter().all(|result| result["engine"] == good.as_str()));
     // Mended, it answers; whoever follows hears of the next change.
     write(&whole).await;
     stand.register("third", true, EVERYONE).await;
     stand.force("third@1", "shadow", 1.0).await;
     stand.until_answers(&other.engine, true).await;
+    follows.abort();
     pool.close().await;
+}
+
+/// A service's look at the registry, which has loaded nothing yet.
+fn roster(stand: &Stand) -> Roster {
+    Roster::new(stand.app.store.clone(), stand.bank.clone(), entry(), Arc::clone(&stand.taxonomy))
 }
 
 /// What `txcat serve` says, which must end by itself.
