@@ -114,6 +114,40 @@ pub struct Listen {
     pub tls_key: Option<PathBuf>,
 }
 
+/// A provider of OpenID Connect that people may sign in by.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Oidc {
+    /// Let people sign in by this provider of OpenID Connect too: its address, as its tokens have it. Only those come in whom
+    /// `txcat people link` names. The client's secret is read from `TXCAT_OIDC_CLIENT_SECRET` or --oidc-client-secret-file; a public
+    /// client has none.
+    #[arg(
+        long = "oidc-issuer",
+        env = "TXCAT_OIDC_ISSUER",
+        value_name = "URL",
+        requires = "oidc_client_id",
+        requires = "public_url"
+    )]
+    pub oidc_issuer: Option<String>,
+
+    /// What the provider calls this service.
+    #[arg(long, env = "TXCAT_OIDC_CLIENT_ID", value_name = "ID", requires = "oidc_issuer")]
+    pub oidc_client_id: Option<String>,
+
+    /// A file that holds the secret which the provider gave this service.
+    #[arg(long, env = "TXCAT_OIDC_CLIENT_SECRET_FILE", value_name = "FILE", requires = "oidc_issuer")]
+    pub oidc_client_secret_file: Option<PathBuf>,
+
+    /// Where people reach the pages, such as https://txcat.bank.example. The provider must know /sign-in/oidc/callback under it as an
+    /// address to send people back to.
+    #[arg(long, env = "TXCAT_PUBLIC_URL", value_name = "URL", requires = "oidc_issuer")]
+    pub public_url: Option<String>,
+}
+
+impl Oidc {
+    /// The variable with the client's secret: on a command line others would see it.
+    pub const CLIENT_SECRET: &str = "TXCAT_OIDC_CLIENT_SECRET";
+}
+
 /// How jobs are worked on: what is asked for over HTTP, and what begins by the clock.
 #[derive(Debug, Clone, Args)]
 pub struct Work {

@@ -99,6 +99,7 @@ impl FreshKey {
             made_by: request.made_by,
             requests_per_minute: request.limits.requests_per_minute.and_then(|limit| i32::try_from(limit.get()).ok()),
             rows_per_day: request.limits.rows_per_day.map(|limit| i64::from(limit.get())),
+            oidc: None,
         };
         store.create_key(&row).await?;
         Ok(key)

@@ -1,7 +1,8 @@
 //! Who is asking, and what they may do: API keys, people and their scopes.
 //!
-//! A person is a key with a role: it opens the pages, where it becomes a session for as long as a working day. What was done
-//! with such rights stands in the audit log, which `audit` checks.
+//! A person is a key with a role: it opens the pages, where it becomes a session for as long as a working day; so does what a
+//! provider of OpenID Connect says of somebody whom an admin has linked to that key (`oidc`). What was done with such rights stands
+//! in the audit log, which `audit` checks.
 //!
 //! A key is `txcat_<prefix>_<secret>`: the prefix finds its row, and the row holds only the SHA-256
 //! of the secret, which with 256 random bits needs no slower hash. Bound to loopback and as long as
@@ -10,6 +11,7 @@
 mod audit;
 mod key;
 mod limits;
+mod oidc;
 mod role;
 mod scope;
 mod session;
@@ -22,6 +24,7 @@ use rand::{SeedableRng as _, rngs::StdRng};
 pub use audit::{Act, Broken, Chain, Head, InvalidHead};
 pub use key::{FreshKey, Holder, KeyLimits, KeyRequest, Rotation};
 pub use limits::{Limits, REQUESTS_PER_MINUTE, Standing};
+pub use oidc::{Begun, InvalidOidc, Oidc, OidcError, OidcSettings, Returned, UNDER_WAY};
 pub use role::{Role, UnknownRole};
 pub use scope::{Scope, UnknownScope};
 pub use session::{FreshSession, SESSION};

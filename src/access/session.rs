@@ -64,17 +64,27 @@ impl Access {
             Ok(_) => return Err(Error::InvalidKey),
             Err(error) => return Err(error),
         };
-        if let Some(last) = self.store.sign_in_locked(prefix, MOST_FAILURES, now - LOCK).await? {
+        if let Some(last) = self.store.sign_in_locked(prefix, MOST_FAILURES, now - LOCK, now).await? {
             return Err(Error::Locked { until: last + LOCK });
         }
         self.store.forget_sign_in_failures(prefix).await?;
+        self.begin_session(stored.prefix, random, now).await
+    }
+
+    /// Begins a session for the person who has the key of this prefix, by whatever it was shown that it is that person.
+    pub(super) async fn begin_session(
+        &self,
+        key_prefix: String,
+        random: &mut impl RngCore,
+        now: DateTime<Utc>,
+    ) -> Result<FreshSession, Error> {
         let (mut token, mut csrf) = ([0; 32], [0; 32]);
         random.fill_bytes(&mut token);
         random.fill_bytes(&mut csrf);
         let session = FreshSession { token: hex::encode(token) };
         let row = NewSession {
             token_hash: hash(&session.token),
-            key_prefix: stored.prefix,
+            key_prefix,
             csrf: hex::encode(csrf),
             begun_at: now,
             expires_at: now + SESSION,

@@ -11,7 +11,7 @@ use super::{
     serve,
     service::{Opened, Serving},
 };
-use crate::config::{Listen, Work};
+use crate::config::{Listen, Oidc, Work};
 
 /// Starts the database, gets the encoder, loads the generated demo set, runs three stages over its
 /// test files, prints the comparison, and serves until Ctrl-C.
@@ -74,6 +74,7 @@ async fn show(options: &Options, settings: &Settings, opened: &Opened) -> anyhow
         watch_every: serve::WATCH_EVERY,
         drift_every: serve::DRIFT_EVERY,
         webhook_secret: None,
+        oidc: Oidc::default(),
         workers: serve::WORKERS,
         work: Work::default(),
     };

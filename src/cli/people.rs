@@ -9,13 +9,14 @@ use crate::{
     access::{self, FreshKey, Holder, KeyLimits, KeyRequest, LOCAL, Role},
     clock,
     embedded::Database,
-    store::{Store, StoredKey},
+    store::{self, OidcSubject, Store, StoredKey},
 };
 
 /// Let people in to the pages, list them, and take them out again.
 ///
 /// A person signs in at /sign-in with a key that is shown once, here. A reader looks; an analyst also decides what
-/// waits for review; an admin may do everything. The same key works for the API, with the same rights.
+/// waits for review; an admin may do everything. The same key works for the API, with the same rights. Where `txcat serve --oidc-issuer`
+/// names a provider of OpenID Connect, who is linked to what that calls them signs in by it, with the same rights.
 #[derive(Debug, Args)]
 pub struct Options {
     #[command(subcommand)]
@@ -40,11 +41,35 @@ enum Action {
         #[arg(long = "json")]
         json: bool,
     },
+    /// Let somebody sign in by the provider too. Whoever is signed in as that person is not any more.
+    Link {
+        /// The name.
+        name: String,
+
+        /// What the provider calls the person: the `sub` of its tokens. The page that refuses somebody shows it.
+        #[arg(value_parser = subject)]
+        subject: String,
+
+        /// The provider's address, as `txcat serve` has it.
+        #[arg(long = "oidc-issuer", env = "TXCAT_OIDC_ISSUER", value_name = "URL")]
+        issuer: String,
+    },
+    /// Let somebody sign in by the key alone again. Whoever is signed in as that person is not any more.
+    Unlink {
+        /// The name.
+        name: String,
+    },
     /// Take somebody out: sessions end at once, what was decided stays.
     Remove {
         /// The name.
         name: String,
     },
+}
+
+/// What a provider calls somebody (OpenID Connect Core 1.0, section 2).
+fn subject(text: &str) -> Result<String, &'static str> {
+    let sane = (1..=255).contains(&text.len()) && !text.chars().any(char::is_control);
+    if sane { Ok(text.to_owned()) } else { Err("must have 1 to 255 characters, none of them a control character") }
 }
 
 /// Does it.
@@ -76,6 +101,22 @@ async fn act(action: Action, store: &Store) -> anyhow::Result<()> {
             let people: Vec<StoredKey> = store.list_keys().await?.into_iter().filter(standing).collect();
             if json { print_json(&people)? } else { println!("{}", table(&people)) }
         }
+        Action::Link { name, subject, issuer } => {
+            let whom = OidcSubject { issuer, subject };
+            let linked = match store.link_person(&name, Some(&whom), LOCAL).await {
+                Err(store::Error::Constraint { name: rule }) if rule == "api_keys_oidc_once" => {
+                    anyhow::bail!("`{}` of {} is somebody else here: `txcat people list`", whom.subject, whom.issuer)
+                }
+                linked => linked?,
+            };
+            anyhow::ensure!(linked, "there is nobody called `{name}` to link");
+            println!("{name} is `{}` of {}.", whom.subject, whom.issuer);
+        }
+        Action::Unlink { name } => {
+            let linked = store.link_person(&name, None, LOCAL).await?;
+            anyhow::ensure!(linked, "there is nobody called `{name}` to unlink");
+            println!("{name} signs in by the key alone.");
+        }
         Action::Remove { name } => {
             let known = store.list_keys().await?.into_iter().any(|key| key.role.is_some() && key.name == name);
             anyhow::ensure!(
@@ -94,6 +135,7 @@ fn print_json(people: &[StoredKey]) -> anyhow::Result<()> {
         .map(|key| {
             json!({
                 "name": key.name, "role": key.role, "added_at": key.created_at, "removed_at": key.revoked_at,
+                "oidc_issuer": key.oidc_issuer, "oidc_subject": key.oidc_subject,
             })
         })
         .collect();
@@ -103,7 +145,7 @@ fn print_json(people: &[StoredKey]) -> anyhow::Result<()> {
 
 fn table(people: &[StoredKey]) -> Table {
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(["name", "role", "since", "until"]);
+    table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(["name", "role", "since", "until", "provider calls them"]);
     for key in people {
         let until = key.revoked_at.map_or_else(String::new, |at| at.format("%Y-%m-%d").to_string());
         table.add_row([
@@ -111,6 +153,7 @@ fn table(people: &[StoredKey]) -> Table {
             key.role.clone().unwrap_or_default(),
             key.created_at.format("%Y-%m-%d").to_string(),
             until,
+            key.oidc_subject.clone().unwrap_or_default(),
         ]);
     }
     table

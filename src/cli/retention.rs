@@ -9,14 +9,16 @@ use serde_json::json;
 use super::{Settings, service::Opened};
 use crate::{
     access::LOCAL,
-    clock,
+    clock, http,
     privacy::{Kept, Retention},
+    store::{self, Store},
 };
 
 /// Drop rows that are older than a file says they are kept, table by table. Run it once a day (cron, a Kubernetes `CronJob`).
 ///
 /// The file is TOML, days by table: transactions (with all that was said of them), events, `model_calls`, `shadow_predictions`,
-/// `eval_items`, `key_usage`. A table that it does not name is kept for ever, and so is the audit log.
+/// `eval_items`, `key_usage`. A table that it does not name is kept for ever, and so is the audit log. Answers that are kept for
+/// idempotency keys go after a day, whatever it says.
 #[derive(Debug, Args)]
 pub struct Options {
     /// The file.
@@ -28,6 +30,16 @@ pub struct Options {
     pub json: bool,
 }
 
+async fn apply(retention: &Retention, store: &Store) -> Result<Vec<Kept>, store::Error> {
+    let now = clock::now();
+    let mut kept = retention.apply(store, LOCAL, now).await?;
+    // How long these count is no deployment's to say; `serve` drops them too, as long as it runs.
+    let dropped = store.drop_idempotent_answers(now - http::ANSWERS_KEPT).await?;
+    let days = u16::try_from(http::ANSWERS_KEPT.num_days()).ok();
+    kept.push(Kept { table: "idempotent_answers", days, dropped });
+    Ok(kept)
+}
+
 /// Runs `txcat retention`.
 ///
 /// # Errors
@@ -35,7 +47,7 @@ pub struct Options {
 pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
     let retention = Retention::load(&options.keep)?;
     let opened = Opened::new(settings).await?;
-    let kept = retention.apply(&opened.store, LOCAL, clock::now()).await;
+    let kept = apply(&retention, &opened.store).await;
     opened.close().await?;
     let kept = kept?;
     if options.json {

@@ -1,6 +1,6 @@
 //! `txcat serve`: the JSON API until Ctrl-C or SIGTERM.
 
-use std::{sync::Arc, time::Duration};
+use std::{env, fs, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
@@ -12,11 +12,11 @@ use super::{
     worker,
 };
 use crate::{
-    access::{Access, Limits},
+    access::{Access, Limits, Oidc, OidcSettings},
     adapters::watch,
     causes::with_causes,
     clock,
-    config::{Listen, Secret, Work},
+    config::{self, Listen, Secret, Work},
     http::{self, Tls, TlsError},
     pipeline::Pipeline,
     review,
@@ -57,6 +57,9 @@ pub struct Options {
     /// What fine-tuning providers sign their webhooks with, `whsec_` and base64; without it none is taken.
     #[arg(long, env = "TXCAT_WEBHOOK_SECRET", value_name = "SECRET", hide_env_values = true)]
     pub webhook_secret: Option<Secret>,
+    /// A provider that people may sign in by.
+    #[command(flatten)]
+    pub oidc: config::Oidc,
     /// Jobs that this process works on at a time; 0 leaves them to `txcat worker`.
     #[arg(long, env = "TXCAT_WORKERS", value_name = "N", default_value_t = WORKERS)]
     pub workers: usize,
@@ -73,6 +76,7 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
     chat::check(settings)?;
     worker::cron(&options.work)?;
     tls(&options.listen)?;
+    oidc(&options.oidc)?;
     let opened = Opened::new(settings).await?;
     let served = serve(&options, settings, &opened).await;
     opened.close().await?;
@@ -102,7 +106,8 @@ pub async fn serve(options: &Options, settings: &Settings, opened: &Opened) -> a
     let scheme = if tls.is_some() { "https" } else { "http" };
     let state = http::AppState::new(opened.store.clone(), Arc::clone(&pipeline), taxonomy.clone(), Arc::new(access))
         .with_webhook_secret(options.webhook_secret.clone())
-        .with_tls(tls.clone());
+        .with_tls(tls.clone())
+        .with_oidc(oidc(&options.oidc)?.map(Arc::new));
     let listener = TcpListener::bind(bind).await.with_context(|| format!("can't listen on {bind}"))?;
     eprintln!("txcat answers with {stage} on {scheme}://{}/docs ({who})", listener.local_addr()?);
     let every = Duration::from_secs(options.watch_every);
@@ -131,6 +136,32 @@ pub async fn serve(options: &Options, settings: &Settings, opened: &Opened) -> a
 fn tls(listen: &Listen) -> Result<Option<Arc<Tls>>, TlsError> {
     let (Some(certificate), Some(key)) = (&listen.tls_certificate, &listen.tls_key) else { return Ok(None) };
     Ok(Some(Arc::new(Tls::load(certificate, key)?)))
+}
+
+/// The provider that people may sign in by, where one is named. Asks it nothing yet.
+fn oidc(named: &config::Oidc) -> anyhow::Result<Option<Oidc>> {
+    let variable = config::Oidc::CLIENT_SECRET;
+    let told = env::var(variable).ok().filter(|secret| !secret.trim().is_empty());
+    let (Some(issuer), Some(client_id), Some(public_url)) =
+        (&named.oidc_issuer, &named.oidc_client_id, &named.public_url)
+    else {
+        anyhow::ensure!(told.is_none(), "{variable} is set, and no provider is named: --oidc-issuer");
+        return Ok(None);
+    };
+    let client_secret = match (&named.oidc_client_secret_file, told) {
+        (Some(_), Some(_)) => anyhow::bail!("{variable} and --oidc-client-secret-file are both given: which is it?"),
+        (Some(file), None) => Some(fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?),
+        (None, told) => told,
+    };
+    let client_secret = client_secret.map(|secret| secret.trim().to_owned());
+    anyhow::ensure!(client_secret.as_deref() != Some(""), "the file of --oidc-client-secret-file is empty");
+    let settings = OidcSettings {
+        issuer: issuer.clone(),
+        client_id: client_id.clone(),
+        client_secret: client_secret.map(Secret::from),
+        redirect: format!("{}{}", public_url.trim_end_matches('/'), http::OIDC_CALLBACK),
+    };
+    Ok(Some(Oidc::new(settings)?))
 }
 
 /// Reads the certificate again whenever the process is told to.

@@ -7,7 +7,10 @@
 pub mod examples;
 pub mod merchants;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{
+    Arc, PoisonError, RwLock,
+    atomic::{AtomicBool, Ordering},
+};
 
 pub use examples::Examples;
 pub use merchants::MerchantIndex;
@@ -28,6 +31,8 @@ pub const SHIPPED: &str = "shipped";
 pub struct Enricher {
     store: Store,
     merchants: Arc<RwLock<Loaded>>,
+    /// Whether the table could not be read the last time, which is said once.
+    broken: Arc<AtomicBool>,
 }
 
 /// An index, and the version of the table that it was built from.
@@ -56,32 +61,58 @@ impl Enricher {
     #[must_use]
     pub fn new(store: Store) -> Self {
         let loaded = Loaded { version: 0, index: MerchantIndex::shipped() };
-        Self { store, merchants: Arc::new(RwLock::new(loaded)) }
+        Self { store, merchants: Arc::new(RwLock::new(loaded)), broken: Arc::default() }
     }
 
-    /// As [`Self::new`], and fills a directory that was never filled with the shipped merchants.
+    /// As [`Self::new`], and fills a directory that was never filled with the shipped merchants. One that can't be read is made do
+    /// without, as while serving.
     ///
     /// # Errors
-    /// When the database fails.
+    /// When the database can't be reached.
     pub async fn open(store: Store) -> Result<Self, Error> {
-        if store.merchants_version().await? == 0 {
-            let added = store.upsert_merchants(&merchants::table::shipped(), SHIPPED).await?;
-            tracing::info!(merchants.added = added, "Filled the merchant directory with the shipped brands");
-        }
         let enricher = Self::new(store);
+        match enricher.store.merchants_version().await {
+            Ok(0) => {
+                let added = enricher.store.upsert_merchants(&merchants::table::shipped(), SHIPPED).await?;
+                tracing::info!(merchants.added = added, "Filled the merchant directory with the shipped brands");
+            }
+            Ok(_) | Err(store::Error::Sqlx(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
         enricher.merchants().await?;
         Ok(enricher)
     }
 
-    /// The merchant index of the table as it is now: built again when the table's version changed.
+    /// The merchant index of the table as it is now: built again when the table's version changed. A table that is gone or can't be
+    /// read leaves the index as it was, at first that of the shipped merchants, and is logged.
     ///
     /// # Errors
-    /// When the database fails.
+    /// When the database can't be reached.
     pub async fn merchants(&self) -> Result<Arc<MerchantIndex>, Error> {
-        let version = self.store.merchants_version().instrument(spans::database("merchants_version")).await?;
         let loaded = self.merchants.read().unwrap_or_else(PoisonError::into_inner).clone();
+        match self.newest(&loaded).await {
+            Ok(index) => {
+                self.broken.store(false, Ordering::Relaxed);
+                Ok(index)
+            }
+            Err(error @ Error::Store(store::Error::Sqlx(_) | store::Error::Corrupt { .. })) => {
+                if !self.broken.swap(true, Ordering::Relaxed) {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        merchants.version = loaded.version,
+                        "the merchant directory can't be read: merchants are those known before"
+                    );
+                }
+                Ok(loaded.index)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn newest(&self, loaded: &Loaded) -> Result<Arc<MerchantIndex>, Error> {
+        let version = self.store.merchants_version().instrument(spans::database("merchants_version")).await?;
         if loaded.version == version {
-            return Ok(loaded.index);
+            return Ok(Arc::clone(&loaded.index));
         }
         let merchants = self.store.merchants().instrument(spans::database("merchants")).await?;
         let count = merchants.len();

@@ -10,6 +10,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use chrono::TimeDelta;
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use tracing::Instrument as _;
 
@@ -41,6 +42,17 @@ pub const KEPT: TimeDelta = TimeDelta::hours(24);
 /// answer counts as dead then.
 const GRACE: TimeDelta = TimeDelta::seconds(60);
 
+/// What is kept in the place of a body that holds a secret: the same without it. A secret is shown once, and stands in the clear
+/// nowhere.
+#[derive(Clone)]
+pub(super) struct KeptInstead(Vec<u8>);
+
+impl KeptInstead {
+    pub(super) fn json(body: &impl Serialize) -> Result<Self, Error> {
+        serde_json::to_vec(body).map(Self).map_err(|_| Error::Unwritten)
+    }
+}
+
 /// Answers a POST that carries a key, once.
 pub(super) async fn once(State(store): State<Store>, request: Request, next: Next) -> Result<Response, Error> {
     let Some((caller, key)) = keyed(&request)? else { return Ok(next.run(request).await) };
@@ -57,7 +69,7 @@ pub(super) async fn once(State(store): State<Store>, request: Request, next: Nex
     let now = clock::now();
     let begun = KeyedRequest { id, body_sha256: Sha256::digest(&body).into(), begun_at: now };
     let lease = TimeDelta::from_std(TIME_LIMIT).unwrap_or_default() + GRACE;
-    match store.begin_keyed(&begun, now - KEPT, now - lease).await? {
+    match store.begin_keyed(&begun, now - KEPT, lease).await? {
         Keyed::Fresh => {
             // In a task of its own: a caller that has lost patience, and asks again, finds the answer.
             let work = answered(store, begun, next.run(Request::from_parts(parts, Body::from(body))));
@@ -82,8 +94,8 @@ async fn answered(store: Store, request: KeyedRequest, run: impl Future<Output =
         store.let_go(&request).await
     } else {
         let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let answer =
-            KeptAnswer { status: status.as_u16(), content_type: content_type.map(str::to_owned), body: body.to_vec() };
+        let body = parts.extensions.get::<KeptInstead>().map_or_else(|| body.to_vec(), |kept| kept.0.clone());
+        let answer = KeptAnswer { status: status.as_u16(), content_type: content_type.map(str::to_owned), body };
         store.keep_answer(&request, &answer).await
     };
     if let Err(error) = kept {

@@ -47,6 +47,7 @@ use utoipa_axum::routes;
 
 pub use error::{Error, Problem};
 pub use idempotency::KEPT as ANSWERS_KEPT;
+pub use pages::OIDC_CALLBACK;
 pub use scopes::Need;
 pub use state::AppState;
 pub use tls::{Error as TlsError, Tls};

@@ -114,7 +114,7 @@ pub(super) fn describe_idempotency(operation: &mut Operation) {
         .parameter_in(ParameterIn::Header)
         .description(Some(
             "Made up by the caller, once for each thing to be done. For 24 hours the same request with the same key is answered as it \
-             was the first time, with `Idempotency-Replayed: true`; answers of 429 and 5xx are not kept.",
+             was the first time, with `Idempotency-Replayed: true`; answers of 429 and 5xx are not kept, and a secret, which is shown once, is `null` then.",
         ))
         .schema(Some(text))
         .build();

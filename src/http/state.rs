@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{health::LastFinding, live::Live, metrics::Metrics, tls::Tls};
 use crate::{
-    access::Access,
+    access::{Access, Oidc},
     config::Secret,
     domain::Taxonomy,
     pipeline::{Gathered, Pipeline},
@@ -26,6 +26,7 @@ pub struct AppState {
     pub(super) metrics: Metrics,
     pub(super) webhook_secret: Option<Secret>,
     pub(super) tls: Option<Arc<Tls>>,
+    pub(super) oidc: Option<Arc<Oidc>>,
 }
 
 impl AppState {
@@ -46,6 +47,7 @@ impl AppState {
             metrics: Metrics::default(),
             webhook_secret: None,
             tls: None,
+            oidc: None,
         }
     }
 
@@ -59,6 +61,12 @@ impl AppState {
     #[must_use]
     pub fn with_tls(self, tls: Option<Arc<Tls>>) -> Self {
         Self { tls, ..self }
+    }
+
+    /// With a provider that people may sign in by; by keys alone without one.
+    #[must_use]
+    pub fn with_oidc(self, oidc: Option<Arc<Oidc>>) -> Self {
+        Self { oidc, ..self }
     }
 
     /// With another number of streams that may be open at a time.

@@ -1,7 +1,7 @@
 //! Endpoints that are told of changes.
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Path, State, rejection::PathRejection},
     http::StatusCode,
 };
@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use super::{
     error::{Error, Problem},
     extract::{JsonText, Place, Who},
+    idempotency::KeptInstead,
     state::AppState,
 };
 use crate::{
@@ -36,7 +37,7 @@ pub(super) struct NewWebhook {
 }
 
 /// An endpoint as it stands.
-#[derive(Serialize, ToSchema)]
+#[derive(Clone, Serialize, ToSchema)]
 pub(super) struct Webhook {
     /// Its number.
     id: i64,
@@ -86,8 +87,10 @@ impl From<store::Webhook> for Webhook {
 pub(super) struct FreshWebhook {
     #[serde(flatten)]
     webhook: Webhook,
-    /// What signs what is sent to it, as Standard Webhooks has it: `whsec_` and base64. It is shown now and never again.
-    secret: String,
+    /// What signs what is sent to it, as Standard Webhooks has it: `whsec_` and base64. It is shown now and never again: `null` where
+    /// this is given again to a request with the same `Idempotency-Key`. Who has not got it deletes the endpoint and makes another.
+    #[schema(required)]
+    secret: Option<String>,
 }
 
 /// Makes an endpoint that is told of changes, each at least once and in the order of the feed: `POST` with
@@ -111,7 +114,7 @@ pub(super) async fn create(
     State(state): State<AppState>,
     Who(caller): Who,
     body: JsonText,
-) -> Result<(StatusCode, Json<FreshWebhook>), Error> {
+) -> Result<(StatusCode, Extension<KeptInstead>, Json<FreshWebhook>), Error> {
     let NewWebhook { url, after } = body.parse()?;
     let mut random = [0; signature::SECRET];
     access::random()?.fill_bytes(&mut random);
@@ -119,7 +122,8 @@ pub(super) async fn create(
     let (id, secret) = events::register(&state.store, &url, after, caller.name(), random, clock::now()).await?;
     Deliver { webhook: id }.ask(&state.store, None).await?;
     let webhook = find(&state.store, id).await?;
-    Ok((StatusCode::CREATED, Json(FreshWebhook { webhook, secret })))
+    let without = KeptInstead::json(&FreshWebhook { webhook: webhook.clone(), secret: None })?;
+    Ok((StatusCode::CREATED, Extension(without), Json(FreshWebhook { webhook, secret: Some(secret) })))
 }
 
 /// All endpoints.

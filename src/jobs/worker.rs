@@ -36,13 +36,18 @@ pub async fn run(hands: Hands, options: Options) {
     tokio::join!(jobs(&hands, &options), webhooks::announce(hands.clone()), free(&hands, options.lease));
 }
 
-/// Sees, once a lease, to queues that nobody would free.
+/// Sees, once a lease, to queues and jobs that nobody would free.
 async fn free(hands: &Hands, lease: Duration) {
     let mut looks = tokio::time::interval(lease);
     loop {
         tokio::select! {
             () = hands.stop.cancelled() => return,
             _ = looks.tick() => {}
+        }
+        match hands.store.heartbeats_until_now(lease).await {
+            Ok(0) => {}
+            Ok(workers) => tracing::warn!(workers, "Heartbeats were yet to come: the clock was put back"),
+            Err(error) => tracing::debug!(error = %error, "The workers could not be looked at"),
         }
         match hands.store.free_queues(lease).await {
             Ok(0) => {}

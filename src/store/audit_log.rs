@@ -1,5 +1,5 @@
 //! The audit log as rows: each record as it was written, with its hash. Triggers write them, in the database transaction of what
-//! they tell of; nothing here does. `access` checks the chain.
+//! they tell of; only a refused sign-in (`oidc.rs`), which no row tells of, is written at once. `access` checks the chain.
 
 use super::{Error, Store};
 

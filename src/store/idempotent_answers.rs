@@ -1,6 +1,6 @@
 //! What was answered to requests that carry an idempotency key. What a key means, `http` decides.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Error, Store};
 
@@ -40,8 +40,9 @@ pub enum Keyed {
 }
 
 impl Store {
-    /// Begins a request, where nobody has: what was begun before `forgotten` counts no more, and what was begun before `died` and
-    /// not answered may be taken over by the same body.
+    /// Begins a request, where nobody has: what was begun before `forgotten` counts no more, and what was begun longer ago than
+    /// `lease` and not answered may be taken over by the same body; so may what would begin as late as that, which a clock left
+    /// behind that was put back.
     ///
     /// # Errors
     /// When the database fails.
@@ -49,7 +50,7 @@ impl Store {
         &self,
         request: &KeyedRequest,
         forgotten: DateTime<Utc>,
-        died: DateTime<Utc>,
+        lease: TimeDelta,
     ) -> Result<Keyed, Error> {
         let begun = sqlx::query!(
             "insert into idempotent_answers (
@@ -67,14 +68,15 @@ impl Store {
             where idempotent_answers.begun_at < $4
             or (
                 idempotent_answers.status is null
-                and idempotent_answers.begun_at < $5
+                and (idempotent_answers.begun_at < $5 or idempotent_answers.begun_at > $6)
                 and idempotent_answers.body_sha256 = excluded.body_sha256
             )",
             request.id.as_slice(),
             request.body_sha256.as_slice(),
             request.begun_at,
             forgotten,
-            died,
+            request.begun_at - lease,
+            request.begun_at + lease,
         );
         if begun.execute(&self.pool).await?.rows_affected() == 1 {
             return Ok(Keyed::Fresh);

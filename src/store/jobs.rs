@@ -83,9 +83,7 @@ impl From<GraphileWorkerError> for Error {
         match &error {
             GraphileWorkerError::SqlError(cause) => match cause.code() {
                 None => Self::Unavailable(sqlx::Error::Io(io::Error::other(error))),
-                Some(code) if code.starts_with("08") || code.starts_with("57P") => {
-                    Self::Unavailable(sqlx::Error::Io(io::Error::other(error)))
-                }
+                Some(code) if super::is_passing(code) => Self::Unavailable(sqlx::Error::Io(io::Error::other(error))),
                 Some(_) => Self::Queue(error),
             },
             _ => Self::Queue(error),
@@ -205,6 +203,19 @@ impl Store {
                 where jobs.job_queue_id = queues.id
                 and jobs.locked_at is not null
             )";
+        let lease = DbValue::I64(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX));
+        Ok(self.queue().execute(sql, vec![lease].into()).await.map_err(GraphileWorkerError::from)?)
+    }
+
+    /// Lets workers' last heartbeats be no later than now. A clock that was put back leaves some that are yet to come, and a worker
+    /// that died before would keep its jobs until then.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn heartbeats_until_now(&self, lease: Duration) -> Result<u64, Error> {
+        let sql = "update graphile_worker._private_workers
+            set last_heartbeat_at = now()
+            where last_heartbeat_at > now() + $1::bigint * interval '1 millisecond'";
         let lease = DbValue::I64(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX));
         Ok(self.queue().execute(sql, vec![lease].into()).await.map_err(GraphileWorkerError::from)?)
     }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use sqlx::PgConnection;
 
-use super::{Error, Store, tell_actor};
+use super::{Error, OidcSubject, Store, tell_actor};
 
 /// A key to store.
 #[derive(Debug, Clone)]
@@ -29,6 +29,8 @@ pub struct NewKey {
     pub requests_per_minute: Option<i32>,
     /// Rows sent a day; as many as come without one.
     pub rows_per_day: Option<i64>,
+    /// Whom a provider means by this person, where one does.
+    pub oidc: Option<OidcSubject>,
 }
 
 /// A key to put in the place of another.
@@ -73,6 +75,10 @@ pub struct StoredKey {
     pub requests_per_minute: Option<i32>,
     /// Rows sent a day; as many as come without one.
     pub rows_per_day: Option<i64>,
+    /// The provider that means somebody by this person.
+    pub oidc_issuer: Option<String>,
+    /// What it calls the person.
+    pub oidc_subject: Option<String>,
 }
 
 impl Store {
@@ -113,7 +119,9 @@ impl Store {
                 role,
                 successor,
                 requests_per_minute,
-                rows_per_day
+                rows_per_day,
+                oidc_issuer,
+                oidc_subject
             from api_keys
             where (prefix = $1 or name = $1)
             and revoked_at is null
@@ -149,6 +157,7 @@ impl Store {
             made_by: rotation.made_by.clone(),
             requests_per_minute: old.requests_per_minute,
             rows_per_day: old.rows_per_day,
+            oidc: old.oidc_issuer.zip(old.oidc_subject).map(|(issuer, subject)| OidcSubject { issuer, subject }),
         };
         insert_key(&mut tx, &new).await?;
         tx.commit().await?;
@@ -173,7 +182,9 @@ impl Store {
                 role,
                 successor,
                 requests_per_minute,
-                rows_per_day
+                rows_per_day,
+                oidc_issuer,
+                oidc_subject
             from api_keys
             where prefix = $1",
             prefix,
@@ -230,7 +241,9 @@ impl Store {
                 role,
                 successor,
                 requests_per_minute,
-                rows_per_day
+                rows_per_day,
+                oidc_issuer,
+                oidc_subject
             from api_keys
             order by
                 created_at,
@@ -275,9 +288,11 @@ async fn insert_key(tx: &mut PgConnection, key: &NewKey) -> Result<(), Error> {
             expires_at,
             role,
             requests_per_minute,
-            rows_per_day
+            rows_per_day,
+            oidc_issuer,
+            oidc_subject
         )
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         key.prefix,
         key.name,
         key.secret_hash.as_slice(),
@@ -287,6 +302,8 @@ async fn insert_key(tx: &mut PgConnection, key: &NewKey) -> Result<(), Error> {
         key.role,
         key.requests_per_minute,
         key.rows_per_day,
+        key.oidc.as_ref().map(|oidc| oidc.issuer.as_str()),
+        key.oidc.as_ref().map(|oidc| oidc.subject.as_str()),
     )
     .execute(tx)
     .await?;

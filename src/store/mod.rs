@@ -41,6 +41,7 @@ mod merchant_merges;
 mod merchant_volumes;
 mod merchants;
 mod model_calls;
+mod oidc;
 mod opinions;
 mod predictions;
 mod recategorization_apply;
@@ -107,6 +108,7 @@ pub use live::{LiveAccuracy, LiveTally};
 pub use merchant_edits::{EditRefused, MerchantAffected, MerchantChange, MerchantEdit, MerchantReach};
 pub use merchant_volumes::{MerchantFilter, MerchantVolume};
 pub use model_calls::{DayOfCalls, Exceeded, NewModelCall, ReservedCall, SettledCall};
+pub use oidc::{NewOidcSignIn, OidcSignIn, OidcSubject};
 pub use opinions::Opinion;
 pub use predictions::Decision;
 pub use recategorization_changes::{ChangeFilter, ChangeTally, RecategorizationChange, RecategorizationFailure};
@@ -142,7 +144,7 @@ pub struct Store {
 /// Why the database could not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Not reachable, shutting down, or no connection free in time: worth trying again.
+    /// Not reachable, shutting down, out of room, or no connection free in time: worth trying again.
     #[error("the database is not available")]
     Unavailable(#[source] sqlx::Error),
     /// A named rule of the schema was broken.
@@ -171,6 +173,12 @@ pub enum Error {
     Sqlx(#[source] sqlx::Error),
 }
 
+/// Whether an SQLSTATE is of what passes, or of what somebody mends while requests go on coming: no connection, shutting down, out of
+/// disk, memory or connections, and a server that only reads, as one does that another has taken over from.
+fn is_passing(code: &str) -> bool {
+    ["08", "57P", "53", "25006"].iter().any(|class| code.starts_with(class))
+}
+
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         match &error {
@@ -179,9 +187,7 @@ impl From<sqlx::Error> for Error {
             }
             sqlx::Error::Database(refusal) => match (refusal.constraint(), refusal.code().as_deref()) {
                 (Some(name), _) => Self::Constraint { name: name.to_owned() },
-                (None, Some(code)) if code.starts_with("08") || code.starts_with("57P") || code == "53300" => {
-                    Self::Unavailable(error)
-                }
+                (None, Some(code)) if is_passing(code) => Self::Unavailable(error),
                 _ => Self::Sqlx(error),
             },
             _ => Self::Sqlx(error),

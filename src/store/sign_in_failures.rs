@@ -5,7 +5,8 @@ use chrono::{DateTime, Utc};
 use super::{Error, Store};
 
 impl Store {
-    /// The latest of at least `most` failures in a row, the last after `since`: the key is locked.
+    /// The latest of at least `most` failures in a row, the last after `since`: the key is locked. A clock that was put back leaves
+    /// failures that are yet to come, which lock nothing.
     ///
     /// # Errors
     /// When the database fails.
@@ -14,16 +15,19 @@ impl Store {
         key_prefix: &str,
         most: i32,
         since: DateTime<Utc>,
+        now: DateTime<Utc>,
     ) -> Result<Option<DateTime<Utc>>, Error> {
         let last = sqlx::query_scalar!(
             "select last_at
             from sign_in_failures
             where key_prefix = $1
             and failures >= $2
-            and last_at > $3",
+            and last_at > $3
+            and last_at <= $4",
             key_prefix,
             most,
             since,
+            now,
         );
         Ok(last.fetch_optional(&self.pool).await?)
     }
@@ -47,10 +51,14 @@ impl Store {
             )
             values ($1, 1, $4)
             on conflict (key_prefix) do update set
-                failures = case when sign_in_failures.last_at > $3 then sign_in_failures.failures + 1 else 1 end,
+                failures = case
+                    when sign_in_failures.last_at > $3 and sign_in_failures.last_at <= $4 then sign_in_failures.failures + 1
+                    else 1
+                end,
                 last_at = excluded.last_at
             where sign_in_failures.failures < $2
-            or sign_in_failures.last_at <= $3",
+            or sign_in_failures.last_at <= $3
+            or sign_in_failures.last_at > $4",
             key_prefix,
             most,
             since,

@@ -11,7 +11,7 @@ use minijinja::{AutoEscape, Environment, Value, syntax::SyntaxConfig, value::Ser
 use serde::Serialize;
 
 /// Every template, by the name that pages extend or include it under.
-const TEMPLATES: [(&str, &str); 21] = [
+const TEMPLATES: [(&str, &str); 22] = [
     ("accuracy.html", include_str!("templates/accuracy.html")),
     ("adapters.html", include_str!("templates/adapters.html")),
     ("advice.html", include_str!("templates/advice.html")),
@@ -32,6 +32,7 @@ const TEMPLATES: [(&str, &str); 21] = [
     ("rows.html", include_str!("templates/rows.html")),
     ("second.html", include_str!("templates/second.html")),
     ("sign_in.html", include_str!("templates/sign_in.html")),
+    ("signed_in.html", include_str!("templates/signed_in.html")),
     ("transactions.html", include_str!("templates/transactions.html")),
 ];
 

@@ -2,6 +2,7 @@
 //!
 //! Real adapters on a tiny encoder: one that learned the labels, and one that learned them the wrong way round.
 
+mod broken;
 mod commands;
 mod int8;
 

@@ -8,6 +8,7 @@ mod life;
 mod live;
 mod merchants;
 mod numbers;
+mod oidc;
 mod pages;
 mod queue;
 mod scale;

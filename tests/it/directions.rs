@@ -20,7 +20,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("llm", &["domain", "config", "outbound", "spans"]),
     ("spend", &["store", "llm", "clock"]),
     ("model", &["domain", "config", "outbound"]),
-    ("access", &["store"]),
+    ("access", &["store", "outbound"]),
     ("privacy", &["store"]),
     ("enrich", &["store", "model", "spans"]),
     ("categorize", &["prompt", "llm", "enrich"]),

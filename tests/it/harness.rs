@@ -9,7 +9,7 @@ use std::{net::SocketAddr, sync::Arc};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::oneshot};
 use txcat::{
-    access::{Access, FreshKey, Holder, KeyLimits, KeyRequest, LOCAL, Scope},
+    access::{Access, FreshKey, Holder, KeyLimits, KeyRequest, LOCAL, Oidc, OidcSettings, Scope},
     categorize::{Lineup, Stage},
     clock,
     domain::{Acceptance, Enrichment, Taxonomy},
@@ -85,7 +85,7 @@ impl App {
         let taxonomy = Arc::new(Taxonomy::consumer().unwrap());
         store.sync_taxonomy(&taxonomy, clock::now()).await.unwrap();
         let lineup = Self::scripted(&taxonomy);
-        Self::tuned(store, database, taxonomy, lineup, 0.0, |state| state.with_second_share(share)).await
+        Self::tuned(store, database, taxonomy, lineup, 0.0, |_, state| state.with_second_share(share)).await
     }
 
     /// [`App::start`], where so many streams may be open at a time.
@@ -94,15 +94,28 @@ impl App {
         let taxonomy = Arc::new(Taxonomy::consumer().unwrap());
         store.sync_taxonomy(&taxonomy, clock::now()).await.unwrap();
         let lineup = Self::scripted(&taxonomy);
-        Self::tuned(store, database, taxonomy, lineup, 0.0, |state| state.with_streams(streams)).await
+        Self::tuned(store, database, taxonomy, lineup, 0.0, |_, state| state.with_streams(streams)).await
     }
 
     /// [`App::start`], with a client that shows where it is sent instead of going there.
     pub(crate) async fn start_without_redirects() -> Self {
-        let mut app = Self::start().await;
+        Self::start().await.without_redirects()
+    }
+
+    fn without_redirects(self) -> Self {
         let stay = reqwest::redirect::Policy::none();
-        app.client = txcat::outbound::client().no_proxy().redirect(stay).build().unwrap();
-        app
+        let client = txcat::outbound::client().no_proxy().redirect(stay).build().unwrap();
+        Self { client, ..self }
+    }
+
+    /// [`App::start_without_redirects`], where people may sign in by a provider.
+    pub(crate) async fn start_with_oidc(settings: impl FnOnce(SocketAddr) -> OidcSettings) -> Self {
+        let (store, database) = fresh_store().await;
+        let taxonomy = Arc::new(Taxonomy::consumer().unwrap());
+        store.sync_taxonomy(&taxonomy, clock::now()).await.unwrap();
+        let lineup = Self::scripted(&taxonomy);
+        let by = |address, state: AppState| state.with_oidc(Some(Arc::new(Oidc::new(settings(address)).unwrap())));
+        Self::tuned(store, database, taxonomy, lineup, 0.0, by).await.without_redirects()
     }
 
     async fn serve(store: Store, database: TestDatabase, taxonomy: Arc<Taxonomy>) -> Self {
@@ -125,7 +138,7 @@ impl App {
         lineup: Lineup,
         audit_share: f32,
     ) -> Self {
-        Self::tuned(store, database, taxonomy, lineup, audit_share, |state| state).await
+        Self::tuned(store, database, taxonomy, lineup, audit_share, |_, state| state).await
     }
 
     async fn tuned(
@@ -134,7 +147,7 @@ impl App {
         taxonomy: Arc<Taxonomy>,
         lineup: Lineup,
         audit_share: f32,
-        tune: impl FnOnce(AppState) -> AppState,
+        tune: impl FnOnce(SocketAddr, AppState) -> AppState,
     ) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -143,7 +156,7 @@ impl App {
         let access = Arc::new(Access::new(store.clone(), address, clock::now()).await.unwrap());
         let state = AppState::new(store.clone(), Arc::clone(&pipeline), taxonomy, access)
             .with_webhook_secret(Some(WEBHOOK_SECRET.to_owned().into()));
-        let state = tune(state);
+        let state = tune(address, state);
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(http::serve(listener, state, async {
             let _ = stopped.await;

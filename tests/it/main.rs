@@ -15,6 +15,7 @@ mod contract;
 mod curate;
 mod database;
 mod datasets;
+mod degraded;
 mod descriptors;
 mod desk;
 mod directions;

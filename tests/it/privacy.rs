@@ -212,6 +212,16 @@ async fn what_is_older_than_it_is_kept_goes_and_the_rest_stays() {
             .output()
             .unwrap()
     };
+    // Answers kept for idempotency keys, one of them for more than a day.
+    for key in ["old", "new"] {
+        let asked = app.request("POST", "/v1/transactions").header("idempotency-key", key);
+        app.send(asked.json(&json!({ "transactions": [] }))).await;
+    }
+    let pool = PgPool::connect(&app.database.url).await.unwrap();
+    let aged = "update idempotent_answers set begun_at = begun_at - interval '25 hours'
+        where begun_at = (select min(begun_at) from idempotent_answers)";
+    assert_eq!(sqlx::query(aged).execute(&pool).await.unwrap().rows_affected(), 1);
+    pool.close().await;
     let output = retain("transactions = 30\nevents = 0\neval_items = 0\nshadow_predictions = 0");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -221,6 +231,7 @@ async fn what_is_older_than_it_is_kept_goes_and_the_rest_stays() {
     };
     assert_eq!((dropped("transactions"), dropped("eval_items")), (6, 1));
     assert_eq!(dropped("key_usage"), 0);
+    assert_eq!(dropped("idempotent_answers"), 1);
     assert_eq!(app.count().await, 1);
     app.get("/v1/transactions/tx-new").await.with(200);
     let events = app.get("/v1/events").await.with(200);

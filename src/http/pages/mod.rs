@@ -8,6 +8,7 @@ mod jobs;
 mod life;
 mod lists;
 mod merchants;
+mod oidc;
 mod review;
 mod rows;
 mod second;
@@ -32,6 +33,7 @@ use crate::{
 };
 
 pub(super) use jobs::{Progress as Job, listed as listed_jobs};
+pub use oidc::CALLBACK as OIDC_CALLBACK;
 pub(super) use sign_in::session_token;
 
 /// The header in which a page sends the session's second secret.
@@ -67,6 +69,8 @@ pub(super) fn add(routes: Routes) -> Routes {
         .add_page(Need::Open, Method::GET, "/assets/{name}", get(asset))
         .add_page(Need::Open, Method::GET, super::scopes::SIGN_IN, get(sign_in::show))
         .add_page(Need::Open, Method::POST, super::scopes::SIGN_IN, axum::routing::post(sign_in::sign_in))
+        .add_page(Need::Open, Method::GET, oidc::BEGIN, get(oidc::begin))
+        .add_page(Need::Open, Method::GET, oidc::CALLBACK, get(oidc::finish))
         .add_page(Need::Open, Method::POST, "/sign-out", axum::routing::post(sign_in::sign_out))
 }
 

@@ -24,10 +24,19 @@ use crate::{
 /// The cookie's name.
 const COOKIE: &str = "txcat_session";
 
-#[derive(Serialize)]
-struct SignIn {
-    failed: bool,
-    locked: Option<String>,
+/// What the page shows.
+#[derive(Default, Serialize)]
+pub(super) struct SignIn {
+    /// A key was tried, and opens nothing.
+    pub(super) failed: bool,
+    /// A key was tried that is locked: until when.
+    pub(super) locked: Option<String>,
+    /// Why the provider let nobody in.
+    pub(super) refused: Option<String>,
+    /// What the provider calls somebody who is nobody here.
+    pub(super) subject: Option<String>,
+    /// The provider, where there is one.
+    pub(super) issuer: Option<String>,
 }
 
 /// What the form sends.
@@ -38,16 +47,26 @@ pub(super) struct Told {
 
 /// The session's secret in a request's cookies.
 pub(in super::super) fn session_token(headers: &HeaderMap) -> Option<&str> {
+    find_cookie(headers, COOKIE)
+}
+
+/// What a cookie holds.
+pub(super) fn find_cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let cookies = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
-    cookies.flat_map(|value| value.split(';')).find_map(|cookie| cookie.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+    cookies.flat_map(|value| value.split(';')).find_map(|cookie| cookie.trim().strip_prefix(name)?.strip_prefix('='))
 }
 
-pub(super) async fn show() -> Result<Response, Error> {
-    form(SignIn { failed: false, locked: None })
+pub(super) async fn show(State(state): State<AppState>) -> Result<Response, Error> {
+    form(&state, StatusCode::OK, SignIn::default())
 }
 
-fn form(content: SignIn) -> Result<Response, Error> {
-    Ok(framed(web::render("sign_in.html", Page { looker: None, content })?))
+/// The page, with what it has to say.
+pub(super) fn form(state: &AppState, status: StatusCode, content: SignIn) -> Result<Response, Error> {
+    let issuer = state.oidc.as_ref().map(|oidc| oidc.issuer().to_owned());
+    let content = SignIn { issuer, ..content };
+    let mut response = framed(web::render("sign_in.html", Page { looker: None, content })?);
+    *response.status_mut() = status;
+    Ok(response)
 }
 
 pub(super) async fn sign_in(
@@ -57,18 +76,15 @@ pub(super) async fn sign_in(
 ) -> Result<Response, Error> {
     match state.access.sign_in(&told.key, &mut access::random()?, clock::now()).await {
         Ok(session) => {
-            let cookie = cookie(session.reveal(), SESSION.num_seconds(), secure(&state, &headers));
+            let cookie = of_session(session.reveal(), SESSION.num_seconds(), secure(&state, &headers));
             Ok(with_cookie(Redirect::to("/").into_response(), &cookie))
         }
         Err(access::Error::InvalidKey) => {
-            let mut response = form(SignIn { failed: true, locked: None })?;
-            *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
-            Ok(response)
+            form(&state, StatusCode::UNPROCESSABLE_ENTITY, SignIn { failed: true, ..SignIn::default() })
         }
         Err(error @ access::Error::Locked { .. }) => {
-            let mut response = form(SignIn { failed: false, locked: Some(error.to_string()) })?;
-            *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
-            Ok(response)
+            let locked = Some(error.to_string());
+            form(&state, StatusCode::TOO_MANY_REQUESTS, SignIn { locked, ..SignIn::default() })
         }
         Err(error) => Err(error.into()),
     }
@@ -78,23 +94,23 @@ pub(super) async fn sign_out(State(state): State<AppState>, headers: HeaderMap) 
     if let Some(token) = session_token(&headers) {
         state.access.sign_out(token).await?;
     }
-    Ok(with_cookie(Redirect::to(SIGN_IN).into_response(), &cookie("", 0, secure(&state, &headers))))
+    Ok(with_cookie(Redirect::to(SIGN_IN).into_response(), &of_session("", 0, secure(&state, &headers))))
 }
 
 /// Whether a cookie must never go without TLS: always but for a loopback name without a certificate.
-fn secure(state: &AppState, headers: &HeaderMap) -> bool {
+pub(super) fn secure(state: &AppState, headers: &HeaderMap) -> bool {
     state.tls.is_some() || !from_this_machine(headers)
 }
 
 /// Sent back to this site alone, and read by no script.
-fn cookie(token: &str, seconds: i64, secure: bool) -> String {
+pub(super) fn of_session(token: &str, seconds: i64, secure: bool) -> String {
     let secure = if secure { "; Secure" } else { "" };
     format!("{COOKIE}={token}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}")
 }
 
-fn with_cookie(mut response: Response, cookie: &str) -> Response {
+pub(super) fn with_cookie(mut response: Response, cookie: &str) -> Response {
     if let Ok(cookie) = HeaderValue::from_str(cookie) {
-        response.headers_mut().insert(header::SET_COOKIE, cookie);
+        response.headers_mut().append(header::SET_COOKIE, cookie);
     }
     response
 }
@@ -117,7 +133,7 @@ mod tests {
     #[test]
     fn a_cookie_says_what_it_needs() {
         let plain = "txcat_session=t; Path=/; Max-Age=60; HttpOnly; SameSite=Strict";
-        assert_eq!(cookie("t", 60, false), plain);
-        assert_eq!(cookie("t", 60, true), format!("{plain}; Secure"));
+        assert_eq!(of_session("t", 60, false), plain);
+        assert_eq!(of_session("t", 60, true), format!("{plain}; Secure"));
     }
 }

@@ -37,7 +37,15 @@ async fn a_request_that_comes_again_makes_nothing_new_and_gets_the_same_answer()
     assert!(replayed(&again), "{again:?}");
     assert_eq!(again.headers["content-type"], first.headers["content-type"]);
     assert!(again.headers.contains_key("x-request-id"));
-    assert_eq!(again.with(201), first.with(201));
+    // A secret is shown once, and kept nowhere in the clear.
+    let mut made = first.with(201);
+    assert!(made["secret"].as_str().unwrap().starts_with("whsec_"));
+    made["secret"] = Value::Null;
+    assert_eq!(again.with(201), made);
+    let pool = PgPool::connect(&app.database.url).await.unwrap();
+    let told = "select count(*) from idempotent_answers where encode(answer, 'escape') like '%whsec_%'";
+    assert_eq!(sqlx::query_scalar::<_, i64>(told).fetch_one(&pool).await.unwrap(), 0);
+    pool.close().await;
     assert_eq!(app.get("/v1/webhooks").await.with(200)["webhooks"].as_array().unwrap().len(), 1);
     post(&app, "another", "/v1/webhooks", &hook).await.with(201);
     app.post("/v1/webhooks", &hook).await.with(201);

@@ -13,3 +13,4 @@ mod lists;
 mod logs;
 mod problems;
 pub(crate) mod schema;
+mod timing;
