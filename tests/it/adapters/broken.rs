@@ -31,12 +31,13 @@ async fn a_damaged_adapter_gets_no_traffic_and_those_who_answered_go_on() {
     stand.follows.abort();
     let other = stand.register("other", true, EVERYONE).await;
     let pool = PgPool::connect(&stand.app.database.url).await.unwrap();
-    let read = "select content from adapter_files where adapter_id = $1 and path like '%.safetensors'";
+    let read = "select content from adapter_files where adapter_id = $1 and path = 'adapter_model.safetensors'";
     let whole: Vec<u8> = sqlx::query_scalar(read).bind(other.id).fetch_one(&pool).await.unwrap();
     let write = async |content: &[u8]| {
         let mut connection = pool.acquire().await.unwrap();
         sqlx::raw_sql("set session_replication_role = replica").execute(&mut *connection).await.unwrap();
-        let change = "update adapter_files set content = $2 where adapter_id = $1 and path like '%.safetensors'";
+        let change =
+            "update adapter_files set content = $2 where adapter_id = $1 and path = 'adapter_model.safetensors'";
         sqlx::query(change).bind(other.id).bind(content).execute(&mut *connection).await.unwrap();
         sqlx::raw_sql("set session_replication_role = origin").execute(&mut *connection).await.unwrap();
     };
