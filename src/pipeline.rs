@@ -159,7 +159,8 @@ impl Pipeline {
             .filter(|(_, ingested)| matches!(ingested, Ingested::New | Ingested::Known))
             .map(|(row, _)| row.id.clone())
             .collect();
-        self.categorize_missing(&ids, who, memory, now).await?;
+        let missing = self.missing(rows, &ingested).await?;
+        self.categorize_missing(missing, who, memory, now).await?;
         let mut views = self.store.views(&ids).instrument(spans::database("views")).await?.into_iter();
         ingested
             .into_iter()
@@ -177,17 +178,33 @@ impl Pipeline {
             .collect()
     }
 
+    /// The rows of a call that nothing was said about: those that it stored, as they were told, but for the ones that another of
+    /// them has succeeded, and those that an earlier call left behind.
+    async fn missing(&self, rows: &[Transaction], ingested: &[Ingested]) -> Result<Vec<Transaction>, Error> {
+        let new = || rows.iter().zip(ingested).filter(|(_, ingested)| **ingested == Ingested::New).map(|(row, _)| row);
+        let succeeded: HashSet<&TransactionId> = new().filter_map(|row| row.replaces.as_ref()).collect();
+        let mut seen: HashSet<&TransactionId> = new().map(|row| &row.id).collect();
+        let known: Vec<TransactionId> = rows
+            .iter()
+            .zip(ingested)
+            .filter(|(row, ingested)| **ingested == Ingested::Known && seen.insert(&row.id))
+            .map(|(row, _)| row.id.clone())
+            .collect();
+        let mut missing: Vec<Transaction> = new().filter(|row| !succeeded.contains(&row.id)).cloned().collect();
+        if !known.is_empty() {
+            let left = self.store.without_prediction(&known).instrument(spans::database("without_prediction")).await?;
+            missing.extend(left);
+        }
+        Ok(missing)
+    }
+
     async fn categorize_missing(
         &self,
-        ids: &[TransactionId],
+        missing: Vec<Transaction>,
         who: Who<'_>,
         memory: Option<&Memory>,
         now: DateTime<Utc>,
     ) -> Result<(), Error> {
-        let mut seen = HashSet::new();
-        let distinct: Vec<TransactionId> = ids.iter().filter(|id| seen.insert(*id)).cloned().collect();
-        let missing =
-            self.store.without_prediction(&distinct).instrument(spans::database("without_prediction")).await?;
         if missing.is_empty() {
             return Ok(());
         }

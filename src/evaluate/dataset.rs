@@ -15,7 +15,7 @@ use std::{
     sync::Arc,
 };
 
-use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, SubsecRound as _, Utc};
 use flate2::read::MultiGzDecoder;
 use rust_decimal::Decimal;
 use sha2::{Digest, Sha256};
@@ -476,7 +476,8 @@ pub fn timestamp(text: &str) -> Result<DateTime<Utc>, InvalidTime> {
         Ok(date) if (0..=9_999).contains(&date.year()) => Ok(date.and_time(NaiveTime::MIN).and_utc()),
         Ok(_) => Err(InvalidTime::Year),
         Err(error) if text.len() <= "2018-07-01".len() => Err(error.into()),
-        Err(_) => Ok(DateTime::parse_from_rfc3339(text)?.to_utc()),
+        // To the microsecond, as they are stored.
+        Err(_) => Ok(DateTime::parse_from_rfc3339(text)?.to_utc().trunc_subsecs(6)),
     }
 }
 

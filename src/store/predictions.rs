@@ -2,9 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use sqlx::types::Json;
 
 use super::{AccountRule, Error, Store};
-use crate::domain::{ConfidenceLevel, Prediction, ReviewReason, Slug, TransactionId};
+use crate::domain::{
+    ConfidenceLevel, Prediction, ReviewReason, Slug, TransactionId,
+    prediction::{Evidence, Scored},
+};
 
 /// What a stage said about one transaction, and what follows from it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,7 +47,7 @@ impl Store {
         if decisions.is_empty() {
             return Ok(());
         }
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_keeping_plans().await?;
         // One order for everybody keeps two overlapping calls from waiting for each other; stable, so
         // that the last of an id stays last.
         let mut decisions: Vec<&Decision> = decisions.iter().collect();
@@ -93,14 +97,10 @@ async fn insert_predictions(
     decisions: &[&Decision],
     now: DateTime<Utc>,
 ) -> Result<Vec<i64>, Error> {
-    let json = |value: serde_json::Result<serde_json::Value>, what| value.map_err(|_| Error::Corrupt { what });
-    let mut alternatives = Vec::with_capacity(decisions.len());
-    let mut evidence = Vec::with_capacity(decisions.len());
-    for decision in decisions {
-        let prediction = &decision.prediction;
-        alternatives.push(json(serde_json::to_value(&prediction.alternatives), "predictions.alternatives")?);
-        evidence.push(json(serde_json::to_value(&prediction.evidence), "predictions.evidence")?);
-    }
+    let alternatives: Vec<Json<&[Scored]>> =
+        decisions.iter().map(|decision| Json(decision.prediction.alternatives.as_slice())).collect();
+    let evidence: Vec<Json<&[Evidence]>> =
+        decisions.iter().map(|decision| Json(decision.prediction.evidence.as_slice())).collect();
     let of = |field: fn(&Decision) -> &str| decisions.iter().map(|decision| field(decision)).collect::<Vec<_>>();
     let confidences: Vec<f32> = decisions.iter().map(|decision| decision.prediction.confidence).collect();
     let hashes: Vec<&[u8]> =
@@ -173,8 +173,8 @@ async fn insert_predictions(
         &of(|decision| decision.transaction_id.as_str()) as &[&str],
         &of(|decision| decision.prediction.category.as_str()) as &[&str],
         &confidences,
-        &alternatives,
-        &evidence,
+        &alternatives as &[Json<&[Scored]>],
+        &evidence as &[Json<&[Evidence]>],
         &of(|decision| &decision.prediction.provenance.stage) as &[&str],
         &of(|decision| &decision.prediction.provenance.engine) as &[&str],
         &of(|decision| &decision.prediction.provenance.taxonomy) as &[&str],
@@ -190,7 +190,8 @@ async fn insert_predictions(
     Ok(ids)
 }
 
-/// Makes the predictions count, except where a human has spoken or a later row has taken over.
+/// Makes the predictions count, except where a human has spoken or a later row has taken over. None of its statements keeps a
+/// plan: one that was made while tables were small would read them whole when they are large.
 pub(super) async fn bring_into_force(
     tx: &mut sqlx::PgConnection,
     brought: &[Brought],
@@ -249,8 +250,41 @@ pub(super) async fn bring_into_force(
         &prediction_ids,
         &reasons as &[Option<&str>],
     )
+    .persistent(false)
     .execute(&mut *tx)
     .await?;
+    if reasons.iter().any(Option::is_some) {
+        ask_about(tx, &prediction_ids, &reasons, now).await?;
+    }
+    sqlx::query!(
+        "update review_items
+        set
+            resolved_at = $2,
+            resolved_by = 'prediction'
+        from predictions
+        join in_force
+            on in_force.transaction_id = predictions.transaction_id
+            and in_force.prediction_id = predictions.id
+        where predictions.id = any($1)
+        and in_force.review_status = 'accepted'
+        and review_items.transaction_id = in_force.transaction_id
+        and review_items.resolved_at is null",
+        &prediction_ids,
+        now,
+    )
+    .persistent(false)
+    .execute(&mut *tx)
+    .await?;
+    Ok(())
+}
+
+/// Opens review items for those of the predictions that came into force with a reason to.
+async fn ask_about(
+    tx: &mut sqlx::PgConnection,
+    prediction_ids: &[i64],
+    reasons: &[Option<&str>],
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
     sqlx::query!(
         "insert into review_items (
             transaction_id,
@@ -290,29 +324,12 @@ pub(super) async fn bring_into_force(
             end,
             resolved_at = null,
             resolved_by = null",
-        &prediction_ids,
-        &reasons as &[Option<&str>],
+        prediction_ids,
+        reasons as &[Option<&str>],
         now,
     )
-    .execute(&mut *tx)
-    .await?;
-    sqlx::query!(
-        "update review_items
-        set
-            resolved_at = $2,
-            resolved_by = 'prediction'
-        from predictions
-        join in_force
-            on in_force.transaction_id = predictions.transaction_id
-            and in_force.prediction_id = predictions.id
-        where predictions.id = any($1)
-        and in_force.review_status = 'accepted'
-        and review_items.transaction_id = in_force.transaction_id
-        and review_items.resolved_at is null",
-        &prediction_ids,
-        now,
-    )
-    .execute(&mut *tx)
+    .persistent(false)
+    .execute(tx)
     .await?;
     Ok(())
 }

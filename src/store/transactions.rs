@@ -129,8 +129,8 @@ impl Store {
                 predictions.id as "prediction_id?",
                 predictions.category as "predicted?",
                 predictions.confidence as "confidence?",
-                predictions.alternatives as "alternatives?",
-                predictions.evidence as "evidence?",
+                predictions.alternatives::text as alternatives,
+                predictions.evidence::text as evidence,
                 predictions.stage as "stage?",
                 predictions.engine as "engine?",
                 predictions.taxonomy as "taxonomy?",
@@ -348,8 +348,8 @@ struct ViewRow {
     prediction_id: Option<i64>,
     predicted: Option<String>,
     confidence: Option<f32>,
-    alternatives: Option<serde_json::Value>,
-    evidence: Option<serde_json::Value>,
+    alternatives: Option<String>,
+    evidence: Option<String>,
     stage: Option<String>,
     engine: Option<String>,
     taxonomy: Option<String>,
@@ -406,9 +406,9 @@ impl ViewRow {
         let prediction = Prediction {
             category: read(self.predicted.as_deref().unwrap_or_default(), "predictions.category")?,
             confidence: self.confidence.ok_or_else(corrupt("predictions.confidence"))?,
-            alternatives: serde_json::from_value(alternatives)
+            alternatives: serde_json::from_str(&alternatives)
                 .map_err(|_| Error::Corrupt { what: "predictions.alternatives" })?,
-            evidence: serde_json::from_value(evidence).map_err(|_| Error::Corrupt { what: "predictions.evidence" })?,
+            evidence: serde_json::from_str(&evidence).map_err(|_| Error::Corrupt { what: "predictions.evidence" })?,
             provenance: Provenance {
                 stage: self.stage.take().ok_or_else(corrupt("predictions.stage"))?,
                 engine: self.engine.take().ok_or_else(corrupt("predictions.engine"))?,

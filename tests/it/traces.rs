@@ -136,7 +136,7 @@ async fn a_collector_gets_one_trace_of_a_request_and_no_word_of_what_was_bought(
     assert_eq!(text(&model.attributes, "gen_ai.request.model"), "small");
     assert_eq!(number(&model.attributes, "gen_ai.usage.input_tokens"), i64::from(PROMPT_TOKENS));
     assert_eq!(number(&model.attributes, "gen_ai.usage.output_tokens"), i64::from(COMPLETION_TOKENS));
-    let asked = ["ingest", "without_prediction", "history", "account_rules", "record", "views"].map(named);
+    let asked = ["ingest", "history", "account_rules", "record", "views"].map(named);
     for database in asked {
         assert_eq!(text(&database.attributes, "db.system.name"), "postgresql", "{}", database.name);
     }

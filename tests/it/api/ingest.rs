@@ -168,3 +168,28 @@ async fn rows_that_the_engine_could_not_answer_are_categorized_when_they_come_ag
     assert_eq!(stored["category"], Value::Null);
     assert_eq!(app.ingest(&[row("t1", "COFFEE")]).await[0]["category"], "coffee_shop");
 }
+
+#[tokio::test]
+async fn every_answer_is_what_is_told_of_the_row_later_whatever_came_of_it_before() {
+    let app = App::start().await;
+    // Stored by a call that the engine failed: there, and nothing said about it.
+    let left = row("left", "COFFEE");
+    app.post("/v1/transactions", &json!({ "transactions": [left, row("fails", "ENGINE FAILS")] })).await.with(500);
+    let pending = with(row("pending", "COFFEE"), json!({ "status": "pending" }));
+    let posted = with(row("posted", "COFFEE"), json!({ "replaces": "pending" }));
+    let fine = "2026-03-14T10:26:53.123456789+01:00";
+    let odd =
+        with(row("odd", "  COFFEE   HOUSE "), json!({ "amount": "6.5000", "currency": "usd", "posted_at": fine }));
+    let results = app.ingest(&[left, posted, pending, odd.clone(), odd.clone()]).await;
+    assert_eq!(statuses(&results), ["ok"; 5]);
+    for result in &results {
+        let stored = app.get(&format!("/v1/transactions/{}", result["id"].as_str().unwrap())).await.with(200);
+        for (member, told) in result.as_object().unwrap().iter().filter(|(member, _)| *member != "status") {
+            assert_eq!(*told, stored[member], "{member} of {}", result["id"]);
+        }
+    }
+    let categories: Vec<Option<&str>> = results.iter().map(|result| result["category"].as_str()).collect();
+    let coffee = Some("coffee_shop");
+    assert_eq!(categories, [coffee, coffee, None, coffee, coffee], "nothing is said of a row that has a successor");
+    assert_eq!(app.ingest(&[odd]).await[0], results[3]);
+}
