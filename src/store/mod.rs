@@ -252,14 +252,14 @@ impl Store {
     /// Begins a database transaction on a task of its own: whoever stops waiting for it leaves one that is rolled back. What is
     /// dropped while sqlx 0.9.0 begins it stays open, and its connection goes to others (issue 4393 of sqlx).
     async fn begin(&self) -> Result<Transaction<'static, Postgres>, Error> {
-        self.begin_with("begin").await
+        self.begin_with("BEGIN").await
     }
 
     /// As [`Self::begin`], for what inserts many rows: a connection keeps the plans by which foreign keys are checked. Planned for the
     /// values at hand, as every statement is otherwise, they would be made anew for each row, which takes longer than the check. A
     /// statement whose best plan depends on how large tables are must not be `persistent` within, or it would keep its plan too.
     async fn begin_keeping_plans(&self) -> Result<Transaction<'static, Postgres>, Error> {
-        self.begin_with("begin; set local plan_cache_mode = auto").await
+        self.begin_with("BEGIN; set local plan_cache_mode = auto").await
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one place where it is safe")]
