@@ -137,7 +137,7 @@ pub struct Oidc {
     #[arg(long, env = "TXCAT_OIDC_CLIENT_SECRET_FILE", value_name = "FILE", requires = "oidc_issuer")]
     pub oidc_client_secret_file: Option<PathBuf>,
 
-    /// Where people reach the pages, such as https://txcat.bank.example. The provider must know /sign-in/oidc/callback under it as an
+    /// Where people reach the pages, such as `https://txcat.bank.example`. The provider must know /sign-in/oidc/callback under it as an
     /// address to send people back to.
     #[arg(long, env = "TXCAT_PUBLIC_URL", value_name = "URL", requires = "oidc_issuer")]
     pub public_url: Option<String>,
