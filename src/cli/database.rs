@@ -3,7 +3,6 @@
 use std::io::Write as _;
 
 use clap::Args;
-use tokio::io::AsyncReadExt as _;
 
 use super::Settings;
 use crate::embedded::{Durability, Postgres};
@@ -33,7 +32,7 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
     std::io::stdout().flush()?;
     let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
-        _ = end_of_input() => {}
+        () = end_of_input() => {}
         interrupted = tokio::signal::ctrl_c() => interrupted?,
         _ = terminated.recv() => {}
     }
@@ -41,9 +40,12 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn end_of_input() -> std::io::Result<()> {
-    let mut input = tokio::io::stdin();
-    let mut ignored = [0; 256];
-    while input.read(&mut ignored).await? > 0 {}
-    Ok(())
+/// On a thread of its own, which nobody waits for: a program that is told to stop can't end a read of its input.
+async fn end_of_input() {
+    let (ended, waits) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        let _ = ended.send(());
+    });
+    let _ = waits.await;
 }

@@ -119,6 +119,16 @@ impl Moving {
         self.end_after(rows);
     }
 
+    /// The end of what may have failed: where no row was come to, the error alone is told.
+    fn end_of<T, E>(self, done: Result<T, E>) -> Result<T, E> {
+        if done.is_ok() || self.bar.position() > 0 {
+            self.end()
+        } else {
+            self.bar.finish_and_clear()
+        }
+        done
+    }
+
     /// The end where the bar counts something else than rows.
     fn end_after(self, rows: u64) {
         self.bar.finish_and_clear();

@@ -115,6 +115,11 @@ pub(super) fn taxonomy(path: Option<&Path>) -> anyhow::Result<Taxonomy> {
     Taxonomy::from_toml(&text).with_context(|| format!("{} is no taxonomy", path.display()))
 }
 
+/// Words that say something.
+pub(super) fn said(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() { Err("must not be empty".to_owned()) } else { Ok(text.to_owned()) }
+}
+
 /// A share, from 0 to 1.
 pub(super) fn share(text: &str) -> Result<f32, String> {
     let share: f32 = text.parse().map_err(|_| "must be a number")?;

@@ -32,19 +32,40 @@ pub struct RecategorizationScope {
     pub everything: bool,
 }
 
-/// A scope of nothing, or of everything and something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("name what shall be looked at, or `everything` and nothing else")]
-pub struct InvalidScope;
+/// A scope that can't be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+pub enum InvalidScope {
+    /// Of nothing, or of everything and something.
+    #[error("name what shall be looked at, or `everything` and nothing else")]
+    Unclear,
+    /// Of a time that ends before it begins.
+    #[error("the time that shall be looked at ends before it begins: `to` must be after `from`")]
+    Backwards,
+    /// Of a confidence that no answer has.
+    #[error("`below_confidence` is {below}: it must be a number above 0 and at most 1")]
+    Confidence {
+        /// What was asked for.
+        below: f32,
+    },
+}
 
 impl RecategorizationScope {
     /// Whether it says one thing: what is looked at, or that everything is.
     ///
     /// # Errors
-    /// When it says neither, or both.
+    /// When it says neither, or both, or what no row can be.
     pub fn checked(self) -> Result<Self, InvalidScope> {
         let narrowed = Self { everything: false, ..self.clone() } != Self::default();
-        if narrowed == self.everything { Err(InvalidScope) } else { Ok(self) }
+        if narrowed == self.everything {
+            return Err(InvalidScope::Unclear);
+        }
+        if self.from.zip(self.to).is_some_and(|(from, to)| to <= from) {
+            return Err(InvalidScope::Backwards);
+        }
+        if let Some(below) = self.below_confidence.filter(|below| !(*below > 0.0 && *below <= 1.0)) {
+            return Err(InvalidScope::Confidence { below });
+        }
+        Ok(self)
     }
 }
 
@@ -129,7 +150,23 @@ mod tests {
         let everything = RecategorizationScope { everything: true, ..Default::default() };
         let coffee = RecategorizationScope { categories: vec!["coffee_shop".parse().unwrap()], ..Default::default() };
         assert!(everything.clone().checked().is_ok() && coffee.clone().checked().is_ok());
-        assert_eq!(RecategorizationScope::default().checked(), Err(InvalidScope));
-        assert_eq!(RecategorizationScope { everything: true, ..coffee }.checked(), Err(InvalidScope));
+        assert_eq!(RecategorizationScope::default().checked(), Err(InvalidScope::Unclear));
+        assert_eq!(RecategorizationScope { everything: true, ..coffee }.checked(), Err(InvalidScope::Unclear));
+    }
+
+    #[test]
+    fn a_scope_that_no_row_can_be_in_is_refused() {
+        let time = |text: &str| Some(text.parse().unwrap());
+        let (early, late) = (time("2026-04-01T00:00:00Z"), time("2026-05-01T00:00:00Z"));
+        let between = |from, to| RecategorizationScope { from, to, ..Default::default() };
+        assert!(between(early, late).checked().is_ok());
+        assert_eq!(between(late, early).checked(), Err(InvalidScope::Backwards));
+        assert_eq!(between(early, early).checked(), Err(InvalidScope::Backwards));
+        let below = |below| RecategorizationScope { below_confidence: Some(below), ..Default::default() }.checked();
+        assert!(below(1.0).is_ok() && below(0.5).is_ok());
+        for wrong in [2.0, 0.0, -0.5] {
+            assert_eq!(below(wrong), Err(InvalidScope::Confidence { below: wrong }));
+        }
+        assert!(below(f32::NAN).is_err());
     }
 }

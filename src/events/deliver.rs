@@ -90,8 +90,16 @@ impl Deliverer {
         let Some(webhook) = webhook.filter(|webhook| webhook.paused_at.is_none()) else {
             return Ok(Delivered::Nothing);
         };
-        let events = self.store.events(webhook.delivered, BATCH).await?;
+        let mut events = self.store.events(webhook.delivered, BATCH).await?;
+        // What was begun is the same message until it is taken; where its events were erased, there is nothing to tell again.
+        let begun = events.partition_point(|event| webhook.telling_upto.is_some_and(|upto| event.id <= upto));
+        if begun > 0 {
+            events.truncate(begun);
+        }
         let Some(last) = events.last().map(|event| event.id) else { return Ok(Delivered::Nothing) };
+        if webhook.telling_upto != Some(last) {
+            self.store.webhook_telling(id, last).await?;
+        }
         match self.send(&webhook, &events, now).await? {
             None => {
                 self.store.webhook_took(id, webhook.delivered, last, now).await?;

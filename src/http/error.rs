@@ -419,6 +419,7 @@ fn recategorize_problem(error: &recategorize::Error) -> Problem {
         E::NeverAnswered { .. } => Problem::new(conflict, "never-answered", "Rows have no answer yet", detail),
         E::NoMigration { .. } | E::Concluded { .. } => Problem::new(conflict, "phase", "The run is not there", detail),
         E::Phase { .. } => Problem::new(conflict, "phase", "The run is not there", detail),
+        E::LeftTaxonomy { .. } => Problem::new(conflict, "left-taxonomy", "The taxonomy was left", detail),
         E::OtherEngines { .. } => Problem::new(conflict, "other-engines", "Others answer now", detail),
         E::Overtaken { .. } => Problem::new(conflict, "moved", "Somebody else was faster", detail),
         E::Refused { .. } => Problem::new(conflict, "guards-refuse", "The guards refuse", detail),

@@ -99,6 +99,9 @@ fn understood(text: &str) -> Result<Line, CronProblem> {
     }
     let payload = crontab.payload.clone().unwrap_or_else(|| serde_json::json!({}));
     let asked: Recategorize = serde_json::from_value(payload).map_err(CronProblem::Payload)?;
+    if asked.reason.trim().is_empty() {
+        return Err(CronProblem::Reason);
+    }
     // What day it is makes no difference to whether the scope says one thing.
     asked.scope_at(DateTime::UNIX_EPOCH).checked()?;
     crontab.timer.dows = weekdays(&crontab.timer.dows);

@@ -81,6 +81,9 @@ pub enum CronProblem {
     /// A scope that says nothing, or two things.
     #[error(transparent)]
     Scope(#[from] InvalidScope),
+    /// A run that says nothing of why it is made.
+    #[error("`reason` must say why")]
+    Reason,
     /// Two lines of one name.
     #[error("another line is called `{id}` too: give each its own ?id=")]
     SameId {

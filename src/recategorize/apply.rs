@@ -26,7 +26,7 @@ pub struct Ask {
 /// applied, needs no second word.
 ///
 /// # Errors
-/// When the run is elsewhere, the guards refuse, or the database fails; then nothing changed.
+/// When the run is elsewhere, answers in a taxonomy that was left, the guards refuse, or the database fails; then nothing changed.
 pub async fn allow(store: &Store, id: i64, ask: &Ask, now: DateTime<Utc>) -> Result<(), Error> {
     let run = find(store, id).await?;
     if matches!(run.phase, RecategorizationPhase::Applying | RecategorizationPhase::Applied) {
@@ -34,6 +34,9 @@ pub async fn allow(store: &Store, id: i64, ask: &Ask, now: DateTime<Utc>) -> Res
     }
     let diff = found(&run)?.filter(|_| run.phase == RecategorizationPhase::Previewed);
     let diff = diff.ok_or(Error::Phase { id, phase: run.phase, done: "applied" })?;
+    if let Some((left, now)) = store.taxonomy_left_by(id).await? {
+        return Err(Error::LeftTaxonomy { id, left, now });
+    }
     let refusals = ask.guards.look_at(&diff);
     if !refusals.is_empty() && ask.overrides.is_none() {
         return Err(Error::Refused { refusals });

@@ -76,7 +76,7 @@ pub enum Error {
         id: i64,
     },
     /// The guards refuse.
-    #[error("{}; say why that shall not count to apply it all the same", refusals.iter().map(Refusal::to_string).collect::<Vec<_>>().join("; "))]
+    #[error("{}; to apply it all the same, say why that shall not count (`override`)", refusals.iter().map(Refusal::to_string).collect::<Vec<_>>().join("; "))]
     Refused {
         /// All that they found.
         refusals: Vec<Refusal>,
@@ -116,6 +116,18 @@ pub enum Error {
     Concluded {
         /// Which run.
         id: i64,
+    },
+    /// A run whose answers are in a taxonomy that was left meanwhile.
+    #[error(
+        "recategorization {id} answers in the taxonomy `{left}`, which was left for `{now}`: preview it again with whoever answers in that"
+    )]
+    LeftTaxonomy {
+        /// Which run.
+        id: i64,
+        /// The taxonomy of its answers.
+        left: String,
+        /// The one that took its place.
+        now: String,
     },
     /// A diff that can't be written or read back.
     #[error("the diff of a recategorization is broken")]

@@ -144,6 +144,45 @@ impl Store {
         Ok(run)
     }
 
+    /// The taxonomy of a run's proposals and the one that took its place, where rows have been led from the one to the other and not
+    /// back. A migration's own proposals are in the taxonomy that it leads to, whatever was before.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn taxonomy_left_by(&self, run: i64) -> Result<Option<(String, String)>, Error> {
+        let left = sqlx::query!(
+            "select
+                left_by.from_taxonomy,
+                left_by.to_taxonomy
+            from taxonomy_migrations as left_by
+            where (left_by.shadow or left_by.concluded_at is not null)
+            and left_by.from_taxonomy = (
+                select changes.decision -> 'prediction' -> 'provenance' ->> 'taxonomy'
+                from recategorization_changes as changes
+                where changes.run_id = $1
+                limit 1
+            )
+            and not exists (
+                select
+                from taxonomy_migrations as back
+                where back.to_taxonomy = left_by.from_taxonomy
+                and (back.shadow or back.concluded_at is not null)
+                and back.run_id > left_by.run_id
+            )
+            and not exists (
+                select
+                from taxonomy_migrations as own
+                where own.run_id = $1
+            )
+            order by left_by.run_id desc
+            limit 1",
+            run,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(left.map(|left| (left.from_taxonomy, left.to_taxonomy)))
+    }
+
     /// Where a run leads, if it is a migration.
     ///
     /// # Errors

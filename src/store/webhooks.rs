@@ -37,6 +37,8 @@ pub struct Webhook {
     pub delivered: i64,
     /// When.
     pub delivered_at: Option<DateTime<Utc>>,
+    /// The last event of the message that it is being told.
+    pub telling_upto: Option<i64>,
     /// Tries in a row that failed.
     pub failures: u32,
     /// Why the last one did.
@@ -99,6 +101,7 @@ impl Store {
                 created_at,
                 delivered,
                 delivered_at,
+                telling_upto,
                 failures,
                 last_error,
                 next_try_at,
@@ -118,6 +121,7 @@ impl Store {
             created_at: row.created_at,
             delivered: row.delivered,
             delivered_at: row.delivered_at,
+            telling_upto: row.telling_upto,
             failures: row.failures.unsigned_abs(),
             last_error: row.last_error,
             next_try_at: row.next_try_at,
@@ -145,6 +149,15 @@ impl Store {
         Ok(behind.fetch_all(&self.pool).await?.into_iter().map(|row| (row.id, row.next_try_at)).collect())
     }
 
+    /// Notes which message an endpoint is about to be told, before it is.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn webhook_telling(&self, id: i64, upto: i64) -> Result<(), Error> {
+        sqlx::query!("update webhooks set telling_upto = $2 where id = $1", id, upto).execute(&self.pool).await?;
+        Ok(())
+    }
+
     /// Notes that an endpoint took the events after one place up to another; tells whether it still stood at the first.
     ///
     /// # Errors
@@ -155,6 +168,7 @@ impl Store {
             set
                 delivered = $3,
                 delivered_at = $4,
+                telling_upto = null,
                 failures = 0,
                 last_error = null,
                 next_try_at = null

@@ -3,7 +3,7 @@
 use super::{Moving, show::print};
 use crate::{
     access::LOCAL,
-    cli::service::share,
+    cli::service::{said, share},
     clock,
     recategorize::{
         Guards, Report,
@@ -33,7 +33,7 @@ pub struct Apply {
     pub max_category_loss: f32,
 
     /// Why guards that refuse shall not count.
-    #[arg(long = "override", value_name = "REASON")]
+    #[arg(long = "override", value_name = "REASON", value_parser = said)]
     pub overrides: Option<String>,
 
     /// Print one JSON object instead of tables.
@@ -47,10 +47,9 @@ impl Apply {
         let ask = Ask { guards, overrides: self.overrides, by: LOCAL.to_owned() };
         let now = clock::now();
         apply::allow(store, self.run, &ask, now).await?;
-        let moving = Moving::begin("applied");
+        let moving = Moving::begin("looked at, to apply");
         let done = apply::apply(store, self.run, now, &moving.to()).await;
-        moving.end();
-        done?;
+        moving.end_of(done)?;
         print(&Report::of(store, self.run).await?, self.json)
     }
 }
@@ -70,10 +69,9 @@ pub struct Undo {
 
 impl Undo {
     pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
-        let moving = Moving::begin("put back");
+        let moving = Moving::begin("looked at, to put back");
         let done = apply::undo(store, self.run, LOCAL, clock::now(), &moving.to()).await;
-        moving.end();
-        done?;
+        moving.end_of(done)?;
         print(&Report::of(store, self.run).await?, self.json)
     }
 }

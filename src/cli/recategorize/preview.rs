@@ -5,7 +5,10 @@ use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use super::{Moving, show::print};
 use crate::{
     access::LOCAL,
-    cli::{Settings, chat, service::Serving, service::share},
+    cli::{
+        Settings, chat,
+        service::{Serving, said, share},
+    },
     clock,
     domain::{AccountId, DescriptorKey, RecategorizationScope, Slug},
     recategorize::{Plan, Report, preview},
@@ -51,7 +54,7 @@ pub struct Preview {
     pub everything: bool,
 
     /// Why, in a sentence: it is kept with the run.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = said)]
     pub reason: String,
 
     /// A registered adapter that answers in the line-up's place, such as `consumer@3`.
@@ -94,8 +97,7 @@ impl Preview {
         eprintln!("recategorization {id} begun");
         let moving = Moving::begin("asked");
         let done = preview::run(store, &pipeline, id, &moving.to()).await;
-        moving.end();
-        done?;
+        moving.end_of(done)?;
         print(&Report::of(store, id).await?, self.json)
     }
 }
@@ -123,8 +125,7 @@ impl Resume {
         let pipeline = self.serving.pipeline(settings, store).await?.pipeline;
         let moving = Moving::begin("asked");
         let done = preview::run(store, &pipeline, self.run, &moving.to()).await;
-        moving.end();
-        done?;
+        moving.end_of(done)?;
         print(&Report::of(store, self.run).await?, self.json)
     }
 }

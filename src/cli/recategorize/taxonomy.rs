@@ -7,7 +7,10 @@ use anyhow::Context as _;
 use super::{Moving, show::print};
 use crate::{
     access::LOCAL,
-    cli::{Settings, chat, service::Serving},
+    cli::{
+        Settings, chat,
+        service::{Serving, said},
+    },
     clock,
     domain::TaxonomyMapping,
     recategorize::{Report, preview, taxonomy},
@@ -19,8 +22,8 @@ const EXAMPLE: &str = r#"A mapping file:
   from = "consumer@1f3a9c02"          # the version that answers name
   [map]
   coffee_shop = "cafes"               # a new name
-  restaurant = "eating_out"           # several may become one
-  fast_food = "eating_out"
+  restaurant = "dining"               # several may become one
+  fast_food = "dining"
   other_shopping = ["hobbies", "household"]   # one of these, as the stage chooses row by row
 
 From the file to the end:
@@ -68,7 +71,7 @@ pub struct Preview {
     pub mapping: PathBuf,
 
     /// Why, in a sentence: it is kept with the run.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = said)]
     pub reason: String,
 
     /// Print one JSON object instead of tables.
@@ -93,8 +96,7 @@ impl Preview {
         eprintln!("recategorization {id} begun");
         let moving = Moving::begin("asked");
         let done = preview::run(store, &ready.pipeline, id, &moving.to()).await;
-        moving.end();
-        done?;
+        moving.end_of(done)?;
         print(&Report::of(store, id).await?, self.json)
     }
 }

@@ -185,6 +185,13 @@ async fn an_endpoint_that_fails_half_the_time_hears_everything_in_order() {
         }
     }
     let messages = endpoint.heard.lock().unwrap();
+    let mut same: BTreeMap<&str, &Value> = BTreeMap::new();
+    let mut open: Option<&str> = None;
+    for (taken, id, message) in &messages.messages {
+        assert!(same.insert(id, message).is_none_or(|before| before == message), "{id} is another message than before");
+        assert!(open.is_none_or(|open| open == id), "{id} comes before another was taken");
+        open = (!taken).then_some(id);
+    }
     let failed = messages.messages.iter().filter(|(taken, ..)| !taken).count();
     println!("{} messages, {failed} of them not taken, for {} events", messages.messages.len(), all.len());
     assert!(failed > 2 && heard.len() > all.len(), "it did fail");

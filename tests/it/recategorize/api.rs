@@ -116,6 +116,12 @@ async fn what_makes_no_sense_is_refused_with_a_problem() {
         (json!({ "scope": { "everything": true, "engines": ["x"] }, "reason": "why" }), 422, "invalid-body"),
         (json!({ "scope": { "everything": true }, "reason": " " }), 422, "invalid-body"),
         (json!({ "scope": { "evrything": true }, "reason": "why" }), 422, "invalid-body"),
+        (json!({ "scope": { "below_confidence": 2 }, "reason": "why" }), 422, "invalid-body"),
+        (
+            json!({ "scope": { "from": "2026-05-01T00:00:00Z", "to": "2026-04-01T00:00:00Z" }, "reason": "why" }),
+            422,
+            "invalid-body",
+        ),
         (json!({ "scope": { "everything": true }, "reason": "why", "adapter": "nobody@1" }), 422, "unknown-adapter"),
     ] {
         let problem = app.post("/v1/recategorizations", &body).await.with(status);
@@ -167,6 +173,8 @@ async fn the_command_line_shows_applies_and_undoes() {
     let (code, _, error) = txcat(&["apply", &run]);
     assert_eq!(code, 1);
     assert!(error.contains("66.7 % of the scope would change, of 20.0 % that may"), "{error}");
+    let (code, _, error) = txcat(&["apply", &run, "--override", " "]);
+    assert_eq!((code, error.contains("must not be empty")), (2, true), "{error}");
     let (code, applied, error) = txcat(&["apply", &run, "--override", "the test says so", "--json"]);
     assert_eq!(code, 0, "{error}");
     let applied: Value = serde_json::from_str(&applied).unwrap();
@@ -178,6 +186,8 @@ async fn the_command_line_shows_applies_and_undoes() {
     assert_eq!(in_force(&stand.store, "t4").await, "supermarket by stage, accepted");
     let (_, listed, _) = txcat(&["list"]);
     assert!(listed.contains("undone") && listed.contains("a better engine"), "{listed}");
+    let (code, _, error) = txcat(&["undo", "77"]);
+    assert_eq!((code, error.as_str()), (1, "txcat: there is no recategorization 77\n"), "and no row was looked at");
     let (code, _, error) = txcat(&["show", "77"]);
     assert_eq!((code, error.as_str()), (1, "txcat: there is no recategorization 77\n"));
 }

@@ -217,6 +217,30 @@ async fn answers_tell_both_taxonomies_until_the_migration_is_concluded() {
 }
 
 #[tokio::test]
+async fn what_answers_in_a_taxonomy_that_was_left_is_not_applied() {
+    let stand = Stand::start().await;
+    stand.spoken_of().await;
+    let before = stand.previewed(super::everything()).await;
+    let run = stand.migration().await;
+    stand.apply(run).await;
+    let during = stand.previewed(super::everything()).await;
+    let migrated = stand.dump().await;
+    let refused = async |run: i64| {
+        let ask = Ask { guards: Guards::default(), overrides: Some("whatever".to_owned()), by: "night".to_owned() };
+        let refused = apply::allow(&stand.store, run, &ask, hour(2_001)).await.unwrap_err();
+        assert!(matches!(&refused, Error::LeftTaxonomy { left, .. } if left == stand.taxonomy.version()), "{refused}");
+    };
+    refused(before).await;
+    refused(during).await;
+    taxonomy::conclude(&stand.store, run, "product", hour(2_200)).await.unwrap();
+    let after = stand.previewed(super::everything()).await;
+    for run in [before, during, after] {
+        refused(run).await;
+    }
+    assert_eq!(stand.dump().await, migrated);
+}
+
+#[tokio::test]
 async fn whoever_speaks_during_the_shadow_period_is_heard() {
     let stand = Stand::start().await;
     stand.spoken_of().await;
