@@ -112,6 +112,7 @@ fn may_help(error: &recategorize::Error) -> bool {
         | recategorize::Error::NeverAnswered { .. }
         | recategorize::Error::NoMigration { .. }
         | recategorize::Error::Concluded { .. }
+        | recategorize::Error::LeftTaxonomy { .. }
         | recategorize::Error::Diff(_) => false,
     }
 }
