@@ -122,9 +122,9 @@ impl Moving {
     /// The end of what may have failed: where no row was come to, the error alone is told.
     fn end_of<T, E>(self, done: Result<T, E>) -> Result<T, E> {
         if done.is_ok() || self.bar.position() > 0 {
-            self.end()
+            self.end();
         } else {
-            self.bar.finish_and_clear()
+            self.bar.finish_and_clear();
         }
         done
     }
