@@ -9,7 +9,9 @@ use super::{Stand, entry, make};
 use crate::{database::empty_database, model};
 
 /// What may become of a file.
-const DAMAGES: [(&str, fn(&[u8]) -> Vec<u8>); 5] = [
+type Damage = fn(&[u8]) -> Vec<u8>;
+
+const DAMAGES: [(&str, Damage); 5] = [
     ("cut off", |bytes| bytes[..bytes.len() / 2].to_vec()),
     ("empty", |_| Vec::new()),
     ("other bytes", |bytes| bytes.iter().map(|byte| byte ^ 0x5a).collect()),
