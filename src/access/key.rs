@@ -175,7 +175,8 @@ pub(super) fn is_hash_of(stored: &[u8], secret: &str) -> bool {
     hash(secret).as_slice().ct_eq(stored).into()
 }
 
-fn hash(secret: &str) -> [u8; 32] {
+/// What is stored of 256 random bits.
+pub(super) fn hash(secret: &str) -> [u8; 32] {
     Sha256::digest(secret).into()
 }
 

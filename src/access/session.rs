@@ -7,9 +7,11 @@ use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rand::RngCore;
-use sha2::{Digest, Sha256};
 
-use super::{Access, Caller, Error, KeyLimits, key};
+use super::{
+    Access, Caller, Error, KeyLimits,
+    key::{self, hash},
+};
 use crate::store::NewSession;
 
 /// Wrong secrets in a row that lock a person's key.
@@ -111,8 +113,4 @@ impl Access {
     pub async fn sign_out(&self, token: &str) -> Result<(), Error> {
         Ok(self.store.end_session(&hash(token)).await?)
     }
-}
-
-fn hash(token: &str) -> [u8; 32] {
-    Sha256::digest(token).into()
 }

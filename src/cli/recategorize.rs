@@ -114,15 +114,11 @@ impl Moving {
         }
     }
 
-    fn end(self) {
-        let rows = self.bar.position();
-        self.end_after(rows);
-    }
-
     /// The end of what may have failed: where no row was come to, the error alone is told.
     fn end_of<T, E>(self, done: Result<T, E>) -> Result<T, E> {
-        if done.is_ok() || self.bar.position() > 0 {
-            self.end();
+        let rows = self.bar.position();
+        if done.is_ok() || rows > 0 {
+            self.end_after(rows);
         } else {
             self.bar.finish_and_clear();
         }

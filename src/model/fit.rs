@@ -123,8 +123,8 @@ impl Run<'_> {
         Ok(best.map_or((numbers, 0), |(_, epoch, numbers)| (numbers, epoch)))
     }
 
-    /// One pass over rows of tokens and classes as they come, at the full rate, and the last step's loss: what a
-    /// training costs, without what chooses among its passes.
+    /// One pass over rows of tokens and classes as they come, at the full rate: the numbers, and the last step's loss. It is what
+    /// a training costs, without what chooses among its passes.
     pub(super) fn pass(&self, rows: Vec<(Vec<u32>, usize)>) -> (Vec<f32>, f32) {
         let (mut numbers, mut adamw) = self.start(&mut ChaCha8Rng::seed_from_u64(self.options.seed));
         let example = |(ids, class)| Example { reads: Reads::Tokens(ids), class, weight: 1.0 };

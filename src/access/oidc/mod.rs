@@ -13,10 +13,9 @@ use openidconnect::{
     url::{Host, Url},
 };
 use rand::RngCore;
-use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::{Access, Error, FreshSession};
+use super::{Access, Error, FreshSession, key::hash};
 use crate::{
     config::Secret,
     store::{self, NewOidcSignIn, OidcSubject},
@@ -219,10 +218,6 @@ fn draw(random: &mut impl RngCore) -> String {
     let mut bytes = [0; 32];
     random.fill_bytes(&mut bytes);
     hex::encode(bytes)
-}
-
-fn hash(state: &str) -> [u8; 32] {
-    Sha256::digest(state).into()
 }
 
 #[cfg(test)]
