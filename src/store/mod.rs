@@ -255,11 +255,19 @@ impl Store {
         self.begin_with("BEGIN").await
     }
 
-    /// As [`Self::begin`], for what inserts many rows: a connection keeps the plans by which foreign keys are checked. Planned for the
-    /// values at hand, as every statement is otherwise, they would be made anew for each row, which takes longer than the check. A
-    /// statement whose best plan depends on how large tables are must not be `persistent` within, or it would keep its plan too.
-    async fn begin_keeping_plans(&self) -> Result<Transaction<'static, Postgres>, Error> {
-        self.begin_with("BEGIN; set local plan_cache_mode = auto").await
+    /// As [`Self::begin`], for statements about rows that are named, however many. A connection keeps their plans and those by which
+    /// foreign keys are checked: planned for the values at hand, as every statement is otherwise, they would be made anew for each
+    /// call, and a check's for each row, which takes longer than the work. A plan that is kept must be good however large tables
+    /// grow: each row is looked up by an index, and no table read whole.
+    async fn begin_for_rows(&self) -> Result<Transaction<'static, Postgres>, Error> {
+        self.begin_with(
+            "BEGIN;
+            set local plan_cache_mode = auto;
+            set local enable_seqscan = off;
+            set local enable_hashjoin = off;
+            set local enable_mergejoin = off",
+        )
+        .await
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one place where it is safe")]

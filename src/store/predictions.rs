@@ -47,7 +47,7 @@ impl Store {
         if decisions.is_empty() {
             return Ok(());
         }
-        let mut tx = self.begin_keeping_plans().await?;
+        let mut tx = self.begin_for_rows().await?;
         // One order for everybody keeps two overlapping calls from waiting for each other; stable, so
         // that the last of an id stays last.
         let mut decisions: Vec<&Decision> = decisions.iter().collect();
@@ -190,8 +190,7 @@ async fn insert_predictions(
     Ok(ids)
 }
 
-/// Makes the predictions count, except where a human has spoken or a later row has taken over. None of its statements keeps a
-/// plan: one that was made while tables were small would read them whole when they are large.
+/// Makes the predictions count, except where a human has spoken or a later row has taken over.
 pub(super) async fn bring_into_force(
     tx: &mut sqlx::PgConnection,
     brought: &[Brought],
@@ -250,7 +249,6 @@ pub(super) async fn bring_into_force(
         &prediction_ids,
         &reasons as &[Option<&str>],
     )
-    .persistent(false)
     .execute(&mut *tx)
     .await?;
     if reasons.iter().any(Option::is_some) {
@@ -272,7 +270,6 @@ pub(super) async fn bring_into_force(
         &prediction_ids,
         now,
     )
-    .persistent(false)
     .execute(&mut *tx)
     .await?;
     Ok(())
@@ -328,7 +325,6 @@ async fn ask_about(
         reasons as &[Option<&str>],
         now,
     )
-    .persistent(false)
     .execute(tx)
     .await?;
     Ok(())
