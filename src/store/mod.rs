@@ -255,14 +255,16 @@ impl Store {
         self.begin_with("BEGIN").await
     }
 
-    /// As [`Self::begin`], for statements about rows that are named, however many. A connection keeps their plans and those by which
-    /// foreign keys are checked: planned for the values at hand, as every statement is otherwise, they would be made anew for each
-    /// call, and a check's for each row, which takes longer than the work. A plan that is kept must be good however large tables
-    /// grow: each row is looked up by an index, and no table read whole.
+    /// As [`Self::begin`], for statements about rows that are named, however many: each row is looked up by an index, in the order in
+    /// which joins are written, and no table read whole. A connection keeps their plans and those by which foreign keys are checked:
+    /// planned for the values at hand, as every statement is otherwise, they would be made anew for each call, and a check's for each
+    /// row, which takes longer than the work. Where rows are also told by what a partial index holds, a plan that was made while that
+    /// was short would read it whole for ever: such a statement must not be `persistent`.
     async fn begin_for_rows(&self) -> Result<Transaction<'static, Postgres>, Error> {
         self.begin_with(
             "BEGIN;
             set local plan_cache_mode = auto;
+            set local join_collapse_limit = 1;
             set local enable_seqscan = off;
             set local enable_hashjoin = off;
             set local enable_mergejoin = off",

@@ -259,17 +259,20 @@ pub(super) async fn bring_into_force(
         set
             resolved_at = $2,
             resolved_by = 'prediction'
-        from predictions
-        join in_force
-            on in_force.transaction_id = predictions.transaction_id
-            and in_force.prediction_id = predictions.id
-        where predictions.id = any($1)
-        and in_force.review_status = 'accepted'
-        and review_items.transaction_id = in_force.transaction_id
-        and review_items.resolved_at is null",
+        where resolved_at is null
+        and transaction_id = any(array(
+            select in_force.transaction_id
+            from predictions
+            join in_force
+                on in_force.transaction_id = predictions.transaction_id
+                and in_force.prediction_id = predictions.id
+            where predictions.id = any($1)
+            and in_force.review_status = 'accepted'
+        ))",
         &prediction_ids,
         now,
     )
+    .persistent(false)
     .execute(&mut *tx)
     .await?;
     Ok(())
@@ -325,6 +328,7 @@ async fn ask_about(
         reasons as &[Option<&str>],
         now,
     )
+    .persistent(false)
     .execute(tx)
     .await?;
     Ok(())
