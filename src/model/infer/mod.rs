@@ -11,6 +11,7 @@ mod lanes;
 mod lowrank;
 mod meet;
 mod model;
+mod pages;
 mod panels;
 mod product;
 mod rows;

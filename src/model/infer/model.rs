@@ -12,7 +12,8 @@ use super::{
     isa::Isa,
     lanes::LANES,
     lowrank::{Difference, LayerDifference, LowRank},
-    panels::{COLUMNS, Panels, Step, Steps, VECTORS},
+    pages::Pages,
+    panels::{COLUMNS, Panels, Step, VECTORS},
     product::{Beside, Bytes, Chunk, ROWS, Rows},
 };
 
@@ -68,7 +69,8 @@ pub(in crate::model) struct Model {
     eps: f32,
     embeddings: Arc<Embeddings>,
     layers: Vec<Layer>,
-    steps: Steps,
+    /// Of all products, in the order of use: they are read from front to back again and again.
+    steps: Pages<Step<VECTORS>>,
 }
 
 impl Model {
@@ -79,7 +81,9 @@ impl Model {
         let layers = exact.layers().iter().map(|layer| Layer::new(layer, &shape, &mut steps)).collect();
         let eps = exact.config().layer_norm_eps as f32;
         let embeddings = exact.embeddings();
-        Some(Self { shape, eps, embeddings, layers, steps: Steps::new(&steps) })
+        let mut pages = Pages::new(steps.len(), Step::EMPTY);
+        pages.all_mut().copy_from_slice(&steps);
+        Some(Self { shape, eps, embeddings, layers, steps: pages })
     }
 
     /// What was learned, ready to be computed beside these weights; nothing where that is the head alone.
@@ -139,18 +143,21 @@ pub(super) struct Block<'a> {
 /// What a block needs while it is computed; kept from block to block, and grown where one is larger than any before.
 #[derive(Default)]
 pub(super) struct Scratch {
-    xs: Vec<f32>,
-    bytes: Vec<u8>,
+    numbers: Pages<f32>,
+    bytes: Pages<u8>,
     ranges: Vec<[f32; 2]>,
-    /// Query, key and value of each token; then a slice of the feed-forward part.
-    wide: Vec<f32>,
-    inner_bytes: Vec<u8>,
-    inner_ranges: Vec<[f32; 2]>,
     scores: Vec<[f32; LANES]>,
-    /// What first factors make of each row: of one product, and of the feed-forward part's slices together.
-    reduced: Vec<f32>,
-    gathered: Vec<f32>,
     chunks: Vec<Chunk>,
+}
+
+/// Room for parts of these sizes, one after the other.
+fn parts<const N: usize, T: Copy + Default>(kept: &mut Pages<T>, sizes: [usize; N]) -> [&mut [T]; N] {
+    let size = sizes.iter().sum();
+    if kept.all().len() < size {
+        *kept = Pages::new(size, T::default());
+    }
+    let mut rest = kept.all_mut();
+    sizes.map(|size| rest.split_off_mut(..size).unwrap_or_default())
 }
 
 fn room<T: Clone + Default>(kept: &mut Vec<T>, size: usize) -> &mut [T] {
@@ -184,15 +191,13 @@ impl Model {
         let width = block.adapters.iter().map(|adapter| adapter.width).max().unwrap_or(0);
         // A vector more than a row needs: rows whose distance is a power of two would push each other out of the cache.
         let (of_qkv, of_slice) = (3 * hidden + LANES, slice + LANES);
-        let xs = room(&mut scratch.xs, tokens * hidden);
-        let bytes = room(&mut scratch.bytes, tokens * hidden);
-        let ranges = room(&mut scratch.ranges, tokens);
-        let wide = room(&mut scratch.wide, tokens * of_qkv.max(of_slice));
-        let inner_bytes = room(&mut scratch.inner_bytes, tokens * slice);
-        let inner_ranges = room(&mut scratch.inner_ranges, tokens);
+        // `wide` has query, key and value of each token, then a slice of the feed-forward part; `reduced` what first factors make of
+        // each row, and `gathered` what they make of the feed-forward part's slices together.
+        let sizes = [tokens * hidden, tokens * of_qkv.max(of_slice), tokens * width, tokens * width];
+        let [xs, wide, reduced, gathered] = parts(&mut scratch.numbers, sizes);
+        let [bytes, inner_bytes] = parts(&mut scratch.bytes, [tokens * hidden, tokens * slice]);
+        let (ranges, inner_ranges) = room(&mut scratch.ranges, 2 * tokens).split_at_mut(tokens);
         let scores = room(&mut scratch.scores, longest + KEYS);
-        let reduced = room(&mut scratch.reduced, tokens * width);
-        let gathered = room(&mut scratch.gathered, tokens * width);
         cut(block.sequences, &mut scratch.chunks);
         let low = Low { isa, adapters: block.adapters, chunks: &scratch.chunks, width };
         let chunks = low.chunks;
