@@ -1,6 +1,6 @@
 //! What is survived: a full disk, a clock that jumps, and a merchant directory that is gone.
 
-use std::{os::unix::fs::MetadataExt as _, path::PathBuf, process::Command, sync::Arc};
+use std::{os::unix::fs::MetadataExt as _, path::PathBuf, process::Command};
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -8,16 +8,13 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use txcat::{
     access::{Access, Error, KeyLimits, Role, Scope},
     clock,
-    domain::{RecategorizationStep, Urgency},
     enrich::Enricher,
-    jobs::recategorization::Step,
 };
 
 use crate::{
     desk::person,
     harness::{App, row, work},
-    jobs::{queue, until},
-    recategorize::{Stand, everything, rows},
+    jobs::{queue, until, waiting_preview},
 };
 
 /// A place for tables that holds a few megabytes. It is taken away when dropped, and whatever is in it must be gone by then.
@@ -223,12 +220,7 @@ async fn a_request_that_died_on_a_clock_that_ran_ahead_may_come_again() {
 #[tokio::test]
 async fn a_dead_worker_s_job_is_taken_up_also_where_its_heartbeat_is_yet_to_come() {
     for jump in ["1 day", "-1 day"] {
-        let stand = Stand::start().await;
-        stand.answered(&rows(9)).await;
-        let pipeline = Arc::new(stand.next());
-        let run = stand.planned(&pipeline, everything()).await;
-        let step = Step { run, step: RecategorizationStep::Preview, urgency: Urgency::Interactive };
-        step.ask(&stand.store).await.unwrap();
+        let (stand, pipeline, run) = waiting_preview().await;
         // As a worker leaves it that was killed, before the clock jumped the other way.
         let died = format!(
             "with dead as (
