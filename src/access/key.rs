@@ -131,10 +131,8 @@ impl FreshKey {
 
     fn draw(random: &mut impl RngCore) -> Self {
         let mut prefix = [0; 6];
-        let mut secret = [0; 32];
         random.fill_bytes(&mut prefix);
-        random.fill_bytes(&mut secret);
-        Self { prefix: hex::encode(prefix), secret: hex::encode(secret) }
+        Self { prefix: hex::encode(prefix), secret: draw(random) }
     }
 
     /// The public part, which lists show.
@@ -173,6 +171,13 @@ pub(super) fn split(key: &str) -> Option<(&str, &str)> {
 /// Takes as long for a near miss as for a far one.
 pub(super) fn is_hash_of(stored: &[u8], secret: &str) -> bool {
     hash(secret).as_slice().ct_eq(stored).into()
+}
+
+/// 256 random bits, as 64 characters: enough for a PKCE verifier too (RFC 7636).
+pub(super) fn draw(random: &mut impl RngCore) -> String {
+    let mut bytes = [0; 32];
+    random.fill_bytes(&mut bytes);
+    hex::encode(bytes)
 }
 
 /// What is stored of 256 random bits.

@@ -10,7 +10,7 @@ use rand::RngCore;
 
 use super::{
     Access, Caller, Error, KeyLimits,
-    key::{self, hash},
+    key::{self, draw, hash},
 };
 use crate::store::NewSession;
 
@@ -80,14 +80,11 @@ impl Access {
         random: &mut impl RngCore,
         now: DateTime<Utc>,
     ) -> Result<FreshSession, Error> {
-        let (mut token, mut csrf) = ([0; 32], [0; 32]);
-        random.fill_bytes(&mut token);
-        random.fill_bytes(&mut csrf);
-        let session = FreshSession { token: hex::encode(token) };
+        let session = FreshSession { token: draw(random) };
         let row = NewSession {
             token_hash: hash(&session.token),
             key_prefix,
-            csrf: hex::encode(csrf),
+            csrf: draw(random),
             begun_at: now,
             expires_at: now + SESSION,
         };

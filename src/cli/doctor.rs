@@ -17,7 +17,7 @@ use crate::{
     clock,
     embedded::Database,
     model::BaseEncoder,
-    store::{ContentCondition, ServerCondition, Store, StoredKey},
+    store::{ContentCondition, SchemaCondition, ServerCondition, Store, StoredKey},
 };
 
 /// The oldest Postgres that is tested.
@@ -139,17 +139,12 @@ async fn database(settings: &Settings, bind: SocketAddr) -> anyhow::Result<Vec<F
 async fn stored(store: &Store, connections: u32, bind: SocketAddr) -> anyhow::Result<Vec<Finding>> {
     let now = clock::now();
     let mut findings = server(&store.server_condition().await?, connections, now);
-    let (missing, newer) = store.missing_migrations().await?;
-    if !missing.is_empty() {
-        let found = format!("{} of the schema's steps are missing", missing.len());
-        findings.push(wrong("schema", found, "start `txcat serve` once: it brings the schema up to date"));
+    let schema = store.schema_condition().await?;
+    findings.push(schema_finding(&schema));
+    // Without the whole of it, nothing else can be asked.
+    if !schema.is_whole() {
         return Ok(findings);
     }
-    findings.push(if newer == 0 {
-        ok("schema", "up to date")
-    } else {
-        look("schema", format!("{newer} steps newer than this program"), "update this program")
-    });
     findings.extend(content(&store.content_condition().await?));
     findings.extend(keys(store, bind, now).await?);
     findings.push(audit(store).await?);
@@ -197,6 +192,23 @@ fn server(server: &ServerCondition, connections: u32, now: DateTime<Utc>) -> Vec
             _ => wrong("clock", found, "set the clock: keys, leases and limits end by it"),
         },
     ]
+}
+
+fn schema_finding(schema: &SchemaCondition) -> Finding {
+    match schema {
+        SchemaCondition { missing_migrations: steps @ 1.., .. } => {
+            let found = format!("{steps} of the schema's steps are missing");
+            wrong("schema", found, "start `txcat serve` once: it brings the schema up to date")
+        }
+        SchemaCondition { missing, .. } if !missing.is_empty() => {
+            let found = format!("without {}", missing.join(", "));
+            wrong("schema", found, "stop the service and restore what is missing from a backup (README, Backup)")
+        }
+        SchemaCondition { newer_migrations: 0, .. } => ok("schema", "up to date"),
+        SchemaCondition { newer_migrations: newer, .. } => {
+            look("schema", format!("{newer} steps newer than this program"), "update this program")
+        }
+    }
 }
 
 fn content(content: &ContentCondition) -> Vec<Finding> {

@@ -76,7 +76,7 @@ impl Enricher {
                 let added = enricher.store.upsert_merchants(&merchants::table::shipped(), SHIPPED).await?;
                 tracing::info!(merchants.added = added, "Filled the merchant directory with the shipped brands");
             }
-            Ok(_) | Err(store::Error::Sqlx(_)) => {}
+            Ok(_) | Err(store::Error::Sqlx(_) | store::Error::Incomplete(_)) => {}
             Err(error) => return Err(error.into()),
         }
         enricher.merchants().await?;
@@ -95,7 +95,10 @@ impl Enricher {
                 self.broken.store(false, Ordering::Relaxed);
                 Ok(index)
             }
-            Err(error @ Error::Store(store::Error::Sqlx(_) | store::Error::Corrupt { .. })) => {
+            Err(
+                error
+                @ Error::Store(store::Error::Sqlx(_) | store::Error::Incomplete(_) | store::Error::Corrupt { .. }),
+            ) => {
                 if !self.broken.swap(true, Ordering::Relaxed) {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,

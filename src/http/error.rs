@@ -522,6 +522,12 @@ fn store_problem(error: &store::Error) -> Problem {
             "The database is not available",
             "nothing is lost by sending the same request again",
         ),
+        store::Error::Incomplete(_) => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "database-incomplete",
+            "The database lacks what this version expects",
+            "whoever runs the service learns from `txcat doctor` what to restore; nothing is lost by sending the same request again",
+        ),
         store::Error::Constraint { .. }
         | store::Error::Corrupt { .. }
         | store::Error::Migrate(_)

@@ -1,7 +1,7 @@
 //! Whether the process lives, and whether it can do its work.
 //!
-//! `/readyz` tries what a transaction needs: it asks the database, looks the taxonomy up in it, and
-//! sends one transaction of its own through the stage. The last finding holds for a few seconds,
+//! `/readyz` tries what a transaction needs: it asks the database, looks for every table and column that
+//! this version expects and for the taxonomy in it, and sends one transaction of its own through the stage. The last finding holds for a few seconds,
 //! so that nobody keeps the encoder busy by asking.
 
 use std::{
@@ -31,6 +31,9 @@ pub(super) struct Readiness {
     /// The database answers.
     #[schema(schema_with = codes::readiness)]
     database: Check,
+    /// The database has every table and column that this version expects.
+    #[schema(schema_with = codes::readiness)]
+    schema: Check,
     /// The stage's engine categorizes a transaction.
     #[schema(schema_with = codes::readiness)]
     engine: Check,
@@ -74,19 +77,25 @@ pub(super) async fn ready(State(state): State<AppState>) -> impl IntoResponse {
     let readiness = match held {
         Some(readiness) => readiness,
         None => {
-            let (database, engine, taxonomy) = tokio::join!(database(&state), engine(&state), taxonomy(&state));
-            let readiness = Readiness { database, engine, taxonomy };
+            let (database, schema, engine, taxonomy) =
+                tokio::join!(database(&state), schema(&state), engine(&state), taxonomy(&state));
+            let readiness = Readiness { database, schema, engine, taxonomy };
             *last = Some((Instant::now(), readiness));
             readiness
         }
     };
-    let all = [readiness.database, readiness.engine, readiness.taxonomy];
+    let all = [readiness.database, readiness.schema, readiness.engine, readiness.taxonomy];
     let ready = all.iter().all(|check| *check == Check::Ok);
     (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(readiness))
 }
 
 async fn database(state: &AppState) -> Check {
     check("database", async { state.store.ready().await.is_ok() }).await
+}
+
+async fn schema(state: &AppState) -> Check {
+    let whole = async { state.store.schema_condition().await.is_ok_and(|schema| schema.is_whole()) };
+    check("schema", whole).await
 }
 
 async fn taxonomy(state: &AppState) -> Check {

@@ -5,7 +5,17 @@
 //! matrix products choose one when they run; none of them joins a product and a sum into one rounding, so that the
 //! loops' results are the same on all.
 
-use multiversion::multiversion;
+use macro_rules_attribute::apply;
+
+/// Compiles a function for each instruction set that its loops gain from, and once for any machine; the first of these that the machine
+/// has is the one that runs.
+macro_rules! each_instruction_set {
+    ($($function:tt)*) => {
+        #[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+        $($function)*
+    };
+}
+pub(super) use each_instruction_set;
 
 /// A matrix seen in a slice.
 #[derive(Clone, Copy)]
@@ -110,7 +120,7 @@ fn sum(a: &[f32]) -> f32 {
 }
 
 /// Layer norm of each row of `xs`, in place; `normed` and `scales` (one a row) are for [`layer_norm_back`].
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[apply(each_instruction_set)]
 pub(super) fn layer_norm(
     xs: &mut [f32],
     (weight, bias, eps): (&[f32], &[f32], f32),
@@ -131,7 +141,7 @@ pub(super) fn layer_norm(
 }
 
 /// Gradient of the input from that of the output, in place.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[apply(each_instruction_set)]
 pub(super) fn layer_norm_back(grads: &mut [f32], weight: &[f32], normed: &[f32], scales: &[f32]) {
     let size = weight.len();
     let n = size as f32;
@@ -175,7 +185,7 @@ fn gelu_at(x: f32) -> (f32, f32) {
 }
 
 /// Gelu in place; `slopes` is for its backward, a plain product.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[apply(each_instruction_set)]
 pub(super) fn gelu(xs: &mut [f32], slopes: &mut [f32]) {
     for (x, slope) in xs.iter_mut().zip(slopes) {
         (*x, *slope) = gelu_at(*x);
@@ -183,7 +193,7 @@ pub(super) fn gelu(xs: &mut [f32], slopes: &mut [f32]) {
 }
 
 /// Softmax of each row of `size` values, in place.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[apply(each_instruction_set)]
 pub(super) fn softmax(rows: &mut [f32], size: usize) {
     for row in rows.chunks_exact_mut(size) {
         let top = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -194,7 +204,7 @@ pub(super) fn softmax(rows: &mut [f32], size: usize) {
 }
 
 /// Gradient of the scores from that of the softmax, in place.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[apply(each_instruction_set)]
 pub(super) fn softmax_back(grads: &mut [f32], weights: &[f32], size: usize) {
     for (grads, weights) in grads.chunks_exact_mut(size).zip(weights.chunks_exact(size)) {
         let along = dot(grads, weights);
@@ -203,7 +213,7 @@ pub(super) fn softmax_back(grads: &mut [f32], weights: &[f32], size: usize) {
 }
 
 /// `xs += ys`.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[apply(each_instruction_set)]
 pub(super) fn add(xs: &mut [f32], ys: &[f32]) {
     xs.iter_mut().zip(ys).for_each(|(x, y)| *x += y);
 }
@@ -214,7 +224,7 @@ pub(super) fn add_rows(sums: &mut [f32], rows: &[f32]) {
 }
 
 /// `sums += ` each row of `xs` times that of `ys`, value by value.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[apply(each_instruction_set)]
 pub(super) fn add_products(sums: &mut [f32], xs: &[f32], ys: &[f32]) {
     let size = sums.len();
     for (xs, ys) in xs.chunks_exact(size).zip(ys.chunks_exact(size)) {

@@ -1,4 +1,4 @@
-//! In what condition the database is: version, settings, schema, and what a deployment rests on. `txcat doctor` says what to mend.
+//! In what condition the database is: version, settings, and what a deployment rests on. `txcat doctor` says what to mend.
 
 use std::str::FromStr as _;
 
@@ -53,23 +53,6 @@ impl Store {
     pub async fn look(url: &str) -> Result<Self, Error> {
         let options = PgConnectOptions::from_str(url)?.application_name("txcat doctor");
         Ok(Self { pool: PgPoolOptions::new().max_connections(1).connect_with(options).await? })
-    }
-
-    /// Versions of the schema that this program brings, and those of them that the database lacks; and how many the database has that
-    /// this program doesn't know.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn missing_migrations(&self) -> Result<(Vec<i64>, usize), Error> {
-        let known: Vec<i64> = sqlx::migrate!().iter().map(|migration| migration.version).collect();
-        // The table is made by the migrator, not by a migration: the build can't check this query.
-        let applied = sqlx::query_scalar::<_, i64>("select version from _sqlx_migrations where success");
-        let applied = match applied.fetch_all(&self.pool).await {
-            Err(sqlx::Error::Database(refusal)) if refusal.code().as_deref() == Some("42P01") => Vec::new(),
-            other => other?,
-        };
-        let newer = applied.iter().filter(|version| !known.contains(version)).count();
-        Ok((known.into_iter().filter(|version| !applied.contains(version)).collect(), newer))
     }
 
     /// The server.

@@ -59,6 +59,7 @@ mod review_undo;
 mod review_views;
 mod reviews;
 mod rules;
+mod schema;
 mod second_labels;
 mod sessions;
 mod shadows;
@@ -123,6 +124,7 @@ pub use review_undo::Undone;
 pub use review_views::SavedView;
 pub use reviews::{ReviewFilter, ReviewItem};
 pub use rules::{AccountRule, RuleKey, StandingRule};
+pub use schema::SchemaCondition;
 pub use second_labels::LabelPair;
 pub use sessions::{NewSession, StoredSession};
 pub use shadows::{ShadowPrediction, ShadowTally};
@@ -147,6 +149,9 @@ pub enum Error {
     /// Not reachable, shutting down, out of room, or no connection free in time: worth trying again.
     #[error("the database is not available")]
     Unavailable(#[source] sqlx::Error),
+    /// A table, column or function is gone that a query of this version asks for.
+    #[error("the database lacks what this version expects: `txcat doctor` names it")]
+    Incomplete(#[source] sqlx::Error),
     /// A named rule of the schema was broken.
     #[error("the database refused: {name}")]
     Constraint {
@@ -179,6 +184,12 @@ fn is_passing(code: &str) -> bool {
     ["08", "57P", "53", "25006"].iter().any(|class| code.starts_with(class))
 }
 
+/// Whether an SQLSTATE is of what is not there: a table, a column, a function, a schema. No query asks for what the migrations don't
+/// make: the build checks them.
+fn is_lack(code: &str) -> bool {
+    ["42P01", "42703", "42883", "3F000"].contains(&code)
+}
+
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         match &error {
@@ -188,6 +199,7 @@ impl From<sqlx::Error> for Error {
             sqlx::Error::Database(refusal) => match (refusal.constraint(), refusal.code().as_deref()) {
                 (Some(name), _) => Self::Constraint { name: name.to_owned() },
                 (None, Some(code)) if is_passing(code) => Self::Unavailable(error),
+                (None, Some(code)) if is_lack(code) => Self::Incomplete(error),
                 _ => Self::Sqlx(error),
             },
             _ => Self::Sqlx(error),

@@ -1,6 +1,6 @@
-//! What is survived: a full disk, a clock that jumps, and a merchant directory that is gone.
+//! What is survived: a full disk, a clock that jumps, a merchant directory that is empty, and a table that is gone.
 
-use std::{os::unix::fs::MetadataExt as _, path::PathBuf, process::Command, sync::Arc};
+use std::{os::unix::fs::MetadataExt as _, path::PathBuf, process::Command};
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -8,16 +8,15 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use txcat::{
     access::{Access, Error, KeyLimits, Role, Scope},
     clock,
-    domain::{RecategorizationStep, Urgency},
     enrich::Enricher,
-    jobs::recategorization::Step,
 };
 
 use crate::{
+    database::fresh_store,
     desk::person,
+    doctor::{doctor, finding},
     harness::{App, row, work},
-    jobs::{queue, until},
-    recategorize::{Stand, everything, rows},
+    jobs::{queue, until, waiting_preview},
 };
 
 /// A place for tables that holds a few megabytes. It is taken away when dropped, and whatever is in it must be gone by then.
@@ -223,12 +222,7 @@ async fn a_request_that_died_on_a_clock_that_ran_ahead_may_come_again() {
 #[tokio::test]
 async fn a_dead_worker_s_job_is_taken_up_also_where_its_heartbeat_is_yet_to_come() {
     for jump in ["1 day", "-1 day"] {
-        let stand = Stand::start().await;
-        stand.answered(&rows(9)).await;
-        let pipeline = Arc::new(stand.next());
-        let run = stand.planned(&pipeline, everything()).await;
-        let step = Step { run, step: RecategorizationStep::Preview, urgency: Urgency::Interactive };
-        step.ask(&stand.store).await.unwrap();
+        let (stand, pipeline, run) = waiting_preview().await;
         // As a worker leaves it that was killed, before the clock jumped the other way.
         let died = format!(
             "with dead as (
@@ -267,5 +261,54 @@ async fn without_a_merchant_directory_rows_are_categorized_by_the_merchants_know
     let back = "insert into table_versions (table_name, version) values ('merchants', 9)";
     sqlx::query(back).execute(&pool).await.unwrap();
     assert_eq!(merchant("empty").await, Value::Null);
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn a_database_that_lacks_a_table_is_told_of_and_good_again_with_it() {
+    let app = App::start().await;
+    app.ingest(&[row("kept", "COFFEE")]).await;
+    let pool = PgPool::connect(&app.database.url).await.unwrap();
+    let change = async |sql: &'static str| sqlx::raw_sql(sql).execute(&pool).await.unwrap();
+    change("alter table merchants rename to elsewhere").await;
+    let sent = json!({ "transactions": [row("refused", "COFFEE")] });
+    let refused = app.post("/v1/transactions", &sent).await;
+    assert_eq!(refused.headers["retry-after"], "1");
+    let problem = refused.with(503);
+    assert_eq!(problem["type"], "urn:txcat:problem:database-incomplete");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("txcat doctor") && !problem.to_string().contains("merchants"), "{problem}");
+    app.get("/v1/transactions/kept").await.with(503);
+    let readiness = app.get("/readyz").await.with(503);
+    assert_eq!(readiness, json!({ "database": "ok", "schema": "failing", "engine": "ok", "taxonomy": "ok" }));
+
+    change("alter table account_rules rename column category to elsewhere").await;
+    let (well, told) = doctor(&app.database, "127.0.0.1:8080");
+    assert!(!well);
+    assert_eq!(finding(&told, "schema"), ("wrong", "without account_rules.category, merchants"));
+    assert!(told.to_string().contains("restore what is missing from a backup"), "{told}");
+
+    change("alter table account_rules rename column elsewhere to category").await;
+    change("alter table elsewhere rename to merchants").await;
+    for _ in 0..2 {
+        assert_eq!(app.post("/v1/transactions", &sent).await.with(200)["results"][0]["status"], "ok");
+    }
+    assert_eq!(app.count().await, 2);
+    until(async || app.get("/readyz").await.status == 200).await;
+    assert_eq!(finding(&doctor(&app.database, "127.0.0.1:8080").1, "schema"), ("ok", "up to date"));
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn a_schema_that_a_newer_version_has_taken_on_is_not_held_to_this_one_s_columns() {
+    let (store, database) = fresh_store().await;
+    let pool = PgPool::connect(&database.url).await.unwrap();
+    sqlx::raw_sql("alter table merchants drop column wikidata").execute(&pool).await.unwrap();
+    assert_eq!(store.schema_condition().await.unwrap().missing, ["merchants.wikidata"]);
+    let newer = "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+        values (9999, 'takes away what no version in use asks for', true, '', 0)";
+    sqlx::raw_sql(newer).execute(&pool).await.unwrap();
+    let schema = store.schema_condition().await.unwrap();
+    assert!(schema.is_whole() && schema.newer_migrations == 1, "{schema:?}");
     pool.close().await;
 }

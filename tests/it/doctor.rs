@@ -10,7 +10,8 @@ use crate::{
     harness::App,
 };
 
-fn doctor(database: &TestDatabase, bind: &str) -> (bool, Value) {
+/// What `txcat doctor` says of a database, and whether all is well.
+pub(crate) fn doctor(database: &TestDatabase, bind: &str) -> (bool, Value) {
     let output = Command::new(env!("CARGO_BIN_EXE_txcat"))
         .args(["doctor", "--json", "--bind", bind])
         .env("DATABASE_URL", &database.url)
@@ -23,7 +24,7 @@ fn doctor(database: &TestDatabase, bind: &str) -> (bool, Value) {
 }
 
 /// How a check came out, and what was found.
-fn finding<'a>(told: &'a Value, check: &str) -> (&'a str, &'a str) {
+pub(crate) fn finding<'a>(told: &'a Value, check: &str) -> (&'a str, &'a str) {
     let finding = told["findings"].as_array().unwrap().iter().find(|finding| finding["check"] == check);
     let finding = finding.unwrap_or_else(|| panic!("{check} is not looked at: {told}"));
     (finding["state"].as_str().unwrap(), finding["found"].as_str().unwrap())

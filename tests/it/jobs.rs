@@ -11,6 +11,7 @@ use txcat::{
     categorize::{Categorizer, Error},
     domain::{EnrichedTransaction, JobState, Prediction, RecategorizationStep, Urgency},
     jobs::recategorization::{Recategorize, Step},
+    pipeline::Pipeline,
     store::{Job, JobFilter, NewJob, Store},
 };
 
@@ -29,6 +30,17 @@ pub(crate) async fn until(mut holds: impl AsyncFnMut() -> bool) {
     while !holds().await {
         tokio::task::yield_now().await;
     }
+}
+
+/// A preview of a few rows that waits for a worker: who would answer, and the run.
+pub(crate) async fn waiting_preview() -> (Stand, Arc<Pipeline>, i64) {
+    let stand = Stand::start().await;
+    stand.answered(&rows(9)).await;
+    let pipeline = Arc::new(stand.next());
+    let run = stand.planned(&pipeline, everything()).await;
+    let step = Step { run, step: RecategorizationStep::Preview, urgency: Urgency::Interactive };
+    step.ask(&stand.store).await.unwrap();
+    (stand, pipeline, run)
 }
 
 /// Exit code, output and error of a command.
@@ -162,12 +174,7 @@ async fn the_command_line_lists_retries_and_cancels_jobs() {
 
 #[tokio::test]
 async fn a_queue_that_is_kept_for_a_job_that_is_gone_is_freed() {
-    let stand = Stand::start().await;
-    stand.answered(&rows(9)).await;
-    let pipeline = Arc::new(stand.next());
-    let run = stand.planned(&pipeline, everything()).await;
-    let step = Step { run, step: RecategorizationStep::Preview, urgency: Urgency::Interactive };
-    step.ask(&stand.store).await.unwrap();
+    let (stand, pipeline, run) = waiting_preview().await;
     let keep = "update graphile_worker._private_job_queues
                 set locked_by = 'a worker', locked_at = now() - interval '1 minute' returning locked_by";
     assert_eq!(stand.text(keep).await, "a worker");

@@ -16,6 +16,7 @@ mod curate;
 mod database;
 mod datasets;
 mod degraded;
+mod deploy;
 mod descriptors;
 mod desk;
 mod directions;

@@ -15,7 +15,10 @@ use openidconnect::{
 use rand::RngCore;
 use subtle::ConstantTimeEq as _;
 
-use super::{Access, Error, FreshSession, key::hash};
+use super::{
+    Access, Error, FreshSession,
+    key::{draw, hash},
+};
 use crate::{
     config::Secret,
     store::{self, NewOidcSignIn, OidcSubject},
@@ -211,13 +214,6 @@ fn private(url: &Url) -> bool {
         None => false,
     };
     url.scheme() == "https" || (url.scheme() == "http" && here)
-}
-
-/// 256 random bits, as 64 characters: enough for a PKCE verifier too (RFC 7636).
-fn draw(random: &mut impl RngCore) -> String {
-    let mut bytes = [0; 32];
-    random.fill_bytes(&mut bytes);
-    hex::encode(bytes)
 }
 
 #[cfg(test)]

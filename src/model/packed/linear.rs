@@ -3,11 +3,11 @@
 
 use std::borrow::Cow;
 
-use multiversion::multiversion;
+use macro_rules_attribute::apply;
 
 use super::{
     super::{
-        kernel::{self, Into, Mat, product},
+        kernel::{self, Into, Mat, each_instruction_set, product},
         lora::{Pair, TARGETS, Target},
         nf4::Nf4,
     },
@@ -163,7 +163,7 @@ impl Linear {
 
 /// Sets a share of the values to zero and scales the others up; the same seed picks the same values.
 /// A counter through the mixer of `splitmix64`: a stream cipher's quality would cost more than the matrix products.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[apply(each_instruction_set)]
 fn drop_out(xs: &mut [f32], share: f32, seed: u64) {
     let below = (share * 65_536.0) as u64;
     let keep = 1.0 / (1.0 - share);

@@ -76,7 +76,8 @@ async fn a_request_id_is_kept_when_it_is_sane() {
 #[tokio::test]
 async fn without_its_database_the_service_says_so() {
     let app = App::start().await;
-    assert_eq!(app.get("/readyz").await.with(200), json!({ "database": "ok", "engine": "ok", "taxonomy": "ok" }));
+    let well = json!({ "database": "ok", "schema": "ok", "engine": "ok", "taxonomy": "ok" });
+    assert_eq!(app.get("/readyz").await.with(200), well);
     app.store.close().await;
     let problem = app.get("/v1/transactions").await;
     assert_eq!(problem.headers["retry-after"], "1");
@@ -89,7 +90,7 @@ async fn without_its_database_the_service_says_so() {
         }
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     };
-    assert_eq!(findings, json!({ "database": "failing", "engine": "ok", "taxonomy": "failing" }));
+    assert_eq!(findings, json!({ "database": "failing", "schema": "failing", "engine": "ok", "taxonomy": "failing" }));
 }
 
 #[tokio::test]

@@ -21,6 +21,25 @@ fn merchant(id: &str, name: &str) -> Merchant {
 }
 
 #[tokio::test]
+async fn the_columns_that_this_version_expects_are_those_that_the_migrations_make() {
+    let (_store, database) = fresh_store().await;
+    let pool = PgPool::connect(&database.url).await.unwrap();
+    let made: Vec<String> = sqlx::query_scalar(
+        "select table_name || '.' || column_name
+        from information_schema.columns
+        where table_schema = 'public'
+        and table_name <> '_sqlx_migrations'
+        order by (table_name || '.' || column_name) collate \"C\"",
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    let expected: Vec<&str> = include_str!("../../../src/store/columns.txt").lines().collect();
+    assert_eq!(expected, made, "`.ci/sqlx-prepare` writes src/store/columns.txt");
+    pool.close().await;
+}
+
+#[tokio::test]
 async fn merchants_come_back_and_every_change_raises_the_version() {
     let (store, _database) = fresh_store().await;
     let bare = Merchant { aliases: vec![], countries: vec![], category: None, wikidata: None, ..merchant("b", "Bare") };
