@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountId, DescriptorKey, Slug,
+    AccountId, DescriptorKey, Slug, instant,
     transaction::{InvalidText, code_enum},
 };
 
@@ -14,9 +14,11 @@ use super::{
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RecategorizationScope {
-    /// Posted at this time or later.
+    /// Posted at this time or later. Read from a day, which is its first moment in UTC, or from a moment.
+    #[serde(deserialize_with = "instant::or_none")]
     pub from: Option<DateTime<Utc>>,
-    /// Posted before this time.
+    /// Posted before this time. Read as `from` is: with a day, up to its first moment.
+    #[serde(deserialize_with = "instant::or_none")]
     pub to: Option<DateTime<Utc>>,
     /// Of one of these accounts.
     pub account_ids: Vec<AccountId>,

@@ -12,6 +12,7 @@ use txcat::{
 use super::{NEXT, Stand, rows};
 use crate::{
     api::schema,
+    database::TestDatabase,
     harness::{App, Scripted},
     model,
     store::{correction, in_force},
@@ -140,6 +141,40 @@ async fn what_makes_no_sense_is_refused_with_a_problem() {
     app.send(app.request("POST", &format!("/v1/recategorizations/{run}/resume"))).await.with(409);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_in_a_scope_is_its_first_moment_over_http_and_on_the_command_line() {
+    let app = service(60).await;
+    let counted = async |scope: Value| {
+        let body = json!({ "scope": scope, "reason": "these days" });
+        let begun = app.post("/v1/recategorizations", &body).await.with(202);
+        (begun["rows"].clone(), begun["scope"]["from"].clone(), begun["scope"]["to"].clone())
+    };
+    let expected = (json!(24), json!("2026-01-02T00:00:00Z"), json!("2026-01-03T00:00:00Z"));
+    assert_eq!(counted(json!({ "from": "2026-01-02", "to": "2026-01-03" })).await, expected);
+    assert_eq!(counted(json!({ "from": "2026-01-02T01:00:00+01:00", "to": "2026-01-03T00:00:00Z" })).await, expected);
+    let body = json!({ "scope": { "from": "2026-01-02", "to": "tomorrow" }, "reason": "why" });
+    let refused = app.post("/v1/recategorizations", &body).await.with(422);
+    assert_eq!(
+        (&refused["pointer"], &refused["detail"]),
+        (&json!("/scope/to"), &json!("must be a day (YYYY-MM-DD, in UTC) or an RFC 3339 time"))
+    );
+
+    let (encoder, _) = model::tiny_encoder();
+    let encoder = encoder.path().to_str().unwrap();
+    let preview = |from: &str, to: &str| {
+        let stage = ["--stage", "few_shot", "--encoder-dir", encoder, "--json", "--reason", "these days"];
+        on(&app.database, &[&["preview", "--from", from, "--to", to][..], &stage[..]].concat())
+    };
+    for (from, to) in [("2026-01-02", "2026-01-03"), ("2026-01-02T01:00:00+01:00", "2026-01-03T00:00:00Z")] {
+        let (code, seen, error) = preview(from, to);
+        assert_eq!(code, 0, "{error}");
+        let seen: Value = serde_json::from_str(&seen).unwrap();
+        assert_eq!((seen["rows"].clone(), seen["scope"]["from"].clone(), seen["scope"]["to"].clone()), expected);
+    }
+    let (code, _, error) = preview("2026-01-02", "tomorrow");
+    assert_eq!((code, error.contains("must be a day (YYYY-MM-DD, in UTC)")), (2, true), "{error}");
+}
+
 #[tokio::test]
 async fn who_may_only_look_can_not_begin() {
     let app = App::start_with_key(&[Scope::Read]).await;
@@ -150,8 +185,12 @@ async fn who_may_only_look_can_not_begin() {
 
 /// Exit code, output and error of `txcat recategorize`.
 pub(super) fn txcat(stand: &Stand, arguments: &[&str]) -> (i32, String, String) {
+    on(&stand.database, arguments)
+}
+
+fn on(database: &TestDatabase, arguments: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_txcat"));
-    command.arg("recategorize").args(arguments).env("DATABASE_URL", &stand.database.url);
+    command.arg("recategorize").args(arguments).env("DATABASE_URL", &database.url);
     let output = command.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
