@@ -32,7 +32,7 @@ pub enum Error {
     /// The way of a transaction.
     #[error("the transactions could not be asked about")]
     Pipeline(#[from] pipeline::Error),
-    /// A scope that says nothing, or two things.
+    /// A scope that says nothing, or two things, or names what is not known here.
     #[error(transparent)]
     Scope(#[from] InvalidScope),
     /// A model that can't be had now: what was answered is kept.

@@ -16,7 +16,10 @@ use super::{
 use crate::{
     categorize::Lineup,
     causes::with_causes,
-    domain::{DecidedBy, RecategorizationPhase, RecategorizationScope, Slug, Transaction, TransactionId},
+    domain::{
+        DecidedBy, RecategorizationPhase, RecategorizationScope, Slug, Transaction, TransactionId,
+        recategorization::InvalidScope,
+    },
     enrich,
     pipeline::{self, Fresh, Memory, Pipeline, Prepared, Said},
     store::{
@@ -47,10 +50,14 @@ pub type Progress<'a> = &'a (dyn Fn(u64, u64) + Send + Sync);
 /// Fixes the scope, counts it, and returns the run's number. Rows that come later are not in it.
 ///
 /// # Errors
-/// When the scope says nothing, no such adapter answers, or the database fails.
+/// When the scope says nothing or names what is not known here, no such adapter answers, or the database fails.
 pub async fn plan(store: &Store, pipeline: &Pipeline, plan: Plan, now: DateTime<Utc>) -> Result<i64, Error> {
     let engines = engines(&pipeline.lineup(), plan.adapter.as_deref())?;
     let scope = plan.scope.checked()?;
+    let names = store.unknown_in_scope(&scope, &engines).await?;
+    if !names.is_empty() {
+        return Err(InvalidScope::Unknown { names }.into());
+    }
     let new = NewRecategorization {
         scope,
         adapter: plan.adapter,

@@ -183,6 +183,42 @@ async fn who_may_only_look_can_not_begin() {
     app.post("/v1/recategorizations", &body).await.with(403);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scope_that_names_what_nobody_has_heard_of_is_refused_by_that_name() {
+    let app = service(9).await;
+    let begin =
+        async |scope: Value| app.post("/v1/recategorizations", &json!({ "scope": scope, "reason": "why" })).await;
+    let known = json!({
+        "account_ids": ["account-1"],
+        "descriptor_keys": [rows(1)[0].descriptor.key().as_str()],
+        "categories": ["bakery", "coffee_shop"],
+        "engines": ["scripted@1", "scripted@2"],
+    });
+    begin(known.clone()).await.with(202);
+    for (member, name, told) in [
+        ("account_ids", "account-77", "account `account-77`"),
+        ("descriptor_keys", "no such shop", "merchant `no such shop`"),
+        ("categories", "no_such_category", "category `no_such_category`"),
+        ("engines", "nobody@1", "engine `nobody@1`"),
+        ("engines", "a\0b", "engine `a\0b`"),
+    ] {
+        let mut scope = known.clone();
+        scope[member].as_array_mut().unwrap().push(json!(name));
+        let refused = begin(scope).await.with(422);
+        assert_eq!(refused["pointer"], "/scope");
+        assert_eq!(refused["detail"], format!("the scope names what is not known here: {told}"));
+    }
+    assert_eq!(app.get("/v1/recategorizations").await.with(200)["recategorizations"].as_array().unwrap().len(), 1);
+
+    let (encoder, _) = model::tiny_encoder();
+    let encoder = encoder.path().to_str().unwrap();
+    let few_shot = ["--stage", "few_shot", "--encoder-dir", encoder, "--reason", "why"];
+    let scope = ["preview", "--account", "account-77", "--category", "no_such_category"];
+    let (code, _, error) = on(&app.database, &[&scope[..], &few_shot[..]].concat());
+    let says = "txcat: the scope names what is not known here: account `account-77`, category `no_such_category`\n";
+    assert_eq!((code, error.as_str()), (1, says));
+}
+
 /// Exit code, output and error of `txcat recategorize`.
 pub(super) fn txcat(stand: &Stand, arguments: &[&str]) -> (i32, String, String) {
     on(&stand.database, arguments)
