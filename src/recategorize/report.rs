@@ -271,7 +271,7 @@ impl From<RecategorizationChange> for Change {
             account_id: row.account_id,
             posted_at: row.posted_at,
             descriptor: row.descriptor,
-            amount: row.amount.amount(),
+            amount: row.amount.in_full(),
             currency: row.amount.currency().to_string(),
             from: row.from,
             to: row.to,

@@ -60,6 +60,9 @@ async fn from_preview_to_undo_over_http() {
     let seen = until(&app, run, "previewed").await;
     valid("get", "/v1/recategorizations/{id}", 200, &seen);
     assert_eq!(seen["diff"]["changed"], 40);
+    assert_eq!(seen["diff"]["money"], json!([{ "currency": "CAD", "amount": "500.00", "rows": 40 }]));
+    let page = app.get(&format!("/jobs/recategorizations/{run}")).await;
+    assert!(page.body.as_str().unwrap().contains("500.00 CAD"), "{}", page.body);
     assert!(seen["refusals"][0].as_str().unwrap().contains("66.7 % of the scope would change"), "{seen}");
     assert_eq!(app.get("/v1/transactions/t1").await.with(200)["category"], "supermarket");
 
@@ -68,6 +71,7 @@ async fn from_preview_to_undo_over_http() {
         let path = format!("/v1/recategorizations/{run}/changes?limit=7&from=supermarket{after}");
         let page = app.get(&path).await.with(200);
         valid("get", "/v1/recategorizations/{id}/changes", 200, &page);
+        assert_eq!(page["changes"][0]["amount"], "12.50", "as /v1/transactions has it");
         listed.extend(page["changes"].as_array().unwrap().iter().map(|row| row["transaction_id"].clone()));
         let Some(next) = page["next"].as_str() else { break };
         after = format!("&after={next}");
@@ -240,9 +244,14 @@ async fn the_command_line_shows_applies_and_undoes() {
     let txcat = |arguments: &[&str]| txcat(&stand, arguments);
     let (code, shown, _) = txcat(&["show", &run, "--changes", "3"]);
     assert_eq!(code, 0);
-    for said in
-        ["60 of 60 rows looked at with scripted@2", "40 rows would change (66.7 % of the scope)", "GUARD: ", "PLACE"]
-    {
+    for said in [
+        "60 of 60 rows looked at with scripted@2",
+        "40 rows would change (66.7 % of the scope)",
+        "GUARD: ",
+        "PLACE",
+        "500.00 CAD",
+        "12.50 CAD",
+    ] {
         assert!(shown.contains(said), "{said} in\n{shown}");
     }
     let (code, _, error) = txcat(&["apply", &run]);
