@@ -17,8 +17,9 @@ use crate::{
 /// Drop rows that are older than a file says they are kept, table by table. Run it once a day (cron, a Kubernetes `CronJob`).
 ///
 /// The file is TOML, days by table: transactions (with all that was said of them), events, `model_calls`, `shadow_predictions`,
-/// `eval_items`, `key_usage`. A table that it does not name is kept for ever, and so is the audit log. Answers that are kept for
-/// idempotency keys go after a day, whatever it says.
+/// `eval_items`, `key_usage`. A table that it does not name is kept for ever, and so is the audit log; events alone go after 90 days
+/// where it says nothing else, and one that an endpoint has not taken stays until it has. Answers that are kept for idempotency keys go
+/// after a day, whatever it says.
 #[derive(Debug, Args)]
 pub struct Options {
     /// The file.

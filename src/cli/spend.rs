@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{Settings, service::Opened};
 use crate::{
     clock,
+    domain::money,
     llm::{ModelFile, pricing::Budget},
     store::DayOfCalls,
 };
@@ -64,13 +65,14 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
         println!("{}", table(&days));
     }
     for Used { period, limit, spent } in used {
-        println!("{} of this {period}'s {limit} {currency} are spent or reserved", short(spent));
+        let (spent, limit) = (short(spent, &currency), money::told(limit, &currency));
+        println!("{spent} of this {period}'s {limit} are spent or reserved");
     }
     Ok(())
 }
 
-fn short(amount: Decimal) -> Decimal {
-    amount.round_dp(4).normalize()
+fn short(amount: Decimal, currency: &str) -> String {
+    money::told(amount.round_dp(4), currency)
 }
 
 fn table(days: &[DayOfCalls]) -> Table {
@@ -91,7 +93,7 @@ fn table(days: &[DayOfCalls]) -> Table {
     for day in days {
         let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
         let money = |amount: Decimal| match day.unpriced {
-            0 => format!("{} {}", short(amount), day.currency),
+            0 => short(amount, &day.currency),
             _ => "no price".to_owned(),
         };
         let answered = day.answered_rows.unwrap_or(0);

@@ -33,8 +33,8 @@ pub enum Action {
     Add {
         /// Where: an http or https address.
         url: String,
-        /// Tell it of events after this one, 0 for all there are. [default: from now on]
-        #[arg(long, value_name = "EVENT")]
+        /// Tell it of events after this one, 0 for all there are; at most the newest. [default: from now on]
+        #[arg(long, value_name = "EVENT", value_parser = clap::value_parser!(i64).range(0..))]
         after: Option<i64>,
     },
     /// List endpoints, and how far each has come.

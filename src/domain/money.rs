@@ -22,6 +22,22 @@ impl Currency {
     pub fn exponent(self) -> Option<u16> {
         self.0.exponent()
     }
+
+    /// An amount with at least the digits of ordinary use, such as 6.50 EUR.
+    #[must_use]
+    pub fn in_full(self, amount: Decimal) -> Decimal {
+        let mut amount = amount.normalize();
+        amount.rescale(amount.scale().max(self.exponent().map_or(0, u32::from)));
+        amount
+    }
+}
+
+/// An amount as people read it, such as `6.50 EUR`, of a currency that is stored or configured as text. Where the text is no
+/// ISO 4217 code the digits are as few as they can be.
+#[must_use]
+pub fn told(amount: Decimal, currency: &str) -> String {
+    let amount = currency.parse().map_or_else(|_| amount.normalize(), |known: Currency| known.in_full(amount));
+    format!("{amount} {currency}")
 }
 
 /// Text that is not an ISO 4217 code.
@@ -105,9 +121,7 @@ impl Money {
     /// The amount with the digits that its currency has in ordinary use, such as 6.50 EUR.
     #[must_use]
     pub fn in_full(&self) -> Decimal {
-        let mut amount = self.amount;
-        amount.rescale(amount.scale().max(self.currency.exponent().map_or(0, u32::from)));
-        amount
+        self.currency.in_full(self.amount)
     }
 
     /// The currency.
@@ -117,9 +131,10 @@ impl Money {
     }
 }
 
+/// As people read it: `6.50 EUR`.
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.amount, self.currency)
+        write!(f, "{} {}", self.in_full(), self.currency)
     }
 }
 
@@ -143,5 +158,21 @@ mod tests {
         assert_eq!(Money::new(dec!(0.00001), eur), Err(InvalidMoney::TooPrecise));
         assert_eq!(Money::new(dec!(1_000_000_000_000), eur), Err(InvalidMoney::TooLarge));
         assert_eq!(Money::new(dec!(12.50), eur).unwrap(), Money::new(dec!(12.5), eur).unwrap());
+    }
+
+    #[test]
+    fn people_read_an_amount_with_the_digits_of_its_currency() {
+        for (amount, currency, reads) in [
+            (dec!(12.5), "EUR", "12.50 EUR"),
+            (dec!(500), "CAD", "500.00 CAD"),
+            (dec!(0.00420), "USD", "0.0042 USD"),
+            (dec!(1200), "JPY", "1200 JPY"),
+            (dec!(1.5), "KWD", "1.500 KWD"),
+            (dec!(3), "XAU", "3 XAU"),
+            (dec!(2.50), "credits", "2.5 credits"),
+        ] {
+            assert_eq!(told(amount, currency), reads);
+        }
+        assert_eq!(Money::new(dec!(12.5), "EUR".parse().unwrap()).unwrap().to_string(), "12.50 EUR");
     }
 }

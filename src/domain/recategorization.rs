@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountId, DescriptorKey, Slug,
+    AccountId, DescriptorKey, Slug, instant,
     transaction::{InvalidText, code_enum},
 };
 
@@ -14,9 +14,11 @@ use super::{
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RecategorizationScope {
-    /// Posted at this time or later.
+    /// Posted at this time or later. Read from a day, which is its first moment in UTC, or from a moment.
+    #[serde(deserialize_with = "instant::or_none")]
     pub from: Option<DateTime<Utc>>,
-    /// Posted before this time.
+    /// Posted before this time. Read as `from` is: with a day, up to its first moment.
+    #[serde(deserialize_with = "instant::or_none")]
     pub to: Option<DateTime<Utc>>,
     /// Of one of these accounts.
     pub account_ids: Vec<AccountId>,
@@ -33,7 +35,7 @@ pub struct RecategorizationScope {
 }
 
 /// A scope that can't be looked at.
-#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum InvalidScope {
     /// Of nothing, or of everything and something.
     #[error("name what shall be looked at, or `everything` and nothing else")]
@@ -47,6 +49,36 @@ pub enum InvalidScope {
         /// What was asked for.
         below: f32,
     },
+    /// Of what nobody here has heard of.
+    #[error("the scope names what is not known here: {}", names.iter().map(UnknownName::to_string).collect::<Vec<_>>().join(", "))]
+    Unknown {
+        /// The first of them.
+        names: Vec<UnknownName>,
+    },
+}
+
+/// A name in a scope that stands for nothing here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UnknownName {
+    /// An account without a transaction.
+    Account(AccountId),
+    /// A merchant without one.
+    Merchant(DescriptorKey),
+    /// A category of no taxonomy.
+    Category(Slug),
+    /// An engine that never answered.
+    Engine(String),
+}
+
+impl fmt::Display for UnknownName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Account(id) => write!(f, "account `{id}`"),
+            Self::Merchant(key) => write!(f, "merchant `{}`", key.as_str()),
+            Self::Category(slug) => write!(f, "category `{slug}`"),
+            Self::Engine(name) => write!(f, "engine `{name}`"),
+        }
+    }
 }
 
 impl RecategorizationScope {
@@ -65,7 +97,11 @@ impl RecategorizationScope {
         if let Some(below) = self.below_confidence.filter(|below| !(*below > 0.0 && *below <= 1.0)) {
             return Err(InvalidScope::Confidence { below });
         }
-        Ok(self)
+        // Postgres stores no such text, so nothing is called so.
+        let engines = self.engines.iter().filter(|name| name.contains('\0')).cloned().map(UnknownName::Engine);
+        let keys = self.descriptor_keys.iter().filter(|key| key.as_str().contains('\0'));
+        let names: Vec<_> = engines.chain(keys.cloned().map(UnknownName::Merchant)).collect();
+        if names.is_empty() { Ok(self) } else { Err(InvalidScope::Unknown { names }) }
     }
 }
 

@@ -11,6 +11,7 @@ use super::{
     report,
     tracker::{Compared, RunReport, Slice},
 };
+use crate::domain::money;
 
 /// What stands where there is no figure.
 const NOTHING: &str = "–";
@@ -34,9 +35,10 @@ pub fn render(report: &RunReport, form: Form) -> Result<String, minijinja::Error
         Form::Markdown => ("run.md", include_str!("page/run.md.j2")),
         Form::Html => ("run.html", include_str!("page/run.html.j2")),
     };
+    let cost = report.figures.cost.zip(report.run.currency.as_deref()).map(|(cost, of)| money::told(cost, of));
     let report = Value::from(Serde(report));
     let (run, figures) = (report.get_attr("run")?, report.get_attr("figures")?);
-    filled(name, text, context! { run, figures, report })
+    filled(name, text, context! { run, figures, report, cost })
 }
 
 /// Renders runs on the same rows side by side, with every pair of them, as Markdown. `notes` are put before the figures, as

@@ -4,7 +4,7 @@ use comfy_table::{Cell, CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
 use rust_decimal::Decimal;
 use serde::Serialize;
 
-use crate::domain::Acceptance;
+use crate::domain::{Acceptance, money};
 
 use super::{
     paired::{Difference, Interval},
@@ -217,7 +217,7 @@ pub fn scores<'r, 'a: 'r>(runs: impl IntoIterator<Item = &'r Run<'a>>) -> Table 
 
 fn cost(run: &Run<'_>) -> String {
     match (run.cost_per_1000, run.currency) {
-        (Some(cost), Some(currency)) => format!("{} {currency}", cost.round_dp(4).normalize()),
+        (Some(cost), Some(currency)) => money::told(cost.round_dp(4), currency),
         _ => NOTHING.to_owned(),
     }
 }

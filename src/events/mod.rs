@@ -26,6 +26,14 @@ pub enum Error {
     /// Where nothing can be sent to.
     #[error(transparent)]
     Url(#[from] InvalidUrl),
+    /// A place in the feed that was not reached yet.
+    #[error("there is no event {after} yet: the newest is {newest}")]
+    Ahead {
+        /// What was asked for.
+        after: i64,
+        /// The last place in the feed; 0 where there is none.
+        newest: i64,
+    },
     /// An HTTP client could not be made.
     #[error("no HTTP client can be had")]
     Client(#[source] reqwest::Error),
@@ -43,7 +51,7 @@ pub struct InvalidUrl;
 /// secret that signs what it is sent, which is shown once.
 ///
 /// # Errors
-/// When nothing can be sent there, or the database fails.
+/// When nothing can be sent there, the feed has not come to that place, or the database fails.
 pub async fn register(
     store: &Store,
     url: &str,
@@ -57,10 +65,11 @@ pub async fn register(
     if !plain || !matches!(parsed.scheme(), "http" | "https") {
         return Err(InvalidUrl.into());
     }
-    let after = match after {
-        Some(after) => after,
-        None => store.last_event().await?,
-    };
+    let newest = store.last_event().await?;
+    let after = after.unwrap_or(newest);
+    if after > newest {
+        return Err(Error::Ahead { after, newest });
+    }
     let secret = signature::secret(random);
     let new = NewWebhook {
         url: parsed.into(),

@@ -11,7 +11,7 @@ use super::{
     page::{Page, Sheet, count, percent},
 };
 use crate::{
-    domain::{Judged, TransactionId, draw::drawn},
+    domain::{Judged, TransactionId, draw::drawn, money::told},
     evaluate::{
         cascade::{Outcome, Plan, StepAnswers, axis, cheapest, frontier, outcome},
         metrics::Share,
@@ -121,7 +121,7 @@ pub fn page(answered: &Answered, courses: &[Course], target: f64, words: &str, c
     for course in courses {
         let name = course.last.clone();
         let best = &course.frontier[course.chosen].measured;
-        let money = |amount: Decimal| format!("{} {currency}", amount.round_dp(3).normalize());
+        let money = |amount: Decimal| told(amount.round_dp(3), currency);
         let part = |part: Decimal, whole: Decimal| match whole.is_zero() {
             true => super::page::NOTHING.to_owned(),
             false => format!("{:.1} %", 100.0 * axis(part / whole)),

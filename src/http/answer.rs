@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::{codes, error::Problem};
 use crate::{
     domain::{
-        Category, ConfidenceLevel, DecidedBy, Direction, Money, ReviewStatus, Slug,
+        Category, ConfidenceLevel, DecidedBy, Direction, ReviewStatus, Slug,
         prediction::{Evidence, Scored},
         transaction::{Channel, Status},
     },
@@ -268,7 +268,7 @@ impl From<TransactionView> for TransactionOut {
             id: row.id.into(),
             account_id: row.account_id.into(),
             posted_at: row.posted_at,
-            amount: printed(row.amount),
+            amount: row.amount.in_full(),
             currency: row.amount.currency().code(),
             direction: row.direction,
             descriptor: row.descriptor.raw().to_owned(),
@@ -283,14 +283,4 @@ impl From<TransactionView> for TransactionOut {
             answer: Answer::from(view),
         }
     }
-}
-
-/// With at least the decimals that the currency is written with: `6.50`, not `6.5`.
-pub(super) fn printed(money: Money) -> Decimal {
-    let mut amount = money.amount();
-    let digits = money.currency().exponent().map_or(0, u32::from);
-    if amount.scale() < digits {
-        amount.rescale(digits);
-    }
-    amount
 }

@@ -387,6 +387,13 @@ fn events_problem(error: &events::Error) -> Problem {
             refusal.to_string(),
         )
         .at(Some("/url".to_owned())),
+        events::Error::Ahead { .. } => Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "event-ahead",
+            "The feed has not come so far",
+            error.to_string(),
+        )
+        .at(Some("/after".to_owned())),
         events::Error::Store(error) => store_problem(error),
         events::Error::Client(_) | events::Error::Message(_) => internal(),
     }

@@ -32,7 +32,7 @@ pub(super) struct EventQuery {
 /// A change of a transaction's category in force.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Event {
-    /// Its place in the feed. Places have no gaps, and who has read up to one has missed nothing before it.
+    /// Its place in the feed. Places follow each other without a gap, and who has read up to one has missed nothing before it.
     id: i64,
     /// What happened: `transaction.category_changed`.
     #[serde(rename = "type")]
@@ -72,7 +72,8 @@ pub(super) struct EventPage {
 }
 
 /// What changed of transactions since a place in the feed. The first answer to a transaction is no change. Read on from
-/// `next`, at once where the part is full; nothing is ever taken out of the feed.
+/// `next`, at once where the part is full. Events that are older than a deployment keeps them (90 days, unless it says otherwise) and that
+/// every endpoint has taken may be gone: who was away for longer sees it by the gap between `after` and the first `id`.
 #[utoipa::path(
     get,
     path = "/v1/events",

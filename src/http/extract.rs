@@ -11,10 +11,10 @@ use serde::{
     de::{DeserializeOwned, IgnoredAny},
 };
 
-use super::{error::Error, rows};
+use super::error::Error;
 use crate::{
     access::Caller,
-    domain::{TransactionId, transaction::InvalidText},
+    domain::{TransactionId, instant, transaction::InvalidText},
     review,
     store::Cursor,
 };
@@ -196,16 +196,16 @@ impl TryFrom<i64> for Place {
     }
 }
 
-/// A date or RFC 3339 time in a query.
+/// A day or an RFC 3339 time in a query.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct At(pub(super) DateTime<Utc>);
 
 impl TryFrom<String> for At {
-    type Error = &'static str;
+    type Error = InvalidText;
 
-    fn try_from(text: String) -> Result<Self, &'static str> {
-        rows::instant(&text).map(Self).ok_or("must be a date or an RFC 3339 time")
+    fn try_from(text: String) -> Result<Self, InvalidText> {
+        instant(&text).map(Self)
     }
 }
 

@@ -58,7 +58,7 @@ pub(super) struct NewRecategorization {
         (status = 202, description = "Begun", body = Report),
         (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Not of this shape, a scope that says nothing, or no such adapter", body = Problem,
+        (status = 422, description = "Not of this shape, a scope that says nothing or names what is not known here, or no such adapter", body = Problem,
             content_type = "application/problem+json"),
     )
 )]

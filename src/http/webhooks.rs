@@ -30,7 +30,8 @@ pub(super) struct NewWebhook {
     /// Where to: an http or https address. Redirects are not followed.
     #[schema(example = "https://backend.example/hooks/txcat")]
     url: String,
-    /// The place in the feed after which it is told, 0 for all there is; from now on without it.
+    /// The place in the feed after which it is told, 0 for all there is; from now on without it. It can't be beyond the newest
+    /// event.
     #[serde(default)]
     #[schema(value_type = Option<i64>, minimum = 0)]
     after: Option<Place>,
@@ -106,7 +107,7 @@ pub(super) struct FreshWebhook {
         (status = 201, description = "Made", body = FreshWebhook),
         (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Not of this shape, or no address", body = Problem,
+        (status = 422, description = "Not of this shape, no address, or a place that the feed has not come to", body = Problem,
             content_type = "application/problem+json"),
     )
 )]

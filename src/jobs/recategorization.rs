@@ -135,7 +135,7 @@ pub struct Recategorize {
     pub scope: RecategorizationScope,
     /// Of that, only what was posted in so many days before the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_days: Option<u32>,
+    pub last_days: Option<u16>,
     /// Why, in a sentence.
     pub reason: String,
     /// The adapter that answers; without one, the line-up does.

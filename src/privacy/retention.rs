@@ -9,15 +9,17 @@ use crate::store::{Error, Store};
 
 /// Transactions forgotten in one database transaction.
 const CHUNK: u32 = 500;
+/// Days that events are kept: who reads the feed has come by long before.
+const EVENTS: u16 = 90;
 
-/// Days that rows are kept, by table; for ever without a number.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Days that rows are kept, by table; for ever without a number, but for events.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Retention {
     /// Transactions, by the day they were posted, with all that was said of them.
     pub transactions: Option<u16>,
-    /// Events of the feed that every endpoint has taken.
-    pub events: Option<u16>,
+    /// Events of the feed that every endpoint has taken; 90 days where the file says nothing else.
+    pub events: u16,
     /// Calls to chat models; what a day came to stays.
     pub model_calls: Option<u16>,
     /// What shadows would have said.
@@ -26,6 +28,19 @@ pub struct Retention {
     pub eval_items: Option<u16>,
     /// How many rows keys sent a day.
     pub key_usage: Option<u16>,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            transactions: None,
+            events: EVENTS,
+            model_calls: None,
+            shadow_predictions: None,
+            eval_items: None,
+            key_usage: None,
+        }
+    }
 }
 
 /// Why a file says not how long rows are kept.
@@ -90,11 +105,8 @@ impl Retention {
             }
         }
         note("transactions", self.transactions, dropped);
-        let dropped = match self.events {
-            Some(days) => store.drop_events(before(days), by).await?,
-            None => 0,
-        };
-        note("events", self.events, dropped);
+        let dropped = store.drop_events(before(self.events), by).await?;
+        note("events", Some(self.events), dropped);
         let dropped = match self.model_calls {
             Some(days) => store.drop_model_calls(before(days)).await?,
             None => 0,
@@ -126,7 +138,9 @@ mod tests {
     #[test]
     fn a_file_names_tables_and_days_and_nothing_else() {
         let kept: Retention = toml::from_str("transactions = 1095\nevents = 30").unwrap();
-        assert_eq!(kept, Retention { transactions: Some(1095), events: Some(30), ..Retention::default() });
+        assert_eq!(kept, Retention { transactions: Some(1095), events: 30, ..Retention::default() });
+        let kept: Retention = toml::from_str("key_usage = 90").unwrap();
+        assert_eq!((kept.events, kept.transactions, kept.key_usage), (90, None, Some(90)));
         for wrong in ["transaction = 3", "transactions = -1", "events = \"30d\""] {
             assert!(toml::from_str::<Retention>(wrong).is_err(), "{wrong}");
         }

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{Error, Guards, Progress, find, found, taxonomy};
 use crate::{
     domain::{ChangeState, RecategorizationPhase},
-    store::{PhaseMove, Store},
+    store::{PhaseMove, Recategorization, Store},
 };
 
 /// Rows of one database transaction: what waits for it at most.
@@ -116,17 +116,19 @@ pub async fn put_back(store: &Store, id: i64, told: Progress<'_>) -> Result<(), 
     }
 }
 
-/// Gives up a run of which nothing was applied.
+/// Gives up a run of which nothing was applied, and takes its job out of the queue. A worker that is at it stops at the next
+/// page.
 ///
 /// # Errors
 /// When something was, or the database fails.
 pub async fn cancel(store: &Store, id: i64, by: &str, now: DateTime<Utc>) -> Result<(), Error> {
     let from = &[RecategorizationPhase::Predicting, RecategorizationPhase::Previewed];
     let step = PhaseMove { from, to: RecategorizationPhase::Cancelled, by, override_reason: None, now };
-    if store.move_recategorization(id, step).await? {
-        return Ok(());
+    if !store.move_recategorization(id, step).await? {
+        settled(store, id, &[RecategorizationPhase::Cancelled], "cancelled").await?;
     }
-    settled(store, id, &[RecategorizationPhase::Cancelled], "cancelled").await
+    // Without a free worker it would wait for ever, and one that failed too often is never taken up again.
+    Ok(store.clear_queue(&Recategorization::queue(id)).await?)
 }
 
 /// How many changes are not in a state any more, and how many there are.

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::Error;
 use crate::{
-    domain::{Becomes, Slug, TransactionId},
+    domain::{Becomes, Currency, Slug, TransactionId},
     evaluate::{
         metrics::wilson,
         paired::{self, Pair as Compared},
@@ -66,8 +66,8 @@ pub struct Diff {
 #[schema(as = MovedMoney)]
 pub struct Moved {
     /// ISO 4217.
-    #[schema(example = "USD")]
-    pub currency: String,
+    #[schema(value_type = String, example = "USD")]
+    pub currency: Currency,
     /// The sum of the rows' amounts, whatever their direction.
     #[schema(value_type = String, example = "1234.50")]
     pub amount: Decimal,
@@ -197,7 +197,7 @@ pub(super) async fn of(
         accounts,
         money: money
             .into_iter()
-            .map(|of| Moved { currency: of.currency, amount: of.amount.normalize(), rows: of.rows })
+            .map(|of| Moved { currency: of.currency, amount: of.currency.in_full(of.amount), rows: of.rows })
             .collect(),
         accuracy: accuracy(store, run.id, all, false).await?,
         at_random: accuracy(store, run.id, at_random, true).await?,

@@ -1,11 +1,12 @@
 //! Stored transactions categorized anew: previewed, applied, undone.
 //!
-//! [`preview`] fixes a scope, asks about its rows page by page as the pipeline does, and keeps what would change;
+//! [`preview`] fixes a scope, has its rows asked about page by page (`asking`) as the pipeline does, and keeps what would change;
 //! [`taxonomy`] makes such a run lead from one taxonomy to another; [`diff`] counts what would change, [`guards`] say whether it is fit to be applied, [`apply`] brings it into force and puts it back.
 //! A process may die at any point: every step is a database transaction that says how far it came, and the same call goes
 //! on. What a person said is never changed. It is not who runs it or when: that is the edge's matter.
 
 pub mod apply;
+mod asking;
 pub mod diff;
 pub mod guards;
 pub mod preview;
@@ -32,7 +33,7 @@ pub enum Error {
     /// The way of a transaction.
     #[error("the transactions could not be asked about")]
     Pipeline(#[from] pipeline::Error),
-    /// A scope that says nothing, or two things.
+    /// A scope that says nothing, or two things, or names what is not known here.
     #[error(transparent)]
     Scope(#[from] InvalidScope),
     /// A model that can't be had now: what was answered is kept.

@@ -271,7 +271,7 @@ impl From<RecategorizationChange> for Change {
             account_id: row.account_id,
             posted_at: row.posted_at,
             descriptor: row.descriptor,
-            amount: row.amount.amount(),
+            amount: row.amount.in_full(),
             currency: row.amount.currency().to_string(),
             from: row.from,
             to: row.to,
@@ -288,12 +288,14 @@ impl From<RecategorizationChange> for Change {
 #[schema(as = RecategorizationScope)]
 #[expect(dead_code, reason = "read by the OpenAPI document only")]
 pub struct ScopeDoc {
-    /// Posted at this time or later.
-    #[schema(default)]
-    from: Option<DateTime<Utc>>,
-    /// Posted before this time.
-    #[schema(default)]
-    to: Option<DateTime<Utc>>,
+    /// Posted at this time or later: an RFC 3339 time, or a day (`YYYY-MM-DD`), which is its first moment in UTC. It is
+    /// answered as a time.
+    #[schema(default, example = "2026-03-01")]
+    from: Option<String>,
+    /// Posted before this time, which is written as `from` is. A day is not part of the scope itself: `2026-04-01` takes what
+    /// was posted up to the end of March.
+    #[schema(default, example = "2026-04-01T00:00:00Z")]
+    to: Option<String>,
     /// Of one of these accounts.
     #[schema(default)]
     account_ids: Vec<String>,

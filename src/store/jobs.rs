@@ -241,6 +241,17 @@ impl Store {
     pub async fn cancel_job(&self, id: i64) -> Result<bool, Error> {
         Ok(!self.queue_calls().complete_jobs(&[id]).await?.is_empty())
     }
+
+    /// Takes all jobs out of one queue that no worker is at.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn clear_queue(&self, queue: &str) -> Result<(), Error> {
+        let of = JobFilter { queue: Some(queue.to_owned()), ..JobFilter::default() };
+        let ids: Vec<i64> = self.jobs(&of, u32::MAX).await?.into_iter().map(|job| job.id).collect();
+        self.queue_calls().complete_jobs(&ids).await?;
+        Ok(())
+    }
 }
 
 fn read_job(row: &DbRow) -> Result<Job, Error> {

@@ -48,6 +48,7 @@ mod recategorization_apply;
 mod recategorization_changes;
 mod recategorization_diff;
 mod recategorization_pages;
+mod recategorization_scope;
 mod recategorizations;
 mod remembered;
 mod retention;

@@ -3,7 +3,7 @@
 use rust_decimal::Decimal;
 
 use super::{Error, Store, read};
-use crate::domain::{DescriptorKey, Slug};
+use crate::domain::{Currency, DescriptorKey, Slug};
 
 /// Changes from one category to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct ChangedCategory {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MovedMoney {
     /// In this currency (ISO 4217).
-    pub currency: String,
+    pub currency: Currency,
     /// How much.
     pub amount: Decimal,
     /// Of how many rows.
@@ -149,11 +149,11 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        let moved = rows
-            .into_iter()
-            .map(|row| MovedMoney { currency: row.currency, amount: row.amount, rows: row.rows.unsigned_abs() })
-            .collect();
-        Ok((moved, accounts.unsigned_abs()))
+        let moved = rows.into_iter().map(|row| {
+            let currency = read(&row.currency, "transactions.currency")?;
+            Ok(MovedMoney { currency, amount: row.amount, rows: row.rows.unsigned_abs() })
+        });
+        Ok((moved.collect::<Result<_, Error>>()?, accounts.unsigned_abs()))
     }
 
     /// Labels in a run's scope: all, and those that nobody chose for their answer.

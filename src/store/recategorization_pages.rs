@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, types::Json};
 
 use super::{
-    AnswerSources, Decision, Error, Recategorization, ScopeCursor, Store, read, recategorizations::ScopeFilter,
+    AnswerSources, Decision, Error, Recategorization, ScopeCursor, Store, read, recategorization_scope::ScopeFilter,
     transactions::transaction_of,
 };
 use crate::domain::{DecidedBy, Slug, Transaction, TransactionId};

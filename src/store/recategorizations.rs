@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{Error, Store, read, read_some};
-use crate::domain::{AccountId, DescriptorKey, RecategorizationPhase, RecategorizationScope, Slug, TransactionId};
+use super::{Error, Store, read, read_some, recategorization_scope::ScopeFilter};
+use crate::domain::{AccountId, RecategorizationPhase, RecategorizationScope, TransactionId};
 
 /// A run to begin.
 #[derive(Debug, Clone, PartialEq)]
@@ -118,32 +118,6 @@ pub struct PhaseMove<'a> {
     pub override_reason: Option<&'a str>,
     /// When.
     pub now: DateTime<Utc>,
-}
-
-/// A scope as the queries take it: what is not narrowed is null.
-pub(super) struct ScopeFilter {
-    pub(super) from: Option<DateTime<Utc>>,
-    pub(super) to: Option<DateTime<Utc>>,
-    pub(super) accounts: Option<Vec<String>>,
-    pub(super) keys: Option<Vec<String>>,
-    pub(super) categories: Option<Vec<String>>,
-    pub(super) engines: Option<Vec<String>>,
-    pub(super) below: Option<f32>,
-}
-
-impl From<&RecategorizationScope> for ScopeFilter {
-    fn from(scope: &RecategorizationScope) -> Self {
-        let some = |texts: Vec<String>| Some(texts).filter(|texts| !texts.is_empty());
-        Self {
-            from: scope.from,
-            to: scope.to,
-            accounts: some(scope.account_ids.iter().map(AccountId::to_string).collect()),
-            keys: some(scope.descriptor_keys.iter().map(DescriptorKey::as_str).map(str::to_owned).collect()),
-            categories: some(scope.categories.iter().map(Slug::to_string).collect()),
-            engines: some(scope.engines.clone()),
-            below: scope.below_confidence,
-        }
-    }
 }
 
 impl Store {

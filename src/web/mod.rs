@@ -8,7 +8,10 @@ use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
 use minijinja::{AutoEscape, Environment, Value, syntax::SyntaxConfig, value::Serde};
+use rust_decimal::Decimal;
 use serde::Serialize;
+
+use crate::domain::money::told;
 
 /// Every template, by the name that pages extend or include it under.
 const TEMPLATES: [(&str, &str); 22] = [
@@ -76,6 +79,7 @@ static PAGES: LazyLock<Result<Environment<'static>, minijinja::Error>> = LazyLoc
     pages.add_filter("words", |slug: String| slug.replace('_', " "));
     pages.add_filter("segment", |text: String| segment(&text));
     pages.add_filter("whole", whole);
+    pages.add_filter("money", money);
     pages.add_filter("marked", |text: String| Value::from_safe_string(marked(&text)));
     pages.add_filter("fixed", |number: f64, digits: usize| format!("{number:.digits$}"));
     pages.add_filter("day", |time: String| instant(&time, "%Y-%m-%d"));
@@ -99,6 +103,12 @@ pub fn render(name: &'static str, with: impl Serialize) -> Result<String, Error>
 /// A share as a percentage with one decimal; a dash where there is none.
 fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| "–".to_owned(), |share| format!("{:.1} %", 100.0 * share))
+}
+
+/// An amount with the digits of its currency, to a hundredth of a cent at most: `1.40 USD`.
+fn money(amount: &str, currency: &str) -> String {
+    let told = |amount: Decimal| told(amount.round_dp(4), currency);
+    amount.parse().map_or_else(|_| format!("{amount} {currency}"), told)
 }
 
 /// A text as one step of a path.
@@ -152,6 +162,7 @@ mod tests {
     fn numbers_read_well() {
         assert_eq!(whole(1_234_567), "1\u{202f}234\u{202f}567");
         assert_eq!((whole(0), whole(-1_000)), ("0".to_owned(), "−1\u{202f}000".to_owned()));
+        assert_eq!((money("1.4", "USD"), money("0.00128", "USD")), ("1.40 USD".to_owned(), "0.0013 USD".to_owned()));
         assert_eq!((percent(Some(0.8764)), percent(None)), ("87.6 %".to_owned(), "–".to_owned()));
     }
 

@@ -28,7 +28,7 @@ fn line(id: &str, n: usize, day: &str) -> String {
 }
 
 /// A folder with a clean pool of 180 rows, and dev and a test file from later on.
-fn folder() -> tempfile::TempDir {
+pub(crate) fn folder() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str, prefix: &str, rows: std::ops::Range<usize>, day: &str| {
         let lines: String = rows.map(|n| line(&format!("{prefix}{n:03}"), n, day)).collect();

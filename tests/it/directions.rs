@@ -36,7 +36,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("advise", &["curate"]),
     ("events", &["store", "outbound", "signature", "causes"]),
     ("jobs", &["recategorize", "events", "clock"]),
-    ("web", &[]),
+    ("web", &["domain"]),
     (
         "http",
         &[

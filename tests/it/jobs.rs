@@ -173,6 +173,33 @@ async fn the_command_line_lists_retries_and_cancels_jobs() {
 }
 
 #[tokio::test]
+async fn a_run_that_is_given_up_leaves_no_job_behind() {
+    let stand = Stand::start().await;
+    stand.answered(&rows(9)).await;
+    let pipeline = stand.next();
+    let begin = async || {
+        let run = stand.planned(&pipeline, everything()).await;
+        let step = Step { run, step: RecategorizationStep::Preview, urgency: Urgency::Interactive };
+        step.ask(&stand.store).await.unwrap();
+        run
+    };
+    let (waiting, failed, other) = (begin().await, begin().await, begin().await);
+    let fail = format!(
+        "update graphile_worker._private_jobs as jobs set attempts = max_attempts, last_error = 'it broke'
+        from graphile_worker._private_job_queues as queues
+        where queues.id = jobs.job_queue_id and queue_name = 'recategorization:{failed}' returning queue_name"
+    );
+    assert!(!stand.text(&fail).await.is_empty());
+    for run in [waiting, failed] {
+        let (code, _, error) = txcat(&stand, &["recategorize", "cancel", &run.to_string()]);
+        assert_eq!(code, 0, "{error}");
+    }
+    let left: Vec<_> = queue(&stand.store).await.into_iter().map(|job| job.queue).collect();
+    assert_eq!(left, [Some(format!("recategorization:{other}"))]);
+    assert_eq!(stand.report(failed).await.job, None);
+}
+
+#[tokio::test]
 async fn a_queue_that_is_kept_for_a_job_that_is_gone_is_freed() {
     let (stand, pipeline, run) = waiting_preview().await;
     let keep = "update graphile_worker._private_job_queues

@@ -11,6 +11,7 @@ mod chat;
 #[cfg(feature = "cluster")]
 mod cluster;
 mod command_line;
+mod compare;
 mod contract;
 mod curate;
 mod database;

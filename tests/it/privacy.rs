@@ -250,3 +250,48 @@ async fn what_is_older_than_it_is_kept_goes_and_the_rest_stays() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && said.contains("does not say how many days"), "{said}");
 }
+
+#[tokio::test]
+async fn events_go_after_ninety_days_once_every_endpoint_has_them() {
+    let mut app = App::start().await;
+    let key = app.make_key("backend", &[Scope::Admin], None).await;
+    app.use_key(&key);
+    let rows: Vec<Value> = (1..=6).map(|n| row(&format!("t{n}"), "CORNER PLACE")).collect();
+    app.ingest(&rows).await;
+    for n in 1..=6 {
+        let said = json!({ "category": "supermarket", "scope": "transaction" });
+        app.post(&format!("/v1/transactions/t{n}/correction"), &said).await.with(200);
+    }
+    let places = async || {
+        let feed = app.get("/v1/events").await.with(200);
+        feed["events"].as_array().unwrap().iter().map(|event| event["id"].as_i64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(places().await, [1, 2, 3, 4, 5, 6]);
+    // Five are a hundred days old, and one endpoint has taken three.
+    let pool = PgPool::connect(&app.database.url).await.unwrap();
+    let aged = "set session_replication_role = replica;
+        update events set at = at - interval '100 days' where id < 6;
+        set session_replication_role = default";
+    sqlx::raw_sql(aged).execute(&pool).await.unwrap();
+    pool.close().await;
+    let endpoint = json!({ "url": "https://backend.example/hook", "after": 3 });
+    let endpoint = app.post("/v1/webhooks", &endpoint).await.with(201)["id"].clone();
+    let folder = tempfile::tempdir().unwrap();
+    let keep = folder.path().join("keep.toml");
+    let dropped = |text: &str| {
+        std::fs::write(&keep, text).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_txcat"));
+        command.args(["retention", "--json", "--keep"]).arg(&keep).env("DATABASE_URL", &app.database.url);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let events = told["tables"].as_array().unwrap().iter().find(|told| told["table"] == "events").unwrap().clone();
+        (events["days"].clone(), events["dropped"].clone())
+    };
+    assert_eq!(dropped("events = 120"), (json!(120), json!(0)));
+    assert_eq!(dropped("key_usage = 90"), (json!(90), json!(3)), "what the endpoint has not taken stays");
+    assert_eq!(places().await, [4, 5, 6]);
+    app.send(app.request("DELETE", &format!("/v1/webhooks/{endpoint}"))).await.with(204);
+    assert_eq!(dropped("key_usage = 90"), (json!(90), json!(2)));
+    assert_eq!(places().await, [6]);
+}

@@ -173,7 +173,7 @@ async fn a_preview_counts_what_would_change_and_changes_nothing() {
     assert_eq!((of("coffee_shop").before, of("coffee_shop").after), (20, 20));
     assert_eq!((of("restaurant").before, of("restaurant").after), (20, 0));
     assert_eq!((of("fast_food").before, of("fast_food").after), (0, 20));
-    assert_eq!((diff.money[0].amount.to_string().as_str(), diff.money[0].currency.as_str()), ("500", "CAD"));
+    assert_eq!((diff.money[0].amount.to_string().as_str(), diff.money[0].currency.code()), ("500.00", "CAD"));
     assert_eq!((diff.accounts, diff.samples.len(), diff.accuracy), (4, 6, None));
 
     assert_eq!(stand.text("select count(*)::text from predictions where engine = 'scripted@2'").await, "0");

@@ -6,6 +6,7 @@ use anyhow::Context;
 use comfy_table::Cell;
 
 use crate::{
+    domain::money,
     evaluate::{
         metrics::Share,
         page::{self, Form},
@@ -146,7 +147,7 @@ fn tables(report: &RunReport) -> String {
         ("area under risk-coverage", or_nothing(figures.aurc, |aurc| format!("{aurc:.4}"))),
         ("ms a row, half and 95 %", format!("{}, {}", three(figures.latency_p50_ms), three(figures.latency_p95_ms))),
         ("tokens", or_nothing(figures.tokens, |tokens| tokens.to_string())),
-        ("cost", or_nothing(figures.cost, |cost| format!("{cost} {}", run.currency.as_deref().unwrap_or(NOTHING)))),
+        ("cost", or_nothing(figures.cost, |cost| money::told(cost, run.currency.as_deref().unwrap_or(NOTHING)))),
     ] {
         all.add_row([Cell::new(name), right(value)]);
     }

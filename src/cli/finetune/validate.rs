@@ -7,6 +7,7 @@ use anyhow::{Context, ensure};
 use crate::{
     cli::{Settings, chat},
     clock,
+    domain::money,
     finetune::validate::{At, LEAST_LINES, Report},
     llm::Price,
 };
@@ -71,8 +72,9 @@ impl Validate {
                 // Whoever trains on these lines has prices of its own.
                 _ if report.foreign > 0 => {}
                 Some((cost, currency)) => println!(
-                    "about {} {currency} at the entry's price of training; `finetune create` books {} until the bill is known",
-                    cost.0, cost.1
+                    "about {} at the entry's price of training; `finetune create` books {} until the bill is known",
+                    money::told(cost.0, &currency),
+                    money::told(cost.1, &currency)
                 ),
                 None => println!(
                     "no price of training is known: name a model with --chat-model whose [[model.price]] has `training`"

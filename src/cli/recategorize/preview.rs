@@ -1,6 +1,6 @@
 //! Finding out what would change, and going on with that.
 
-use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Utc};
 
 use super::{Moving, show::print};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
         service::{Serving, said, share},
     },
     clock,
-    domain::{AccountId, DescriptorKey, RecategorizationScope, Slug},
+    domain::{AccountId, DescriptorKey, RecategorizationScope, Slug, instant},
     recategorize::{Plan, Report, preview},
     store::Store,
 };
@@ -21,12 +21,13 @@ use crate::{
 /// Rows that come while it runs are not in it. Killed, it goes on with `resume`.
 #[derive(Debug, clap::Args)]
 pub struct Preview {
-    /// Posted on this day or later: YYYY-MM-DD (UTC), or an RFC 3339 time.
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    /// Posted at this time or later: an RFC 3339 time, or a day (YYYY-MM-DD), which is its first moment in UTC.
+    #[arg(long, value_name = "TIME", value_parser = instant)]
     pub from: Option<DateTime<Utc>>,
 
-    /// Posted before this day or time.
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    /// Posted before this time, written as --from is. A day is not part of the scope itself: 2026-04-01 takes what was
+    /// posted up to the end of March.
+    #[arg(long, value_name = "TIME", value_parser = instant)]
     pub to: Option<DateTime<Utc>>,
 
     /// Of this account. May be repeated.
@@ -68,13 +69,6 @@ pub struct Preview {
     /// Which stage answers.
     #[command(flatten)]
     pub serving: Serving,
-}
-
-fn moment(text: &str) -> Result<DateTime<Utc>, String> {
-    if let Ok(day) = text.parse::<NaiveDate>() {
-        return Ok(day.and_time(NaiveTime::MIN).and_utc());
-    }
-    text.parse().map_err(|_| "must be YYYY-MM-DD or an RFC 3339 time".to_owned())
 }
 
 impl Preview {

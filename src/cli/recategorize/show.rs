@@ -225,7 +225,7 @@ fn rows(changes: &[RecategorizationChange]) -> Table {
             Cell::new(row.posted_at.format("%Y-%m-%d")),
             Cell::new(&row.transaction_id),
             Cell::new(&row.descriptor),
-            Cell::new(format!("{} {}", row.amount.amount(), row.amount.currency())).set_alignment(CellAlignment::Right),
+            Cell::new(row.amount).set_alignment(CellAlignment::Right),
             Cell::new(&row.from),
             Cell::new(&row.to),
             Cell::new(format!("{:.2}", row.confidence)).set_alignment(CellAlignment::Right),

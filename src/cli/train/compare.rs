@@ -6,13 +6,13 @@ use std::{
     process::Stdio,
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use comfy_table::{Cell, CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
 use serde::Serialize;
 
 use super::{Outcome, Source, megabytes};
 use crate::{
-    cli::{Settings, models},
+    cli::{Settings, models, service::asked_to_stop},
     evaluate::metrics::{Share, wilson},
     model::{Method, method::METHODS},
 };
@@ -94,16 +94,21 @@ struct Claim {
 /// Runs `txcat train compare`.
 ///
 /// # Errors
-/// When a training fails.
+/// When a training fails, or somebody ends it.
 pub async fn run(options: &Options, settings: &Settings) -> anyhow::Result<()> {
     models::pull(settings, None).await?;
     let temporary = tempfile::tempdir()?;
     let dir = options.keep.as_deref().unwrap_or(temporary.path());
     let methods = if options.methods.is_empty() { METHODS.to_vec() } else { options.methods.clone() };
+    // Ended by a signal at once, this process would leave the training that is under way behind.
+    let stop = asked_to_stop()?;
     let mut outcomes = Vec::new();
     for method in methods {
         eprintln!("{method}:");
-        outcomes.push(options.outcome(method, dir, settings).await?);
+        outcomes.push(tokio::select! {
+            outcome = options.outcome(method, dir, settings) => outcome?,
+            () = stop.cancelled() => bail!("ended while {method} was trained"),
+        });
     }
     let full = outcomes.iter().find(|outcome| outcome.method == Method::Full).cloned();
     let comparison = Comparison {
@@ -120,7 +125,7 @@ pub async fn run(options: &Options, settings: &Settings) -> anyhow::Result<()> {
 }
 
 impl Options {
-    /// Trains in a child process of the same program.
+    /// Trains in a child process of the same program, which is killed where this is dropped.
     async fn outcome(&self, method: Method, dir: &Path, settings: &Settings) -> anyhow::Result<Outcome> {
         let mut command = tokio::process::Command::new(std::env::current_exe()?);
         command.arg("--models-dir").arg(&settings.models.dir);

@@ -11,7 +11,7 @@ use super::{
         state::AppState,
     },
     page,
-    review::{AnswerShown, Done, Part, Said, answer, in_words, money, parts},
+    review::{AnswerShown, Done, Part, Said, answer, in_words, parts},
 };
 use crate::{
     domain::DecidedBy,
@@ -69,7 +69,7 @@ pub(super) async fn show(State(state): State<AppState>, Who(caller): Who, Id(id)
         merchant_text: row.descriptor.merchant().to_owned(),
         key: row.descriptor.key().as_str().to_owned(),
         told: parts(&row.descriptor),
-        amount: money(row.amount),
+        amount: row.amount.to_string(),
         direction: row.direction.as_str(),
         posted_at: row.posted_at,
         account: row.account_id.to_string(),

@@ -14,7 +14,6 @@ use super::{
         state::AppState,
     },
     page,
-    review::money,
 };
 use crate::{
     advise::{Advice, Scenario},
@@ -64,7 +63,7 @@ impl From<TransactionView> for Row {
             account: row.account_id.into(),
             descriptor: row.descriptor.raw().to_owned(),
             key: row.descriptor.key().as_str().to_owned(),
-            amount: money(row.amount),
+            amount: row.amount.to_string(),
             direction: row.direction.as_str(),
             category: view.in_force.as_ref().map(|held| held.category.to_string()),
             decided_by: view.in_force.map(|held| held.decided_by.as_str()),

@@ -2,12 +2,10 @@
 
 use axum::{extract::State, response::Response};
 use chrono::{DateTime, Utc};
-use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::{
     super::{
-        answer::printed,
         error::Error,
         extract::{Params, Who},
         reviews::views::{self, ViewOut},
@@ -19,8 +17,8 @@ use crate::{
     access::Caller,
     clock,
     domain::{
-        Category, ConfidenceLevel, CorrectionScope, Descriptor, Direction, Lane, Money, ReviewReason, Slug, Taxonomy,
-        TransactionId, UserHistory, prediction::Evidence,
+        Category, ConfidenceLevel, CorrectionScope, Descriptor, Direction, Lane, ReviewReason, Slug, Taxonomy,
+        TransactionId, UserHistory, money, prediction::Evidence,
     },
     review::{self, Measured, Work},
     store::{GroupFilter, Opinion, ReviewAction, TransactionView},
@@ -78,7 +76,7 @@ impl From<Work> for Item {
             group: group.key,
             transaction: view.transaction.id.to_string(),
             descriptor: view.transaction.descriptor.merchant().to_owned(),
-            amount: money(view.transaction.amount),
+            amount: view.transaction.amount.to_string(),
             rows: group.rows,
             predicted: prediction.map_or_else(String::new, |prediction| prediction.category.to_string()),
             confidence: prediction.map(|prediction| f64::from(prediction.confidence)),
@@ -280,7 +278,7 @@ impl From<UserHistory> for HistoryShown {
         Self {
             transactions: history.transactions,
             same: same.count,
-            typical: same.typical_amount.map(money),
+            typical: same.typical_amount.map(|money| money.to_string()),
             recurring: same.recurring,
             cadence: same.cadence_days,
             label: same.latest_label,
@@ -317,7 +315,7 @@ struct MeasuredShown {
 impl From<Measured> for MeasuredShown {
     fn from(measured: Measured) -> Self {
         Self {
-            cost: measured.cost.map(|(cost, currency)| format!("{} {currency}", cost.normalize())),
+            cost: measured.cost.map(|(cost, currency)| money::told(cost, &currency)),
             ms: measured.ms,
             data: measured.data,
             at: measured.at,
@@ -445,7 +443,7 @@ pub(super) async fn detail(
             merchant_text: row.descriptor.merchant().to_owned(),
             key: row.descriptor.key().as_str().to_owned(),
             parts: parts(&row.descriptor),
-            amount: money(row.amount),
+            amount: row.amount.to_string(),
             direction: row.direction.as_str(),
             posted_at: row.posted_at,
             account_id: row.account_id.to_string(),
@@ -595,17 +593,11 @@ pub(super) async fn preview(
             posted_at: told.posted_at,
             descriptor: told.descriptor.raw().to_owned(),
             account_id: told.account_id.into(),
-            amount: money(told.amount),
+            amount: told.amount.to_string(),
             category: row.category.map_or("nothing".to_owned(), String::from),
             waits: row.waits,
         })
     });
     let affected = affected.collect();
     part("preview.html", PreviewShown { rows, scope: scope.as_str(), category, transaction, memory, affected })
-}
-
-/// An amount with its currency: `6.50 USD`.
-pub(super) fn money(money: Money) -> String {
-    let amount: Decimal = printed(money);
-    format!("{amount} {}", money.currency().code())
 }

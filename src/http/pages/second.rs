@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     super::{error::Error, extract::Who, state::AppState},
     page,
-    review::{Choice, Part, money, parts},
+    review::{Choice, Part, parts},
 };
 use crate::{clock, review::Agreement};
 
@@ -76,7 +76,7 @@ pub(super) async fn show(State(state): State<AppState>, Who(caller): Who) -> Res
             descriptor: row.descriptor.raw().to_owned(),
             key: row.descriptor.key().as_str().to_owned(),
             parts: parts(&row.descriptor),
-            amount: money(row.amount),
+            amount: row.amount.to_string(),
             direction: row.direction.as_str(),
             posted_at: row.posted_at,
             account: row.account_id.to_string(),

@@ -261,7 +261,7 @@ pub(in super::super) async fn claim_second(
             decision: again.decision,
             id: row.id.into(),
             descriptor: row.descriptor.raw().to_owned(),
-            amount: row.amount.amount(),
+            amount: row.amount.in_full(),
             currency: row.amount.currency().code(),
             direction: row.direction,
             posted_at: row.posted_at,

@@ -285,6 +285,31 @@ async fn the_feed_and_the_endpoints_are_as_the_document_says() {
 }
 
 #[tokio::test]
+async fn an_endpoint_begins_at_a_place_that_the_feed_has_come_to() {
+    let app = service(9).await;
+    app.store.correct(&correction("t1", "bakery", CorrectionScope::Transaction, 2_000)).await.unwrap();
+    let body = |after: i64| json!({ "url": "https://backend.example/hook", "after": after });
+    let refused = app.post("/v1/webhooks", &body(2)).await.with(422);
+    assert_eq!(
+        (&refused["type"], &refused["pointer"], &refused["detail"]),
+        (&json!("urn:txcat:problem:event-ahead"), &json!("/after"), &json!("there is no event 2 yet: the newest is 1"))
+    );
+    let add = |after: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_txcat"));
+        command.args(["webhooks", "add", "https://backend.example/hook", "--after", after]);
+        command.env("DATABASE_URL", &app.database.url).output().unwrap()
+    };
+    let refused = add("2");
+    assert_eq!(
+        (refused.status.code(), String::from_utf8_lossy(&refused.stderr).as_ref()),
+        (Some(1), "txcat: there is no event 2 yet: the newest is 1\n")
+    );
+    assert_eq!(app.get("/v1/webhooks").await.with(200)["webhooks"], json!([]));
+    app.post("/v1/webhooks", &body(1)).await.with(201);
+    assert!(add("1").status.success());
+}
+
+#[tokio::test]
 async fn every_way_in_which_a_category_changes_is_told_with_its_cause() {
     let stand = Stand::start().await;
     stand.answered(&rows(30)).await;

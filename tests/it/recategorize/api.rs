@@ -12,6 +12,7 @@ use txcat::{
 use super::{NEXT, Stand, rows};
 use crate::{
     api::schema,
+    database::TestDatabase,
     harness::{App, Scripted},
     model,
     store::{correction, in_force},
@@ -59,6 +60,9 @@ async fn from_preview_to_undo_over_http() {
     let seen = until(&app, run, "previewed").await;
     valid("get", "/v1/recategorizations/{id}", 200, &seen);
     assert_eq!(seen["diff"]["changed"], 40);
+    assert_eq!(seen["diff"]["money"], json!([{ "currency": "CAD", "amount": "500.00", "rows": 40 }]));
+    let page = app.get(&format!("/jobs/recategorizations/{run}")).await;
+    assert!(page.body.as_str().unwrap().contains("500.00 CAD"), "{}", page.body);
     assert!(seen["refusals"][0].as_str().unwrap().contains("66.7 % of the scope would change"), "{seen}");
     assert_eq!(app.get("/v1/transactions/t1").await.with(200)["category"], "supermarket");
 
@@ -67,6 +71,7 @@ async fn from_preview_to_undo_over_http() {
         let path = format!("/v1/recategorizations/{run}/changes?limit=7&from=supermarket{after}");
         let page = app.get(&path).await.with(200);
         valid("get", "/v1/recategorizations/{id}/changes", 200, &page);
+        assert_eq!(page["changes"][0]["amount"], "12.50", "as /v1/transactions has it");
         listed.extend(page["changes"].as_array().unwrap().iter().map(|row| row["transaction_id"].clone()));
         let Some(next) = page["next"].as_str() else { break };
         after = format!("&after={next}");
@@ -140,6 +145,40 @@ async fn what_makes_no_sense_is_refused_with_a_problem() {
     app.send(app.request("POST", &format!("/v1/recategorizations/{run}/resume"))).await.with(409);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_in_a_scope_is_its_first_moment_over_http_and_on_the_command_line() {
+    let app = service(60).await;
+    let counted = async |scope: Value| {
+        let body = json!({ "scope": scope, "reason": "these days" });
+        let begun = app.post("/v1/recategorizations", &body).await.with(202);
+        (begun["rows"].clone(), begun["scope"]["from"].clone(), begun["scope"]["to"].clone())
+    };
+    let expected = (json!(24), json!("2026-01-02T00:00:00Z"), json!("2026-01-03T00:00:00Z"));
+    assert_eq!(counted(json!({ "from": "2026-01-02", "to": "2026-01-03" })).await, expected);
+    assert_eq!(counted(json!({ "from": "2026-01-02T01:00:00+01:00", "to": "2026-01-03T00:00:00Z" })).await, expected);
+    let body = json!({ "scope": { "from": "2026-01-02", "to": "tomorrow" }, "reason": "why" });
+    let refused = app.post("/v1/recategorizations", &body).await.with(422);
+    assert_eq!(
+        (&refused["pointer"], &refused["detail"]),
+        (&json!("/scope/to"), &json!("must be a day (YYYY-MM-DD, in UTC) or an RFC 3339 time"))
+    );
+
+    let (encoder, _) = model::tiny_encoder();
+    let encoder = encoder.path().to_str().unwrap();
+    let preview = |from: &str, to: &str| {
+        let stage = ["--stage", "few_shot", "--encoder-dir", encoder, "--json", "--reason", "these days"];
+        on(&app.database, &[&["preview", "--from", from, "--to", to][..], &stage[..]].concat())
+    };
+    for (from, to) in [("2026-01-02", "2026-01-03"), ("2026-01-02T01:00:00+01:00", "2026-01-03T00:00:00Z")] {
+        let (code, seen, error) = preview(from, to);
+        assert_eq!(code, 0, "{error}");
+        let seen: Value = serde_json::from_str(&seen).unwrap();
+        assert_eq!((seen["rows"].clone(), seen["scope"]["from"].clone(), seen["scope"]["to"].clone()), expected);
+    }
+    let (code, _, error) = preview("2026-01-02", "tomorrow");
+    assert_eq!((code, error.contains("must be a day (YYYY-MM-DD, in UTC)")), (2, true), "{error}");
+}
+
 #[tokio::test]
 async fn who_may_only_look_can_not_begin() {
     let app = App::start_with_key(&[Scope::Read]).await;
@@ -148,10 +187,50 @@ async fn who_may_only_look_can_not_begin() {
     app.post("/v1/recategorizations", &body).await.with(403);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scope_that_names_what_nobody_has_heard_of_is_refused_by_that_name() {
+    let app = service(9).await;
+    let begin =
+        async |scope: Value| app.post("/v1/recategorizations", &json!({ "scope": scope, "reason": "why" })).await;
+    let known = json!({
+        "account_ids": ["account-1"],
+        "descriptor_keys": [rows(1)[0].descriptor.key().as_str()],
+        "categories": ["bakery", "coffee_shop"],
+        "engines": ["scripted@1", "scripted@2"],
+    });
+    begin(known.clone()).await.with(202);
+    for (member, name, told) in [
+        ("account_ids", "account-77", "account `account-77`"),
+        ("descriptor_keys", "no such shop", "merchant `no such shop`"),
+        ("categories", "no_such_category", "category `no_such_category`"),
+        ("engines", "nobody@1", "engine `nobody@1`"),
+        ("engines", "a\0b", "engine `a\0b`"),
+    ] {
+        let mut scope = known.clone();
+        scope[member].as_array_mut().unwrap().push(json!(name));
+        let refused = begin(scope).await.with(422);
+        assert_eq!(refused["pointer"], "/scope");
+        assert_eq!(refused["detail"], format!("the scope names what is not known here: {told}"));
+    }
+    assert_eq!(app.get("/v1/recategorizations").await.with(200)["recategorizations"].as_array().unwrap().len(), 1);
+
+    let (encoder, _) = model::tiny_encoder();
+    let encoder = encoder.path().to_str().unwrap();
+    let few_shot = ["--stage", "few_shot", "--encoder-dir", encoder, "--reason", "why"];
+    let scope = ["preview", "--account", "account-77", "--category", "no_such_category"];
+    let (code, _, error) = on(&app.database, &[&scope[..], &few_shot[..]].concat());
+    let says = "txcat: the scope names what is not known here: account `account-77`, category `no_such_category`\n";
+    assert_eq!((code, error.as_str()), (1, says));
+}
+
 /// Exit code, output and error of `txcat recategorize`.
 pub(super) fn txcat(stand: &Stand, arguments: &[&str]) -> (i32, String, String) {
+    on(&stand.database, arguments)
+}
+
+fn on(database: &TestDatabase, arguments: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_txcat"));
-    command.arg("recategorize").args(arguments).env("DATABASE_URL", &stand.database.url);
+    command.arg("recategorize").args(arguments).env("DATABASE_URL", &database.url);
     let output = command.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
@@ -165,9 +244,14 @@ async fn the_command_line_shows_applies_and_undoes() {
     let txcat = |arguments: &[&str]| txcat(&stand, arguments);
     let (code, shown, _) = txcat(&["show", &run, "--changes", "3"]);
     assert_eq!(code, 0);
-    for said in
-        ["60 of 60 rows looked at with scripted@2", "40 rows would change (66.7 % of the scope)", "GUARD: ", "PLACE"]
-    {
+    for said in [
+        "60 of 60 rows looked at with scripted@2",
+        "40 rows would change (66.7 % of the scope)",
+        "GUARD: ",
+        "PLACE",
+        "500.00 CAD",
+        "12.50 CAD",
+    ] {
         assert!(shown.contains(said), "{said} in\n{shown}");
     }
     let (code, _, error) = txcat(&["apply", &run]);
