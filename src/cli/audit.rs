@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::{Args, Subcommand};
 use comfy_table::{ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
 use serde::{Deserialize, Serialize};
@@ -137,7 +137,9 @@ async fn followed(store: &Store, mut chain: Chain) -> anyhow::Result<Result<Head
 
 fn read(file: &Path, chain: &mut Chain) -> anyhow::Result<Result<(), Broken>> {
     let name = file.display();
-    let lines = BufReader::new(File::open(file).with_context(|| format!("can't read {name}"))?).lines();
+    let mut lines = BufReader::new(File::open(file).with_context(|| format!("can't read {name}"))?).lines().peekable();
+    // The log of every database begins with what its start brought.
+    ensure!(lines.peek().is_some(), "{name} holds no record");
     for (number, line) in lines.enumerate() {
         let line = line.with_context(|| format!("can't read {name}"))?;
         let Line { seq, record, hash } =

@@ -101,7 +101,11 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
 fn files(settings: &Settings) -> Vec<Finding> {
     let encoder = match BaseEncoder::locate(&settings.models) {
         Ok(base) => ok("encoder", format!("{} is whole ({})", base.name, &base.sha256[..12.min(base.sha256.len())])),
-        Err(error) => wrong("encoder", with_causes(&error), "fetch it anew with `txcat models pull`"),
+        Err(error) => wrong(
+            "encoder",
+            with_causes(&error),
+            "name one that the manifest lists, or fetch it anew with `txcat models pull`",
+        ),
     };
     let mut folders = vec![settings.models.dir.as_path()];
     folders.extend(settings.database.data_dir.as_deref());

@@ -116,6 +116,10 @@ async fn the_log_is_not_changed_and_a_change_past_the_database_is_found() {
     std::fs::write(&file, &export).unwrap();
     let file = file.to_str().unwrap();
     assert!(audit(&app.database, &["verify", "--file", file, "--head", &head]).0);
+    let empty = folder.path().join("empty.jsonl");
+    std::fs::write(&empty, "").unwrap();
+    let (whole, _, err) = audit(&app.database, &["verify", "--file", empty.to_str().unwrap()]);
+    assert!(!whole && err.contains("holds no record"), "{err}");
     let (_, listed, _) = audit(&app.database, &["list", "--json", "--act", "key.", "--limit", "2"]);
     let listed: Value = serde_json::from_str(&listed).unwrap();
     assert_eq!(listed["acts"][0]["detail"]["name"], "key-4");
