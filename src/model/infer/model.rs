@@ -157,7 +157,11 @@ fn parts<const N: usize, T: Copy + Default>(kept: &mut Pages<T>, sizes: [usize; 
         *kept = Pages::new(size, T::default());
     }
     let mut rest = kept.all_mut();
-    sizes.map(|size| rest.split_off_mut(..size).unwrap_or_default())
+    sizes.map(|size| {
+        let (part, others) = std::mem::take(&mut rest).split_at_mut(size);
+        rest = others;
+        part
+    })
 }
 
 fn room<T: Clone + Default>(kept: &mut Vec<T>, size: usize) -> &mut [T] {
