@@ -80,7 +80,12 @@ def measure(rows, folder):
         [arguments.txcat, "database"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True
     )
     url = held.stdout.readline().strip()
-    run = lambda *words: Command(environment, *words)
+
+    def run(*words):
+        done = Command(environment, *words)
+        print(f"{rows:,} rows: {' '.join(words[:2])} ended after {done.wall:,.0f} s, {done.peak:.0f} MiB", file=sys.stderr)
+        return done
+
     try:
         stored = run("import", file, "--no-categorize", "--json")
         said = run("import", file, "--stage", arguments.first, "--json")
