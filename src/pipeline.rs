@@ -137,8 +137,7 @@ impl Pipeline {
         self.shadows.reopen();
     }
 
-    /// Takes rows all the way; one outcome for each, in the same order. An `adapter` that is named answers all. With
-    /// `memory`, what was said of the same input before is said again, and what is new is kept.
+    /// Takes rows all the way; one outcome for each, in the same order. An `adapter` that is named answers all.
     ///
     /// # Errors
     /// When no such adapter answers here (then nothing was stored), or the database, the enrichment or the
@@ -147,7 +146,6 @@ impl Pipeline {
         &self,
         rows: &[Transaction],
         adapter: Option<&str>,
-        memory: Option<&Memory>,
         now: DateTime<Utc>,
     ) -> Result<Vec<Outcome>, Error> {
         let lineup = self.lineup();
@@ -159,8 +157,7 @@ impl Pipeline {
             .filter(|(_, ingested)| matches!(ingested, Ingested::New | Ingested::Known))
             .map(|(row, _)| row.id.clone())
             .collect();
-        let missing = self.missing(rows, &ingested).await?;
-        self.categorize_missing(missing, who, memory, now).await?;
+        self.categorize_missing(self.missing(rows, &ingested).await?, who, None, now).await?;
         let mut views = self.store.views(&ids).instrument(spans::database("views")).await?.into_iter();
         ingested
             .into_iter()
@@ -176,6 +173,23 @@ impl Pipeline {
                 Ok(Outcome::Done(Box::new(Done { new, view })))
             })
             .collect()
+    }
+
+    /// Takes rows the rest of the way that were ingested and of which nothing was said yet; `ingested` is what became of each.
+    /// What was said of the same input before is said again, and what is new is kept.
+    ///
+    /// # Errors
+    /// When the database, the enrichment or the engine fails.
+    pub async fn categorize(
+        &self,
+        rows: &[Transaction],
+        ingested: &[Ingested],
+        memory: &Memory,
+        now: DateTime<Utc>,
+    ) -> Result<(), Error> {
+        let lineup = self.lineup();
+        let who = Who::of(&lineup, None)?;
+        self.categorize_missing(self.missing(rows, ingested).await?, who, Some(memory), now).await
     }
 
     /// The rows of a call that nothing was said about: those that it stored, as they were told, but for the ones that another of
@@ -210,10 +224,17 @@ impl Pipeline {
         }
         let prepared = self.prepared(missing, who, memory).await?;
         let Judged { enriched, groups, decisions, failure, fresh, .. } = self.judge(prepared, memory).await?;
-        if let Some(memory) = memory {
-            memory.keep(&fresh).await?;
-        }
-        self.store.record(&decisions, now).instrument(spans::database("record")).await?;
+        let keep = async {
+            match memory {
+                Some(memory) => memory.keep(&fresh).await,
+                None => Ok(()),
+            }
+        };
+        let record = self.store.record(&decisions, now).instrument(spans::database("record"));
+        // Whichever fails, the other is done: answers may have been paid for.
+        let (kept, recorded) = tokio::join!(keep, record);
+        kept?;
+        recorded?;
         tracing::debug!(batch.rows = decisions.len(), "categorized a batch");
         if let Some(failure) = failure {
             return Err(failure.into());

@@ -240,18 +240,16 @@ async fn take(
     }
     let now = clock::now();
     let ingested = store.ingest(&transactions, now).await?;
-    let mut taken = Vec::with_capacity(transactions.len());
     let mut known = Vec::new();
-    for (((transaction, label), number), ingested) in transactions.into_iter().zip(labels).zip(places).zip(ingested) {
+    for (((transaction, label), number), ingested) in transactions.iter().zip(labels).zip(places).zip(&ingested) {
         let (count, field, reason) = match ingested {
             Ingested::New | Ingested::Known => {
-                *(if ingested == Ingested::New { &mut counts.new } else { &mut counts.known }) += 1;
+                *(if *ingested == Ingested::New { &mut counts.new } else { &mut counts.known }) += 1;
                 known.extend(label.map(|category| ImportedLabel {
                     transaction_id: transaction.id.clone(),
                     category,
                     known_at: transaction.posted_at,
                 }));
-                taken.push(transaction);
                 continue;
             }
             Ingested::Conflict => (&mut counts.conflicting, "id", "is taken by a row with other content"),
@@ -263,7 +261,7 @@ async fn take(
     }
     counts.labels += store.import_labels(&known, "import", now).await?;
     if let Some((pipeline, memory)) = way {
-        pipeline.process(&taken, None, Some(memory), now).await?;
+        pipeline.categorize(&transactions, &ingested, memory, now).await?;
     }
     Ok(())
 }

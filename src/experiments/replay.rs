@@ -215,7 +215,7 @@ pub async fn run(
     for day in ground.rows.chunk_by(|a, b| date(&a.transaction) == date(&b.transaction)) {
         let end = end_of(date(&day[0].transaction));
         let posted: Vec<Transaction> = day.iter().map(|row| row.transaction.clone()).collect();
-        for (row, outcome) in day.iter().zip(pipeline.process(&posted, None, None, end).await?) {
+        for (row, outcome) in day.iter().zip(pipeline.process(&posted, None, end).await?) {
             let Outcome::Done(done) = outcome else {
                 return Err(Error::NotAnswered { id: row.transaction.id.clone() });
             };

@@ -56,7 +56,7 @@ impl Gathered {
     /// As [`Pipeline::process`]; no call fails for another's sake.
     pub async fn process(&self, rows: Vec<Transaction>, adapter: Option<String>, now: DateTime<Utc>) -> Answer {
         if rows.len() > SMALL {
-            return self.pipeline.process(&rows, adapter.as_deref(), None, now).await;
+            return self.pipeline.process(&rows, adapter.as_deref(), now).await;
         }
         let (answer, answered) = oneshot::channel();
         self.calls.send(Call { rows, adapter, now, span: Span::current(), answer }).await.map_err(|_| Error::Broken)?;
@@ -136,7 +136,7 @@ async fn guarded(
     span: Span,
 ) -> Answer {
     let pipeline = Arc::clone(pipeline);
-    let work = async move { pipeline.process(&rows, adapter.as_deref(), None, now).await };
+    let work = async move { pipeline.process(&rows, adapter.as_deref(), now).await };
     let task = tokio::spawn(work.instrument(span));
     AbortOnDropHandle::new(task).await.unwrap_or(Err(Error::Broken))
 }

@@ -74,7 +74,7 @@ impl Stand {
     /// Rows that the first engine answers.
     pub(crate) async fn answered(&self, rows: &[Transaction]) {
         for rows in rows.chunks(1_000) {
-            self.first().process(rows, None, None, hour(1_000)).await.unwrap();
+            self.first().process(rows, None, hour(1_000)).await.unwrap();
         }
     }
 

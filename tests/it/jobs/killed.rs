@@ -75,7 +75,7 @@ impl Ground {
         stage.acceptance = Some(Acceptance { known: Some(0.9), unknown: Some(0.9) });
         let pipeline = Pipeline::new(store.clone(), Enricher::new(store.clone()), Lineup::alone(stage), 0.0);
         for rows in rows(count).chunks(1_000) {
-            pipeline.process(rows, None, None, hour(1_000)).await.unwrap();
+            pipeline.process(rows, None, hour(1_000)).await.unwrap();
         }
         let (encoder, _) = tiny_encoder();
         Self { workers: Vec::new(), encoder, store, server, luck: ChaCha8Rng::seed_from_u64(seed) }

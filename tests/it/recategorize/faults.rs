@@ -131,7 +131,7 @@ async fn rows_that_fail_are_listed_and_tried_again() {
     let calm = Scripted::new(stand.taxonomy.version());
     calm.mended().store(true, Ordering::SeqCst);
     let bad = [row("bad1", "account-1", 20, "ENGINE FAILS HERE"), row("bad2", "account-2", 30, "ENGINE PANICS HERE")];
-    stand.pipeline(calm).process(&bad, None, None, hour(1_000)).await.unwrap();
+    stand.pipeline(calm).process(&bad, None, hour(1_000)).await.unwrap();
 
     let engine = Scripted::saying(stand.taxonomy.version(), "scripted@2", NEXT);
     let mended = engine.mended();
@@ -162,7 +162,7 @@ async fn rows_that_failed_stay_as_they_are_when_the_others_are_applied() {
     let calm = Scripted::new(stand.taxonomy.version());
     calm.mended().store(true, Ordering::SeqCst);
     let bad = [row("bad", "account-1", 20, "ENGINE FAILS HERE")];
-    stand.pipeline(calm).process(&bad, None, None, hour(1_000)).await.unwrap();
+    stand.pipeline(calm).process(&bad, None, hour(1_000)).await.unwrap();
     let run = stand.previewed(everything()).await;
     stand.apply(run).await;
     assert!(in_force(&stand.store, "bad").await.starts_with("restaurant by stage"));

@@ -69,7 +69,9 @@ async fn an_import_asks_once_about_each_distinct_input_and_a_later_preview_by_th
     let pipeline = stand.pipeline(engine);
     let memory = Memory::open(&stand.store, &pipeline.lineup().engines(), hour(1_000)).await.unwrap();
     for (from, until) in [(0, 700), (700, 1_200)] {
-        pipeline.process(&places(from, until), None, Some(&memory), hour(1_000)).await.unwrap();
+        let rows = places(from, until);
+        let ingested = stand.store.ingest(&rows, hour(1_000)).await.unwrap();
+        pipeline.categorize(&rows, &ingested, &memory, hour(1_000)).await.unwrap();
     }
     assert_eq!(asked.load(Ordering::SeqCst), 5, "one for each text, in the first batch");
     assert_eq!(stand.text("select count(*)::text from predictions where category = 'fast_food'").await, "1200");

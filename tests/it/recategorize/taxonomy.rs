@@ -204,7 +204,7 @@ async fn answers_tell_both_taxonomies_until_the_migration_is_concluded() {
     let engine = Scripted::saying(next.version(), "scripted@new", lines);
     let pipeline = stand.of(Stage::new("scripted", 0.92, Enrichment::Full, Box::new(engine)));
     let new = [row("new-1", "account-8", 700, "COFFEE NEW"), row("new-2", "account-8", 700, "MARKET NEW")];
-    pipeline.process(&new, None, None, hour(2_100)).await.unwrap();
+    pipeline.process(&new, None, hour(2_100)).await.unwrap();
     assert_eq!((shadow("new-1").await.as_str(), shadow("new-2").await.as_str()), ("coffee_shop", "unknown"));
 
     taxonomy::conclude(&stand.store, run, "product", hour(2_200)).await.unwrap();
