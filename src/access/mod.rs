@@ -24,7 +24,7 @@ use rand::{SeedableRng as _, rngs::StdRng};
 pub use audit::{Act, Broken, Chain, Head, InvalidHead};
 pub use key::{FreshKey, Holder, KeyLimits, KeyRequest, Rotation};
 pub use limits::{Limits, REQUESTS_PER_MINUTE, Standing};
-pub use oidc::{Begun, InvalidOidc, Oidc, OidcError, OidcSettings, Returned, UNDER_WAY};
+pub use oidc::{Begun, InvalidOidc, Oidc, OidcError, OidcSettings, Returned, UNDER_WAY, issuer};
 pub use role::{Role, UnknownRole};
 pub use scope::{Scope, UnknownScope};
 pub use session::{FreshSession, SESSION};

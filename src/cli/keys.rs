@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets::UTF8_HORIZONTAL_ONLY};
+use indicatif::HumanCount;
 
 use super::Settings;
 use crate::{
@@ -173,7 +174,7 @@ fn end(expires: Option<Expiry>, now: DateTime<Utc>) -> anyhow::Result<Option<Dat
 fn table(keys: &[StoredKey], now: DateTime<Utc>) -> Table {
     let day = |time: DateTime<Utc>| time.format("%Y-%m-%d").to_string();
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(["key", "name", "scopes", "made", "ends", "state"]);
+    table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(["key", "name", "scopes", "limits", "made", "ends", "state"]);
     for key in keys {
         let state = match (key.revoked_at, key.expires_at) {
             (Some(at), _) => format!("revoked {}", day(at)),
@@ -185,12 +186,22 @@ fn table(keys: &[StoredKey], now: DateTime<Utc>) -> Table {
             format!("txcat_{}_…", key.prefix),
             key.name.clone(),
             key.scopes.join(", "),
+            limits(key),
             day(key.created_at),
             key.expires_at.map_or_else(|| "never".to_owned(), day),
             state,
         ]);
     }
     table
+}
+
+/// What a key has of its own.
+fn limits(key: &StoredKey) -> String {
+    let requests =
+        key.requests_per_minute.map(|most| format!("{} requests a minute", HumanCount(most.unsigned_abs().into())));
+    let rows = key.rows_per_day.map(|most| format!("{} rows a day", HumanCount(most.unsigned_abs())));
+    let own: Vec<String> = requests.into_iter().chain(rows).collect();
+    if own.is_empty() { "default".to_owned() } else { own.join(", ") }
 }
 
 #[cfg(test)]

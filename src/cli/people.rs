@@ -51,7 +51,7 @@ enum Action {
         subject: String,
 
         /// The provider's address, as `txcat serve` has it.
-        #[arg(long = "oidc-issuer", env = "TXCAT_OIDC_ISSUER", value_name = "URL")]
+        #[arg(long = "oidc-issuer", env = "TXCAT_OIDC_ISSUER", value_name = "URL", value_parser = access::issuer)]
         issuer: String,
     },
     /// Let somebody sign in by the key alone again. Whoever is signed in as that person is not any more.

@@ -1,6 +1,6 @@
 //! `txcat retention`: drops rows that are older than a deployment keeps them.
 
-use std::path::PathBuf;
+use std::{num::NonZeroU16, path::PathBuf};
 
 use clap::Args;
 use comfy_table::{Cell, CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
@@ -16,7 +16,7 @@ use crate::{
 
 /// Drop rows that are older than a file says they are kept, table by table. Run it once a day (cron, a Kubernetes `CronJob`).
 ///
-/// The file is TOML, days by table: transactions (with all that was said of them), events, `model_calls`, `shadow_predictions`,
+/// The file is TOML, days (at least 1) by table: transactions (with all that was said of them), events, `model_calls`, `shadow_predictions`,
 /// `eval_items`, `key_usage`. A table that it does not name is kept for ever, and so is the audit log; events alone go after 90 days
 /// where it says nothing else, and one that an endpoint has not taken stays until it has. Answers that are kept for idempotency keys go
 /// after a day, whatever it says.
@@ -36,7 +36,7 @@ async fn apply(retention: &Retention, store: &Store) -> Result<Vec<Kept>, store:
     let mut kept = retention.apply(store, LOCAL, now).await?;
     // How long these count is no deployment's to say; `serve` drops them too, as long as it runs.
     let dropped = store.drop_idempotent_answers(now - http::ANSWERS_KEPT).await?;
-    let days = u16::try_from(http::ANSWERS_KEPT.num_days()).ok();
+    let days = u16::try_from(http::ANSWERS_KEPT.num_days()).ok().and_then(NonZeroU16::new);
     kept.push(Kept { table: "idempotent_answers", days, dropped });
     Ok(kept)
 }

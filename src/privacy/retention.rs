@@ -1,6 +1,6 @@
 //! How long rows are kept, table by table: a file of days, and what is older goes.
 
-use std::{fs, io, path::Path};
+use std::{fs, io, num::NonZeroU16, path::Path};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
@@ -10,24 +10,24 @@ use crate::store::{Error, Store};
 /// Transactions forgotten in one database transaction.
 const CHUNK: u32 = 500;
 /// Days that events are kept: who reads the feed has come by long before.
-const EVENTS: u16 = 90;
+const EVENTS: NonZeroU16 = NonZeroU16::new(90).unwrap();
 
-/// Days that rows are kept, by table; for ever without a number, but for events.
+/// Days that rows are kept, at least one, by table; for ever without a number, but for events.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retention {
     /// Transactions, by the day they were posted, with all that was said of them.
-    pub transactions: Option<u16>,
+    pub transactions: Option<NonZeroU16>,
     /// Events of the feed that every endpoint has taken; 90 days where the file says nothing else.
-    pub events: u16,
+    pub events: NonZeroU16,
     /// Calls to chat models; what a day came to stays.
-    pub model_calls: Option<u16>,
+    pub model_calls: Option<NonZeroU16>,
     /// What shadows would have said.
-    pub shadow_predictions: Option<u16>,
+    pub shadow_predictions: Option<NonZeroU16>,
     /// The rows behind eval runs; the figures stay.
-    pub eval_items: Option<u16>,
+    pub eval_items: Option<NonZeroU16>,
     /// How many rows keys sent a day.
-    pub key_usage: Option<u16>,
+    pub key_usage: Option<NonZeroU16>,
 }
 
 impl Default for Retention {
@@ -70,7 +70,7 @@ pub struct Kept {
     /// Which table.
     pub table: &'static str,
     /// Days; none for ever.
-    pub days: Option<u16>,
+    pub days: Option<NonZeroU16>,
     /// Rows that went.
     pub dropped: u64,
 }
@@ -92,7 +92,7 @@ impl Retention {
     /// When the database fails; what went before stays gone, and the next time goes on.
     pub async fn apply(&self, store: &Store, by: &str, now: DateTime<Utc>) -> Result<Vec<Kept>, Error> {
         let mut kept = Vec::new();
-        let before = |days: u16| now - TimeDelta::days(i64::from(days));
+        let before = |days: NonZeroU16| now - TimeDelta::days(i64::from(days.get()));
         let mut note = |table, days, dropped| kept.push(Kept { table, days, dropped });
         let mut dropped = 0;
         if let Some(days) = self.transactions {
@@ -138,10 +138,11 @@ mod tests {
     #[test]
     fn a_file_names_tables_and_days_and_nothing_else() {
         let kept: Retention = toml::from_str("transactions = 1095\nevents = 30").unwrap();
-        assert_eq!(kept, Retention { transactions: Some(1095), events: 30, ..Retention::default() });
+        let days = |days: u16| NonZeroU16::new(days).unwrap();
+        assert_eq!(kept, Retention { transactions: Some(days(1095)), events: days(30), ..Retention::default() });
         let kept: Retention = toml::from_str("key_usage = 90").unwrap();
-        assert_eq!((kept.events, kept.transactions, kept.key_usage), (90, None, Some(90)));
-        for wrong in ["transaction = 3", "transactions = -1", "events = \"30d\""] {
+        assert_eq!((kept.events, kept.transactions, kept.key_usage), (days(90), None, Some(days(90))));
+        for wrong in ["transaction = 3", "transactions = 0", "transactions = -1", "events = 0", "events = \"30d\""] {
             assert!(toml::from_str::<Retention>(wrong).is_err(), "{wrong}");
         }
     }

@@ -140,8 +140,7 @@ impl Oidc {
     /// When an address is none, or is one that others may read along.
     pub fn new(settings: OidcSettings) -> Result<Self, InvalidOidc> {
         let OidcSettings { issuer, client_id, client_secret, redirect } = settings;
-        let issuer_url = IssuerUrl::new(issuer.clone()).ok().filter(|url| private(url.url()));
-        let issuer_url = issuer_url.ok_or(InvalidOidc::Address { what: "provider's address (--oidc-issuer)" })?;
+        let issuer_url = provider_address(&issuer)?;
         let redirect = RedirectUrl::new(redirect).ok().filter(|url| private(url.url()));
         let redirect = redirect.ok_or(InvalidOidc::Address { what: "address of the pages (--public-url)" })?;
         let provider = Provider::new(issuer_url, client_id, client_secret, redirect).map_err(InvalidOidc::Client)?;
@@ -203,6 +202,20 @@ impl Oidc {
             }
         }
     }
+}
+
+/// A provider's address.
+fn provider_address(text: &str) -> Result<IssuerUrl, InvalidOidc> {
+    let url = IssuerUrl::new(text.to_owned()).ok().filter(|url| private(url.url()));
+    url.ok_or(InvalidOidc::Address { what: "provider's address (--oidc-issuer)" })
+}
+
+/// A provider's address as it was written, where that is one.
+///
+/// # Errors
+/// When it is none, or one that others may read along.
+pub fn issuer(text: &str) -> Result<String, InvalidOidc> {
+    provider_address(text).map(|_| text.to_owned())
 }
 
 /// Whether nobody on the way can read along.
