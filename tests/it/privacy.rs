@@ -221,11 +221,17 @@ async fn what_is_older_than_it_is_kept_goes_and_the_rest_stays() {
     let aged = "update idempotent_answers set begun_at = begun_at - interval '25 hours'
         where begun_at = (select min(begun_at) from idempotent_answers)";
     assert_eq!(sqlx::query(aged).execute(&pool).await.unwrap().rows_affected(), 1);
+    let aged = "set session_replication_role = replica;
+        update events set at = at - interval '2 days';
+        update eval_runs set started_at = started_at - interval '2 days';
+        update shadow_predictions set made_at = made_at - interval '2 days';
+        set session_replication_role = default";
+    sqlx::raw_sql(aged).execute(&pool).await.unwrap();
     pool.close().await;
     let told: Value = serde_json::from_slice(&retain("key_usage = 400").stdout).unwrap();
     let answers = told["tables"].as_array().unwrap().iter().find(|told| told["table"] == "idempotent_answers");
     assert_eq!(answers.unwrap()["dropped"], 1, "{told}");
-    let output = retain("transactions = 30\nevents = 0\neval_items = 0\nshadow_predictions = 0");
+    let output = retain("transactions = 30\nevents = 1\neval_items = 1\nshadow_predictions = 1");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();
     let dropped = |table: &str| {
@@ -246,9 +252,11 @@ async fn what_is_older_than_it_is_kept_goes_and_the_rest_stays() {
     let events = app.get("/v1/events").await.with(200)["events"].as_array().unwrap().clone();
     assert!(events.last().unwrap()["id"].as_i64() > last.last().and_then(|event| event["id"].as_i64()));
 
-    let output = retain("transactoins = 30");
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success() && said.contains("does not say how many days"), "{said}");
+    for wrong in ["transactoins = 30", "transactions = 0"] {
+        let output = retain(wrong);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && said.contains("does not say how many days"), "{wrong}: {said}");
+    }
 }
 
 #[tokio::test]
