@@ -10,7 +10,7 @@ use crate::{
         EnrichedTransaction, Enrichment, InputHash, Prediction, Provenance, Slug, Taxonomy,
         prediction::{Evidence, Scored, TextHash},
     },
-    model::{AdapterInput, AdapterModel, AdapterOutput},
+    model::{AdapterInput, AdapterModel, AdapterOutput, KnownWork},
 };
 
 /// Answers with an adapter.
@@ -98,8 +98,12 @@ impl Categorizer for AdapterCategorizer {
         });
         let earlier = earlier.into_iter().flat_map(|(key, count)| [key.into_bytes(), count.to_le_bytes().to_vec()]);
         // An answer is kept for the arithmetic that gave it, which the engine's name does not tell.
-        let int8 = self.adapter.is_int8().then(|| b"int8".to_vec());
-        Some(InputHash::of(texts.into_iter().chain([payment]).chain(known_parts(row)).chain(earlier).chain(int8)))
+        let format = self.adapter.format().map(|format| format.name().as_bytes().to_vec());
+        Some(InputHash::of(texts.into_iter().chain([payment]).chain(known_parts(row)).chain(earlier).chain(format)))
+    }
+
+    fn known_work(&self) -> Option<KnownWork> {
+        Some(self.adapter.known_work())
     }
 
     fn categorize<'a>(&'a self, batch: &'a [EnrichedTransaction]) -> BoxFuture<'a, Result<Vec<Prediction>, Error>> {

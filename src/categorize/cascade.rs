@@ -7,7 +7,10 @@ use futures::{FutureExt, future::BoxFuture};
 use sha2::{Digest, Sha256};
 
 use super::{Categorizer, Error, Stage};
-use crate::domain::{Acceptance, EnrichedTransaction, InputHash, Prediction, Slug};
+use crate::{
+    domain::{Acceptance, EnrichedTransaction, InputHash, Prediction, Slug},
+    model::KnownWork,
+};
 
 /// One engine of a cascade.
 pub struct Step {
@@ -104,6 +107,10 @@ impl Categorizer for Cascade {
         let steps = self.steps.iter().map(|step| step.stage.calibrated_input(row));
         let parts: Vec<InputHash> = steps.collect::<Option<_>>()?;
         Some(InputHash::of(parts.iter().map(InputHash::as_bytes)))
+    }
+
+    fn known_work(&self) -> Option<KnownWork> {
+        self.steps.iter().find_map(|step| step.stage.known_work())
     }
 
     fn categorize<'a>(&'a self, batch: &'a [EnrichedTransaction]) -> BoxFuture<'a, Result<Vec<Prediction>, Error>> {

@@ -29,7 +29,10 @@ pub use prompt::{PROMPT_ENGINE, PromptCategorizer};
 pub use stages::{Engine, Otherwise, Sources, Stage, StageEntry, StageFile, StepEntry};
 pub use wording::Wording;
 
-use crate::domain::{EnrichedTransaction, InputHash, Prediction, Slug, prediction::Evidence, taxonomy};
+use crate::{
+    domain::{EnrichedTransaction, InputHash, Prediction, Slug, prediction::Evidence, taxonomy},
+    model::KnownWork,
+};
 
 /// Puts transactions into categories.
 pub trait Categorizer: Send + Sync {
@@ -51,6 +54,11 @@ pub trait Categorizer: Send + Sync {
     /// answer must not be remembered, because it rests on more than the row.
     fn input(&self, row: &EnrichedTransaction) -> Option<InputHash> {
         let _ = row;
+        None
+    }
+
+    /// How often texts were known, where the engine reads texts and remembers what it read.
+    fn known_work(&self) -> Option<KnownWork> {
         None
     }
 

@@ -13,7 +13,7 @@ use crate::{
     domain::{Acceptance, ConfidenceLevel, EnrichedTransaction, Enrichment, InputHash, Prediction, Slug, Taxonomy},
     enrich::Examples,
     llm::ChatModel,
-    model::{AdapterModel, Encoder},
+    model::{AdapterModel, Encoder, KnownWork},
     prompt::PromptSet,
     spans,
 };
@@ -229,6 +229,12 @@ impl Stage {
     #[must_use]
     pub fn rows_at_once(&self) -> usize {
         self.categorizer.rows_at_once()
+    }
+
+    /// How often texts were known, where the engine reads texts and remembers what it read.
+    #[must_use]
+    pub fn known_work(&self) -> Option<KnownWork> {
+        self.categorizer.known_work()
     }
 
     /// What to record without asking, where a person's rule says what the row is and an answer may be billed.

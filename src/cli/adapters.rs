@@ -27,7 +27,7 @@ pub struct Options {
 pub enum Action {
     /// Make an adapter of a LoRA that Python's PEFT trained on the base encoder.
     Import(Box<import::Import>),
-    /// Measure on dev what an adapter loses in int8, and keep that in its folder.
+    /// Measure on dev what an adapter loses in int8 and bf16, and keep that in its folder.
     Guard(Box<guard::Guard>),
     /// Put an adapter's folder into the registry, as a candidate.
     Register(registered::Register),

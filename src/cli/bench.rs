@@ -14,14 +14,14 @@ use crate::{
     config::Precision,
     domain::{Descriptor, EnrichedTransaction, Enrichment},
     http,
-    model::{AdapterBank, AdapterInput, BaseEncoder, bench::Bench},
+    model::{AdapterBank, AdapterInput, BaseEncoder, Format, bench::Bench},
 };
 
 /// Times the base encoder with a head of 20 categories, or a whole adapter, on the lines of a file.
 ///
 /// Of the encoder alone, loading and cutting into tokens are outside the clock, and the last line says nothing but
 /// the seconds (with --latency p50 and p99 in milliseconds), so that other engines can be measured beside it. An
-/// adapter is timed from descriptor to category. `--precision f32` times the reference instead of int8.
+/// adapter is timed from descriptor to category. `--precision` takes `bf16`, or `f32`, the reference, instead of int8.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Options {
@@ -63,7 +63,7 @@ pub struct Forward {
     #[arg(long)]
     pub latency: bool,
 
-    /// Threads of the encoder in int8. [default: all cores, and 1 with --latency]
+    /// Threads of the encoder, but for `f32`. [default: all cores, and 1 with --latency]
     #[arg(long)]
     pub threads: Option<usize>,
 
@@ -98,7 +98,7 @@ async fn forward(options: Forward, settings: &Settings) -> anyhow::Result<()> {
     match &options.adapter {
         Some(dir) => {
             let adapter = AdapterBank::open(&base)?.in_precision(settings.compute.precision).load(dir)?;
-            println!("{} in {}", adapter.facts().name, if adapter.is_int8() { "int8" } else { "f32" });
+            println!("{} in {}", adapter.facts().name, adapter.format().map_or("f32", Format::name));
             let inputs = inputs(&options, &texts, adapter.facts().enrichment)?;
             let mut times = Vec::new();
             for pass in 0..2 {
@@ -135,7 +135,12 @@ fn inputs(options: &Forward, lines: &[String], enrichment: Enrichment) -> anyhow
 fn encoder(options: &Forward, base: &BaseEncoder, precision: Precision, texts: &[String]) -> anyhow::Result<()> {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let threads = options.threads.unwrap_or_else(|| if options.latency { 1 } else { cores() });
-    let mut bench = Bench::open(base, precision != Precision::F32, threads)?;
+    let format = match precision {
+        Precision::F32 => None,
+        Precision::Bf16 => Some(Format::Bf16),
+        Precision::Auto | Precision::Int8 => Some(Format::Int8),
+    };
+    let mut bench = Bench::open(base, format, threads)?;
     let started = Instant::now();
     let mut rows = bench.tokens(texts)?;
     let cut = started.elapsed();

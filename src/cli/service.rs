@@ -38,8 +38,8 @@ use crate::{
 /// categories are those asked for.
 pub(super) const DEMO_ADAPTER: &str = "models/adapters/demo";
 
-/// Answers of adapters that are kept at hand: some 20 MB.
-const REMEMBERED: usize = 20_000;
+/// Texts of which what adapters said is kept at hand: some 30 MB.
+const REMEMBERED: usize = 65_536;
 
 /// Labels that a stage without an adapter keeps at hand.
 const MOST_LABELLED: u32 = 20_000;
@@ -289,7 +289,10 @@ impl Serving {
         let wants_adapter = entry.needs(Engine::Adapter, &stages) || entry.otherwise == Some(Otherwise::Adapter);
         let adapter = self.adapter.as_deref().filter(|_| wants_adapter);
         let adapter = adapter
-            .map(|dir| AdapterBank::beside(&encoder)?.in_precision(settings.compute.precision).load(dir))
+            .map(|dir| {
+                let bank = AdapterBank::beside(&encoder)?.in_precision(settings.compute.precision);
+                bank.remembering(REMEMBERED).load(dir)
+            })
             .transpose()?
             .map(Arc::new);
         let chat =

@@ -27,6 +27,8 @@ use super::{error::Error, state::AppState};
 use crate::{
     clock,
     domain::JobState,
+    model::KnownWork,
+    pipeline::Pipeline,
     store::{JobFilter, Store},
 };
 
@@ -75,6 +77,7 @@ pub(super) struct Metrics {
     jobs: Family<One, Gauge>,
     spend: Family<Currency, Money>,
     recategorized: Family<Source, Gauge>,
+    texts: Family<Source, Gauge>,
     paused_webhooks: Gauge,
     webhook_lag: Gauge,
     audit_records: Gauge,
@@ -94,6 +97,7 @@ impl Default for Metrics {
             jobs: Family::default(),
             spend: Family::default(),
             recategorized: Family::default(),
+            texts: Family::default(),
             paused_webhooks: Gauge::default(),
             webhook_lag: Gauge::default(),
             audit_records: Gauge::default(),
@@ -120,6 +124,11 @@ impl Default for Metrics {
             "recategorized_rows",
             "Rows of recategorizations by where the answer came from",
             metrics.recategorized.clone(),
+        );
+        registry.register(
+            "adapter_texts",
+            "Rows that adapters answered since the start, by whether their text was read for them or known",
+            metrics.texts.clone(),
         );
         registry.register("webhooks_paused", "Endpoints that are told nothing", metrics.paused_webhooks.clone());
         registry.register(
@@ -148,8 +157,8 @@ impl Metrics {
         self.seconds.get_or_create(&Route { method, route }).observe(took.as_secs_f64());
     }
 
-    /// Reads what stands in the database.
-    async fn read(&self, store: &Store) -> Result<(), Error> {
+    /// Reads what stands in the database, and what the pipeline counts.
+    async fn read(&self, store: &Store, pipeline: &Pipeline) -> Result<(), Error> {
         let gauges = store.gauges().await?;
         self.waiting.set(gauges.waiting);
         self.escalated.set(gauges.escalated);
@@ -161,6 +170,11 @@ impl Metrics {
             [("memory", gauges.from_memory), ("database", gauges.from_store), ("engine", gauges.computed)]
         {
             self.recategorized.get_or_create(&Source { source }).set(rows);
+        }
+        if let Some(KnownWork { asked, known }) = pipeline.lineup().champion().known_work() {
+            for (source, rows) in [("memory", known), ("encoder", asked - known)] {
+                self.texts.get_or_create(&Source { source }).set(i64::try_from(rows).unwrap_or(i64::MAX));
+            }
         }
         let jobs = store.jobs(&JobFilter::default(), MOST_JOBS).await?;
         for state in [JobState::Waiting, JobState::Running, JobState::Retrying, JobState::Failed] {
@@ -193,7 +207,7 @@ impl Metrics {
     responses((status = 200, description = "OpenMetrics text", body = String, content_type = "application/openmetrics-text"))
 )]
 pub(super) async fn show(State(state): State<AppState>) -> Result<Response, Error> {
-    state.metrics.read(&state.store).await?;
+    state.metrics.read(&state.store, &state.pipeline).await?;
     let text = state.metrics.text().map_err(|_| Error::Unwritten)?;
     let media = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     Ok(([(header::CONTENT_TYPE, media)], text).into_response())

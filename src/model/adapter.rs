@@ -7,9 +7,10 @@ use super::{
     calibrate::{Fusion, Opinions},
     encoder::{Reader, pooled},
     facts::{AdapterFacts, Naming, Probe, Quantization},
-    guard::InBytes,
-    infer::Model,
+    guard::Reduced,
+    infer::{Format, Model},
     input::AdapterInput,
+    known::KnownWork,
     lora::Layout,
     method::Method,
     packed::{Group, Learned},
@@ -67,10 +68,16 @@ impl AdapterModel {
         &self.loaded.facts
     }
 
-    /// Whether it is computed in bytes.
+    /// What it is computed in, where that is not `f32`.
     #[must_use]
-    pub fn is_int8(&self) -> bool {
-        self.loaded.engine.bytes.is_some()
+    pub fn format(&self) -> Option<Format> {
+        self.loaded.engine.reduced.as_ref().map(|reduced| reduced.model.format())
+    }
+
+    /// How often a text was known to the bank that it is in.
+    #[must_use]
+    pub fn known_work(&self) -> KnownWork {
+        self.bank.known_work()
     }
 
     /// Eight hexadecimal digits that change with any of its files.
@@ -109,8 +116,8 @@ pub(super) struct Engine {
     numbers: Vec<f32>,
     wide: Option<Wide>,
     fusion: Fusion,
-    /// Where it may be computed in bytes, and shall.
-    pub(super) bytes: Option<InBytes>,
+    /// Where it may be computed in fewer bits, and shall.
+    pub(super) reduced: Option<Reduced>,
 }
 
 impl Engine {
@@ -123,17 +130,17 @@ impl Engine {
         fusion: Fusion,
     ) -> Self {
         if layout.whole.is_none() {
-            return Self { reader, layout, numbers, wide, fusion, bytes: None };
+            return Self { reader, layout, numbers, wide, fusion, reduced: None };
         }
         let learned = Learned { layout: &layout, numbers: &numbers, noise: None };
         let own = Arc::new(reader.with(reader.packed.merged(learned)));
         let (layout, numbers) = layout.head_alone(&numbers);
-        Self { reader: own, layout, numbers, wide, fusion, bytes: None }
+        Self { reader: own, layout, numbers, wide, fusion, reduced: None }
     }
 
-    /// Computes in bytes from now on, on the weights that others share, if the reader is shared too.
-    pub(super) fn in_int8(&mut self, model: Arc<Model>) {
-        self.bytes = Some(InBytes::new(model, &self.layout, &self.numbers));
+    /// Computes in fewer bits from now on, on the weights that others share, if the reader is shared too.
+    pub(super) fn reduce(&mut self, model: Arc<Model>) {
+        self.reduced = Some(Reduced::new(model, &self.layout, &self.numbers));
     }
 
     /// What it learned, to read texts with.

@@ -19,26 +19,26 @@ use super::{
     encoder::{Reader, pooled},
     facts::{AdapterFacts, Quantization},
     folder::Parts,
-    guard::{InBytes, NotInInt8},
+    guard::{Reduced, Refused},
     held,
-    infer::{self, Crew, Model},
-    known::{Known, KnownWork, key},
+    infer::{self, Crew, Format, Model},
+    known::{Known, KnownWork, Logits, key},
     packed::Group,
     worker::Worker,
 };
 use crate::config::Precision;
 
-/// Rows of any of a bank's adapters.
-type Rows = Vec<(Arc<Loaded>, AdapterInput)>;
+/// Texts for any of a bank's adapters.
+type Texts = Vec<(Arc<Loaded>, String)>;
 
-/// Rows of several requests that are computed together at most.
+/// Texts of several requests that are read together at most.
 const TOGETHER: usize = 64;
 
 /// A handle on a base encoder that adapters are loaded onto; clones share it, and so does every
 /// adapter's handle. The last one ends the thread.
 #[derive(Clone)]
 pub struct AdapterBank {
-    worker: Worker<Rows, Vec<AdapterOutput>>,
+    worker: Worker<Texts, Vec<Logits>>,
     base: Arc<BaseEncoder>,
     reader: Arc<Reader>,
     shelf: Arc<Mutex<Shelf>>,
@@ -52,10 +52,11 @@ struct Shelf {
     /// By the hash of their facts.
     adapters: HashMap<String, Weak<Loaded>>,
     nf4: Weak<Reader>,
-    int8: Weak<Model>,
+    /// By format.
+    reduced: [Weak<Model>; Format::ALL.len()],
 }
 
-/// Threads that compute in bytes, which start with the first adapter that is.
+/// Threads that compute in fewer bits, which start with the first adapter that is.
 type Threads = LazyLock<Crew>;
 
 impl AdapterBank {
@@ -77,19 +78,18 @@ impl AdapterBank {
 
     fn on(base: Arc<BaseEncoder>, reader: Arc<Reader>) -> Result<Self, Error> {
         let crew: Threads = LazyLock::new(Crew::new);
-        let worker = Worker::start_together("adapters", TOGETHER, move |rows: &[(Arc<Loaded>, AdapterInput)]| {
-            classify(&crew, rows)
-        })?;
+        let worker =
+            Worker::start_together("adapters", TOGETHER, move |texts: &[(Arc<Loaded>, String)]| logits(&crew, texts))?;
         Ok(Self { worker, base, reader, shelf: Arc::default(), precision: Precision::F32, known: Arc::default() })
     }
 
-    /// Keeps so many answers in memory and gives them again to the same question; without this none.
+    /// Keeps in memory what encoders and heads said of so many texts, and reads none of these again; without this none.
     #[must_use]
     pub fn remembering(self, most: usize) -> Self {
         Self { known: Arc::new(Mutex::new(Known::new(most))), ..self }
     }
 
-    /// How often an answer was known.
+    /// How often a text was known.
     #[must_use]
     pub fn known_work(&self) -> KnownWork {
         held(&self.known).work
@@ -129,33 +129,49 @@ impl AdapterBank {
         self.len() == 0
     }
 
-    /// One answer for each row by its own adapter, in order; the rows are computed together.
+    /// One answer for each row by its own adapter, in order; their texts are read together, and each once.
     ///
     /// # Errors
     /// When the thread has ended or a text can't be tokenized.
     pub async fn classify(&self, rows: Vec<(AdapterModel, AdapterInput)>) -> Result<Vec<AdapterOutput>, Error> {
-        let (mut answers, mut asked, mut missing) = (Vec::new(), Vec::new(), Vec::new());
+        let logits = self.logits(&rows).await?;
+        let answers = move || {
+            let rows = rows.into_par_iter().zip(logits);
+            rows.map(|((adapter, input), logits)| adapter.loaded.engine.answer(&input, &logits)).collect()
+        };
+        tokio::task::spawn_blocking(answers).await.map_err(|_| Error::Stopped)
+    }
+
+    /// What the encoder and the head of its adapter say of each row's text.
+    async fn logits(&self, rows: &[(AdapterModel, AdapterInput)]) -> Result<Vec<Logits>, Error> {
+        let keys: Vec<u128> =
+            rows.iter().map(|(adapter, input)| key(&adapter.loaded.hash, adapter.format(), &input.text)).collect();
+        let mut said: HashMap<u128, Option<Logits>> = HashMap::with_capacity(rows.len());
+        let (mut missing, mut asked) = (Vec::new(), Vec::new());
         {
             let mut known = held(&self.known);
-            for (adapter, input) in rows {
-                let key = key(&adapter.loaded.hash, adapter.is_int8(), &input);
-                let answer = known.answer(key);
-                if answer.is_none() {
-                    missing.push((answers.len(), key));
-                    asked.push((adapter.loaded, input));
-                }
-                answers.push(answer.unwrap_or_default());
+            for ((adapter, input), key) in rows.iter().zip(&keys) {
+                said.entry(*key).or_insert_with(|| {
+                    let found = known.logits(*key);
+                    if found.is_none() {
+                        missing.push(*key);
+                        asked.push((adapter.loaded.clone(), input.text.clone()));
+                    }
+                    found
+                });
             }
+            known.work.asked += rows.len() as u64;
+            known.work.known += (rows.len() - missing.len()) as u64;
         }
         if !asked.is_empty() {
             let computed = self.worker.ask(asked).await?;
             let mut known = held(&self.known);
-            for ((place, key), answer) in missing.into_iter().zip(computed) {
-                known.keep(key, &answer);
-                answers[place] = answer;
+            for (key, logits) in missing.into_iter().zip(computed) {
+                known.keep(key, logits.clone());
+                said.insert(key, Some(logits));
             }
         }
-        Ok(answers)
+        keys.iter().map(|key| said.get(key).cloned().flatten().ok_or(Error::Stopped)).collect()
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
@@ -167,37 +183,44 @@ impl AdapterBank {
         let Parts { facts, layout, numbers, wide } = Parts::read(dir, facts, &reader.packed)?;
         let mut engine = Engine::new(reader.clone(), (layout, numbers), wide, facts.fusion);
         engine.verify(dir, &facts, &reader)?;
-        if self.precision != Precision::F32 {
-            match self.weights_in_int8(&facts, &engine) {
-                Ok(model) => engine.in_int8(model),
-                Err(reason) if self.precision == Precision::Int8 => {
-                    return Err(Error::NotInInt8 { dir: dir.to_owned(), reason });
+        let insisted = match self.precision {
+            Precision::F32 => None,
+            Precision::Int8 => Some(Format::Int8),
+            Precision::Bf16 => Some(Format::Bf16),
+            Precision::Auto => {
+                let mut fast = Format::ALL.into_iter().filter(|format| infer::is_fast(*format));
+                if let Some(model) = fast.find_map(|format| self.weights_in(format, &facts, &engine).ok()) {
+                    engine.reduce(model);
                 }
-                Err(_) => {}
+                None
             }
+        };
+        if let Some(format) = insisted {
+            let model = self.weights_in(format, &facts, &engine);
+            engine.reduce(model.map_err(|reason| Error::NotIn { dir: dir.to_owned(), format, reason })?);
         }
         Ok(Loaded { facts, hash, engine })
     }
 
-    /// The weights that an adapter reads with, in bytes, if its guard allows them.
-    fn weights_in_int8(&self, facts: &AdapterFacts, engine: &Engine) -> Result<Arc<Model>, NotInInt8> {
+    /// The weights that an adapter reads with, in fewer bits, if its guard allows them.
+    fn weights_in(&self, format: Format, facts: &AdapterFacts, engine: &Engine) -> Result<Arc<Model>, Refused> {
         if facts.base.quantization.is_some() {
-            return Err(NotInInt8::Nf4);
+            return Err(Refused::Nf4);
         }
-        let measured = facts.dev.int8.ok_or(NotInInt8::Unmeasured)?;
+        let measured = facts.dev.compared(format).ok_or(Refused::Unmeasured)?;
         if !measured.holds() {
-            return Err(NotInInt8::Loses(measured));
+            return Err(Refused::Loses(measured));
         }
-        let made = || Model::new(&engine.reader.packed).map(Arc::new).ok_or(NotInInt8::Sizes);
+        let made = || Model::new(&engine.reader.packed, format).map(Arc::new).ok_or(Refused::Sizes);
         if !Arc::ptr_eq(&engine.reader, &self.reader) {
             return made();
         }
-        let mut shelf = self.shelf();
-        if let Some(model) = shelf.int8.upgrade() {
+        let shared = &mut self.shelf().reduced[format as usize];
+        if let Some(model) = shared.upgrade() {
             return Ok(model);
         }
         let model = made()?;
-        shelf.int8 = Arc::downgrade(&model);
+        *shared = Arc::downgrade(&model);
         Ok(model)
     }
 
@@ -227,44 +250,41 @@ impl AdapterBank {
     }
 }
 
-fn classify(crew: &Threads, rows: &[(Arc<Loaded>, AdapterInput)]) -> Result<Vec<AdapterOutput>, Error> {
-    let all: Vec<usize> = (0..rows.len()).collect();
-    let engine = |at: usize| &rows[at].0.engine;
-    let alike = |a: usize, b: usize| match (&engine(a).bytes, &engine(b).bytes) {
+fn logits(crew: &Threads, texts: &[(Arc<Loaded>, String)]) -> Result<Vec<Logits>, Error> {
+    let all: Vec<usize> = (0..texts.len()).collect();
+    let engine = |at: usize| &texts[at].0.engine;
+    let alike = |a: usize, b: usize| match (&engine(a).reduced, &engine(b).reduced) {
         (Some(a), Some(b)) => Arc::ptr_eq(&a.model, &b.model),
         (None, None) => Arc::ptr_eq(&engine(a).reader, &engine(b).reader),
         _ => false,
     };
-    let vectors: Vec<Vec<(usize, Vec<f32>)>> =
-        grouped(&all, alike).into_par_iter().map(|of_reader| read(crew, rows, &of_reader)).collect::<Result<_, _>>()?;
+    let vectors: Vec<Vec<(usize, Vec<f32>)>> = grouped(&all, alike)
+        .into_par_iter()
+        .map(|of_reader| read(crew, texts, &of_reader))
+        .collect::<Result<_, _>>()?;
     let mut vectors: Vec<(usize, Vec<f32>)> = vectors.into_iter().flatten().collect();
     vectors.sort_unstable_by_key(|(at, _)| *at);
-    let answer = |(at, vector): (usize, Vec<f32>)| engine(at).answer(&rows[at].1, &engine(at).logits(&vector));
-    Ok(vectors.into_par_iter().map(answer).collect())
+    Ok(vectors.into_par_iter().map(|(at, vector)| engine(at).logits(&vector).into()).collect())
 }
 
-/// The vector of each row of one reader, read by all adapters together.
-fn read(
-    crew: &Threads,
-    rows: &[(Arc<Loaded>, AdapterInput)],
-    of_reader: &[usize],
-) -> Result<Vec<(usize, Vec<f32>)>, Error> {
-    let adapters = grouped(of_reader, |a, b| Arc::ptr_eq(&rows[a].0, &rows[b].0));
+/// The vector of each text of one reader, read by all adapters together.
+fn read(crew: &Threads, texts: &[(Arc<Loaded>, String)], of_reader: &[usize]) -> Result<Vec<(usize, Vec<f32>)>, Error> {
+    let adapters = grouped(of_reader, |a, b| Arc::ptr_eq(&texts[a].0, &texts[b].0));
     let places = adapters.concat();
-    let texts: Vec<&str> = places.iter().map(|at| rows[*at].1.text.as_str()).collect();
-    let first = &rows[places[0]].0.engine;
+    let own: Vec<&str> = places.iter().map(|at| texts[*at].1.as_str()).collect();
+    let first = &texts[places[0]].0.engine;
     let Reader { packed, tokenizer } = &*first.reader;
-    let sequences = tokenizer.encode(&texts)?;
+    let sequences = tokenizer.encode(&own)?;
     let mut rest = sequences.as_slice();
     let of_adapter = adapters.iter().filter_map(|of_adapter| {
         let own = rest.split_off(..of_adapter.len())?;
-        Some((&rows[of_adapter[0]].0.engine, own))
+        Some((&texts[of_adapter[0]].0.engine, own))
     });
-    let vectors = match &first.bytes {
-        Some(InBytes { model, .. }) => {
+    let vectors = match &first.reduced {
+        Some(Reduced { model, .. }) => {
             let groups: Vec<infer::Group<'_>> = of_adapter
                 .map(|(engine, sequences)| {
-                    let adapter = engine.bytes.as_ref().and_then(|bytes| bytes.beside.as_ref());
+                    let adapter = engine.reduced.as_ref().and_then(|reduced| reduced.beside.as_ref());
                     infer::Group { adapter, sequences }
                 })
                 .collect();

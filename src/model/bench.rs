@@ -11,7 +11,7 @@ use super::{
     BaseEncoder, Error,
     calibrate::argmax,
     encoder::{Reader, pooled},
-    infer::{self, Crew, Model},
+    infer::{self, Crew, Format, Model},
     lora::{Layout, LoraOptions},
     method::Method,
     packed::{Group, Packed},
@@ -25,7 +25,7 @@ const CLASSES: usize = 20;
 /// An encoder to be timed.
 pub struct Bench {
     reader: Reader,
-    int8: Option<Arc<Model>>,
+    reduced: Option<Arc<Model>>,
     crew: Crew,
     layout: Layout,
     numbers: Vec<f32>,
@@ -33,25 +33,27 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Reads the base encoder, to be computed in bytes or in `f32`.
+    /// Reads the base encoder, to be computed in a format or in `f32`.
     ///
-    /// In bytes `threads` says on how many threads; `f32` takes what rayon has.
+    /// In a format `threads` says on how many threads; `f32` takes what rayon has.
     ///
     /// # Errors
     /// When a file is missing or malformed.
-    pub fn open(base: &BaseEncoder, int8: bool, threads: usize) -> Result<Self, Error> {
+    pub fn open(base: &BaseEncoder, format: Option<Format>, threads: usize) -> Result<Self, Error> {
         let reader = Reader::load(base)?;
-        let model = if int8 { Model::new(&reader.packed).map(Arc::new) } else { None };
+        let reduced = format.and_then(|format| Model::new(&reader.packed, format)).map(Arc::new);
         let layout = Layout::new(reader.packed.config(), Method::Head, &LoraOptions::default(), CLASSES);
         let numbers = vec![0.01; layout.len()];
-        Ok(Self { reader, int8: model, crew: Crew::with(threads), layout, numbers, vectors: Vec::new() })
+        Ok(Self { reader, reduced, crew: Crew::with(threads), layout, numbers, vectors: Vec::new() })
     }
 
     /// What computes, in words.
     #[must_use]
     pub fn engine(&self) -> String {
-        match self.int8 {
-            Some(_) => format!("int8 on {}, {} threads", self.crew.instructions(), self.crew.threads()),
+        match &self.reduced {
+            Some(model) => {
+                format!("{} on {}, {} threads", model.format(), self.crew.instructions(), self.crew.threads())
+            }
             None => "f32".to_owned(),
         }
     }
@@ -66,7 +68,7 @@ impl Bench {
 
     /// From tokens to the head's logits, all rows together.
     pub fn batch(&mut self, sequences: &[Vec<u32>]) -> Vec<Vec<f32>> {
-        match &self.int8 {
+        match &self.reduced {
             Some(model) => {
                 self.crew.pooled(model, &[infer::Group { adapter: None, sequences }], &mut self.vectors);
                 let vectors = self.vectors.chunks_exact(model.hidden());
@@ -79,16 +81,16 @@ impl Bench {
         }
     }
 
-    /// Operations a second that the machine's byte products reach at most, measured now; absent in `f32`.
+    /// Operations a second that the machine's products of the format reach at most, measured now; absent in `f32`.
     #[must_use]
     pub fn peak(&self) -> Option<f64> {
-        self.int8.is_some().then(|| self.crew.peak())
+        self.reduced.as_ref().map(|model| self.crew.peak(model.format()))
     }
 
     /// Operations in the linear layers for a token; absent in `f32`.
     #[must_use]
     pub fn operations(&self) -> Option<usize> {
-        self.int8.as_ref().map(|model| model.operations())
+        self.reduced.as_ref().map(|model| model.operations())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{facts::AdapterFacts, folder::percent, method::Method, train::Origin};
+use super::{facts::AdapterFacts, folder::percent, infer::Format, method::Method, train::Origin};
 
 /// `README.md`: front matter for hubs, then what a reader should know.
 pub(super) fn card(facts: &AdapterFacts) -> String {
@@ -42,12 +42,10 @@ pub(super) fn card(facts: &AdapterFacts) -> String {
     if let Some(wide) = dev.wide_accuracy {
         row("wide part alone, on dev", &percent(wide));
     }
-    if let Some(int8) = &dev.int8 {
-        let (right, same) = (percent(int8.accuracy), percent(int8.agreement));
-        let held =
-            if int8.holds() { "`--precision auto` computes in int8" } else { "`--precision auto` computes in f32" };
-        let exact = percent(int8.exact_accuracy);
-        row("in int8, on dev", &format!("{right} (f32 {exact}), the same answer to {same}: {held}"));
+    for (format, compared) in Format::ALL.into_iter().filter_map(|format| Some((format, dev.compared(format)?))) {
+        let [right, exact, same] = [compared.accuracy, compared.exact_accuracy, compared.agreement].map(percent);
+        let held = if compared.holds() { "`--precision auto` may take it" } else { "`--precision auto` leaves it" };
+        row(&format!("in {format}, on dev"), &format!("{right} (f32 {exact}), the same answer to {same}: {held}"));
     }
     let from = |threshold: Option<f32>| threshold.map_or_else(|| "none".to_owned(), |at| format!("from {at:.4} on"));
     row(

@@ -14,7 +14,8 @@ use serde::Serialize;
 use super::{
     AdapterInput, AdapterOutput, BaseEncoder, Error, Labelled,
     facts::{AdapterFacts, Base, FACTS, FORMAT, Naming, Probe, Quantization},
-    guard::Int8,
+    guard::Compared,
+    infer::Format,
     lora::{Layout, LoraOptions, TARGETS},
     method::Method,
     packed::Packed,
@@ -207,11 +208,16 @@ impl Trained {
 }
 
 impl AdapterFacts {
-    /// Measures what computing in bytes changes on `rows`: of the whole adapter, and of its encoder and head alone.
+    /// Measures what computing in a format changes on `rows`: of the whole adapter, and of its encoder and head alone.
     ///
     /// # Errors
-    /// When the folder or the base encoder can't be read or don't fit, or the adapter can't be computed in bytes.
-    pub fn in_int8(dir: &Path, base: &BaseEncoder, rows: Vec<Labelled>) -> Result<(Self, [Int8; 2]), Error> {
+    /// When the folder or the base encoder can't be read or don't fit, or the adapter can't be computed in the format.
+    pub fn compared(
+        dir: &Path,
+        base: &BaseEncoder,
+        rows: Vec<Labelled>,
+        format: Format,
+    ) -> Result<(Self, [Compared; 2]), Error> {
         let (mut facts, _) = Self::verified(dir, base)?;
         // Folders from before don't say where the very weights that were just found the same come from.
         facts.base.hub = facts.base.hub.or_else(|| base.hub.clone());
@@ -219,12 +225,14 @@ impl AdapterFacts {
         let setting = Setting::new(base, &rows, facts.training.method)?;
         let Parts { facts, layout, numbers, wide } = Parts::read(dir, facts, &setting.packed)?;
         let exact = setting.dev_logits(&layout, &numbers);
-        let bytes = setting
-            .dev_logits_in_int8(&layout, &numbers)
-            .map_err(|reason| Error::NotInInt8 { dir: dir.to_owned(), reason })?;
+        let reduced = setting.dev_logits_in(format, &layout, &numbers).map_err(|reason| Error::NotIn {
+            dir: dir.to_owned(),
+            format,
+            reason,
+        })?;
         let of = |wide: Option<&Wide>| {
             let answer = |input: &AdapterInput, logits: &[f32]| AdapterOutput::of(input, logits, wide, &facts.fusion);
-            Int8::measured(&rows.dev, (&exact, &bytes), answer)
+            Compared::measured(&rows.dev, (&exact, &reduced), answer)
         };
         let measured = [of(wide.as_ref()), of(None)];
         Ok((facts, measured))

@@ -1,6 +1,6 @@
-//! Whether an adapter may be computed in bytes: measured on dev, stored with it, asked whenever it is loaded.
+//! Whether an adapter may be computed in bytes or bf16: measured on dev, stored with it, asked whenever it is loaded.
 //!
-//! Dev has been looked at for much else, so this says nothing about accuracy: only that bytes change next to nothing.
+//! Dev has been looked at for much else, so this says nothing about accuracy: only that fewer bits change next to nothing.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     AdapterInput, AdapterOutput, Labelled,
     calibrate::argmax,
-    infer::{Crew, Group, LowRank, Model},
+    infer::{Crew, Format, Group, LowRank, Model},
     lora::Layout,
     packed::{Learned, Packed},
     train::head,
@@ -21,21 +21,21 @@ pub const MAY_LOSE: f64 = 0.002;
 /// Share of rows that must get the same answer.
 pub const MUST_AGREE: f64 = 0.99;
 
-/// The same rows answered in `f32` and in bytes.
+/// The same rows answered in `f32` and in another format.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct Int8 {
+pub struct Compared {
     /// Rows.
     pub rows: usize,
     /// Share that `f32` has right.
     pub exact_accuracy: f64,
-    /// Share that bytes have right.
+    /// Share that the format has right.
     pub accuracy: f64,
     /// Share that gets the same answer.
     pub agreement: f64,
 }
 
-impl Int8 {
-    /// Whether bytes are as good as `f32`.
+impl Compared {
+    /// Whether the format is as good as `f32`.
     #[must_use]
     pub fn holds(&self) -> bool {
         // A share of rows has rounding of its own.
@@ -45,26 +45,26 @@ impl Int8 {
             && self.agreement + ROUNDING >= MUST_AGREE
     }
 
-    /// Compares answers of an adapter with those that it gives in bytes.
+    /// Compares answers of an adapter with those that it gives in fewer bits.
     pub(super) fn measured(
         rows: &[Labelled],
-        (exact, bytes): (&[Vec<f32>], &[Vec<f32>]),
+        (exact, reduced): (&[Vec<f32>], &[Vec<f32>]),
         answer: impl Fn(&AdapterInput, &[f32]) -> AdapterOutput + Sync,
     ) -> Self {
-        let both = |(row, (exact, bytes)): (&Labelled, (&Vec<f32>, &Vec<f32>))| {
-            let [exact, bytes] = [exact, bytes].map(|logits| argmax(&answer(&row.input, logits).probabilities));
-            [exact == row.class, bytes == row.class, exact == bytes].map(usize::from)
+        let both = |(row, (exact, reduced)): (&Labelled, (&Vec<f32>, &Vec<f32>))| {
+            let [exact, reduced] = [exact, reduced].map(|logits| argmax(&answer(&row.input, logits).probabilities));
+            [exact == row.class, reduced == row.class, exact == reduced].map(usize::from)
         };
         let sum = |a: [usize; 3], b: [usize; 3]| [a[0] + b[0], a[1] + b[1], a[2] + b[2]];
-        let counts = rows.par_iter().zip(exact.par_iter().zip(bytes)).map(both).reduce(|| [0; 3], sum);
+        let counts = rows.par_iter().zip(exact.par_iter().zip(reduced)).map(both).reduce(|| [0; 3], sum);
         let [exact_accuracy, accuracy, agreement] = counts.map(|count| count as f64 / rows.len().max(1) as f64);
         Self { rows: rows.len(), exact_accuracy, accuracy, agreement }
     }
 }
 
-/// Why an adapter stays in `f32`.
+/// Why an adapter is not computed in a format.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
-pub enum NotInInt8 {
+pub enum Refused {
     /// Nobody has measured it.
     #[error("nobody has measured what it loses: run `txcat adapters guard`")]
     Unmeasured,
@@ -73,7 +73,7 @@ pub enum NotInInt8 {
         "on {} rows of dev it had {:.2} % right for {:.2} % in f32, and gave the same answer to {:.2} %",
         .0.rows, .0.accuracy * 100.0, .0.exact_accuracy * 100.0, .0.agreement * 100.0
     )]
-    Loses(Int8),
+    Loses(Compared),
     /// Its weights are NF4 already.
     #[error("its weights are in NF4")]
     Nf4,
@@ -82,27 +82,27 @@ pub enum NotInInt8 {
     Sizes,
 }
 
-/// An adapter in bytes: weights that others may share, and what was learned beside them.
-pub(super) struct InBytes {
+/// An adapter in fewer bits: weights that others may share, and what was learned beside them.
+pub(super) struct Reduced {
     pub(super) model: Arc<Model>,
     pub(super) beside: Option<Arc<LowRank>>,
 }
 
-impl InBytes {
-    /// What was learned beside weights in bytes.
+impl Reduced {
+    /// What was learned beside weights in fewer bits.
     pub(super) fn new(model: Arc<Model>, layout: &Layout, numbers: &[f32]) -> Self {
         let beside = model.beside(layout, numbers).map(Arc::new);
         Self { model, beside }
     }
 
     /// Of an adapter alone, with weights that nobody shares.
-    pub(super) fn alone(packed: &Packed, layout: &Layout, numbers: &[f32]) -> Result<Self, NotInInt8> {
+    pub(super) fn alone(format: Format, packed: &Packed, layout: &Layout, numbers: &[f32]) -> Result<Self, Refused> {
         let learned = Learned { layout, numbers, noise: None };
         if layout.whole.is_some() {
-            let model = Model::new(&packed.merged(learned)).ok_or(NotInInt8::Sizes)?;
+            let model = Model::new(&packed.merged(learned), format).ok_or(Refused::Sizes)?;
             return Ok(Self { model: Arc::new(model), beside: None });
         }
-        Ok(Self::new(Arc::new(Model::new(packed).ok_or(NotInInt8::Sizes)?), layout, numbers))
+        Ok(Self::new(Arc::new(Model::new(packed, format).ok_or(Refused::Sizes)?), layout, numbers))
     }
 
     /// The head's logits for each sequence.
@@ -119,9 +119,10 @@ mod tests {
 
     #[test]
     fn it_holds_up_to_a_fifth_of_a_point_and_one_answer_in_a_hundred() {
-        let measured = |exact_accuracy, accuracy, agreement| Int8 { rows: 1000, exact_accuracy, accuracy, agreement };
+        let measured =
+            |exact_accuracy, accuracy, agreement| Compared { rows: 1000, exact_accuracy, accuracy, agreement };
         assert!(measured(0.9, 0.898, 0.99).holds() && measured(0.9, 0.95, 1.0).holds());
         assert!(!measured(0.9, 0.897, 0.995).holds() && !measured(0.9, 0.9, 0.989).holds());
-        assert!(!Int8::default().holds(), "no row shows nothing");
+        assert!(!Compared::default().holds(), "no row shows nothing");
     }
 }

@@ -1,30 +1,34 @@
-//! Answers given before, by what was asked of which adapter: the same row comes again with every retry, preview
-//! and new look at a month.
+//! What encoders and heads said before, by text: the same text comes again with every retry, with every row of another
+//! account that pays as much at the same place, and with every new look at a month. What lies beside the encoder is computed
+//! for each row anew, in microseconds.
 //!
-//! Bounded, and exact: the key is a 128-bit hash of everything that an answer depends on. What nobody has asked for
+//! Bounded, and exact: the key is a 128-bit hash of everything that the numbers depend on. What nobody has asked for
 //! while half as many others came is forgotten.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{AdapterInput, AdapterOutput};
+use super::infer::Format;
 
-/// How often answers were known.
+/// What the encoder and the head say of a text, by class.
+pub(super) type Logits = Arc<[f32]>;
+
+/// How often texts were known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct KnownWork {
     /// Rows that were asked for.
     pub asked: u64,
-    /// Those whose answer was known.
+    /// Those whose text was not read for them: it was known, or another row of the batch has it.
     pub known: u64,
 }
 
-/// Answers by the hash of what was asked.
+/// Logits by the hash of adapter and text.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     most: usize,
-    young: HashMap<u128, AdapterOutput>,
-    old: HashMap<u128, AdapterOutput>,
+    young: HashMap<u128, Logits>,
+    old: HashMap<u128, Logits>,
     pub(super) work: KnownWork,
 }
 
@@ -33,46 +37,32 @@ impl Known {
         Self { most, ..Self::default() }
     }
 
-    pub(super) fn answer(&mut self, key: u128) -> Option<AdapterOutput> {
-        self.work.asked += 1;
-        let found = self.young.get(&key).cloned().or_else(|| {
+    pub(super) fn logits(&mut self, key: u128) -> Option<Logits> {
+        self.young.get(&key).cloned().or_else(|| {
             let again = self.old.remove(&key)?;
-            self.keep(key, &again);
+            self.keep(key, again.clone());
             Some(again)
-        })?;
-        self.work.known += 1;
-        Some(found)
+        })
     }
 
-    pub(super) fn keep(&mut self, key: u128, answer: &AdapterOutput) {
+    pub(super) fn keep(&mut self, key: u128, logits: Logits) {
         if self.most == 0 {
             return;
         }
         if self.young.len() >= self.most.div_ceil(2) {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(key, answer.clone());
+        self.young.insert(key, logits);
     }
 }
 
-/// The hash of an input to the adapter of this hash, computed in bytes or not.
-pub(super) fn key(adapter: &str, int8: bool, input: &AdapterInput) -> u128 {
-    let AdapterInput { text, descriptor, key, processor, payment, earlier } = input;
+/// The hash of a text for the adapter of this hash, computed in this format or in `f32`.
+pub(super) fn key(adapter: &str, format: Option<Format>, text: &str) -> u128 {
     let mut hasher = Xxh3::new();
-    // Each with its length, so that no two inputs become the same bytes.
-    let mut add = |bytes: &[u8]| {
-        hasher.update(&bytes.len().to_le_bytes());
-        hasher.update(bytes);
-    };
-    [adapter, text, descriptor, key, processor].into_iter().for_each(|text| add(text.as_bytes()));
-    add(&[u8::from(int8)]);
-    if let Some(payment) = payment {
-        add(&payment.amount.to_bits().to_le_bytes());
-        add(&[u8::from(payment.credit), u8::from(payment.weekend)]);
-    }
-    for (key, count) in earlier {
-        add(key.as_bytes());
-        add(&count.to_le_bytes());
+    // Each with its length, so that no two questions become the same bytes.
+    for part in [adapter, text, format.map_or("", Format::name)] {
+        hasher.update(&part.len().to_le_bytes());
+        hasher.update(part.as_bytes());
     }
     hasher.digest128()
 }
@@ -81,38 +71,26 @@ pub(super) fn key(adapter: &str, int8: bool, input: &AdapterInput) -> u128 {
 mod tests {
     use super::*;
 
-    fn answer(probability: f32) -> AdapterOutput {
-        AdapterOutput { probabilities: vec![probability], encoder_probabilities: Vec::new(), known: None }
-    }
-
     #[test]
     fn no_more_is_kept_than_was_allowed_and_what_is_asked_for_stays() {
         let mut known = Known::new(10);
         for key in 0..100 {
-            known.keep(key, &answer(key as f32));
-            assert_eq!(known.answer(0), Some(answer(0.0)), "after {key}");
+            known.keep(key, [key as f32].into());
+            assert_eq!(known.logits(0).as_deref(), Some(&[0.0][..]), "after {key}");
             assert!(known.young.len() + known.old.len() <= 10);
         }
-        assert!(known.answer(99).is_some() && known.answer(50).is_none());
-        assert_eq!(known.work, KnownWork { asked: 102, known: 101 });
+        assert!(known.logits(99).is_some() && known.logits(50).is_none());
         let mut nothing = Known::new(0);
-        nothing.keep(1, &answer(1.0));
-        assert_eq!(nothing.answer(1), None);
+        nothing.keep(1, [1.0].into());
+        assert_eq!(nothing.logits(1), None);
     }
 
     #[test]
-    fn another_input_adapter_or_precision_has_another_key() {
-        let input = AdapterInput { text: "ab".into(), descriptor: "c".into(), ..AdapterInput::default() };
-        let shifted = AdapterInput { text: "a".into(), descriptor: "bc".into(), ..AdapterInput::default() };
-        let earlier = AdapterInput { earlier: vec![("x".into(), 1)], ..input.clone() };
-        let keys = [
-            key("1", false, &input),
-            key("2", false, &input),
-            key("1", true, &input),
-            key("1", false, &shifted),
-            key("1", false, &earlier),
-        ];
+    fn another_text_adapter_or_precision_has_another_key() {
+        let formats = [None, Some(Format::Int8), Some(Format::Bf16)];
+        let mut keys = formats.map(|format| key("1", format, "ab")).to_vec();
+        keys.extend([key("2", None, "ab"), key("1a", None, "b")]);
         assert_eq!(keys.iter().collect::<std::collections::HashSet<_>>().len(), keys.len());
-        assert_eq!(keys[0], key("1", false, &input.clone()));
+        assert_eq!(keys[0], key("1", None, "ab"));
     }
 }

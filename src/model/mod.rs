@@ -50,6 +50,7 @@ pub use base::BaseEncoder;
 pub use calibrate::{Fusion, argmax};
 pub use encoder::Encoder;
 pub use facts::{AdapterFacts, Naming};
+pub use infer::Format;
 pub use input::{AdapterInput, Labelled, Payment};
 pub use known::KnownWork;
 pub use method::Method;
@@ -147,14 +148,16 @@ pub enum Error {
         /// The adapter's folder.
         dir: PathBuf,
     },
-    /// The adapter may not be computed in bytes.
-    #[error("the adapter in {} can't be computed in int8: {reason}", dir.display())]
-    NotInInt8 {
+    /// The adapter may not be computed in a format.
+    #[error("the adapter in {} can't be computed in {format}: {reason}", dir.display())]
+    NotIn {
         /// The adapter's folder.
         dir: PathBuf,
+        /// The format.
+        format: Format,
         /// Why not.
         #[source]
-        reason: guard::NotInInt8,
+        reason: guard::Refused,
     },
     /// Python's adapter is not one that can be served here.
     #[error("the PEFT adapter in {} can't be imported", dir.display())]

@@ -13,7 +13,8 @@ use super::{
     calibrate::{Fusion, argmax},
     encoder::pooled,
     fit::Run,
-    guard::{InBytes, Int8, NotInInt8},
+    guard::{Compared, Reduced, Refused},
+    infer::Format,
     input::{AdapterInput, Labelled},
     kernel,
     lora::{Layout, LoraOptions},
@@ -155,7 +156,29 @@ pub struct DevMetrics {
     pub coverage: f64,
     /// What computing in bytes changes; absent where nobody has measured it, or it can't be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub int8: Option<Int8>,
+    pub int8: Option<Compared>,
+    /// What computing in bf16 changes; absent likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bf16: Option<Compared>,
+}
+
+impl DevMetrics {
+    /// What computing in a format changes, where it was measured.
+    #[must_use]
+    pub fn compared(&self, format: Format) -> Option<Compared> {
+        match format {
+            Format::Int8 => self.int8,
+            Format::Bf16 => self.bf16,
+        }
+    }
+
+    /// Keeps what was measured.
+    pub fn keep(&mut self, format: Format, compared: Compared) {
+        match format {
+            Format::Int8 => self.int8 = Some(compared),
+            Format::Bf16 => self.bf16 = Some(compared),
+        }
+    }
 }
 
 /// Who trained an adapter's difference, and its head.
@@ -259,12 +282,17 @@ impl<'a> Setting<'a> {
         logits(&self.packed, layout, numbers, &self.dev_ids)
     }
 
-    /// The same in bytes.
-    pub(super) fn dev_logits_in_int8(&self, layout: &Layout, numbers: &[f32]) -> Result<Vec<Vec<f32>>, NotInInt8> {
+    /// The same in fewer bits.
+    pub(super) fn dev_logits_in(
+        &self,
+        format: Format,
+        layout: &Layout,
+        numbers: &[f32],
+    ) -> Result<Vec<Vec<f32>>, Refused> {
         if self.packed.is_nf4() {
-            return Err(NotInInt8::Nf4);
+            return Err(Refused::Nf4);
         }
-        Ok(InBytes::alone(&self.packed, layout, numbers)?.logits(layout, numbers, &self.dev_ids))
+        Ok(Reduced::alone(format, &self.packed, layout, numbers)?.logits(layout, numbers, &self.dev_ids))
     }
 
     /// Trains the wide part beside `numbers`, fits fusion and acceptance on dev, and measures there.
@@ -277,9 +305,10 @@ impl<'a> Setting<'a> {
     ) -> Trained {
         let encoder_logits = self.dev_logits(&layout, &numbers);
         let sides = Sides::train(rows, &encoder_logits, layout.classes(), options, progress);
-        let in_int8 = self.dev_logits_in_int8(&layout, &numbers).ok();
-        let int8 = in_int8.map(|bytes| {
-            Int8::measured(&rows.dev, (&encoder_logits, &bytes), |input, logits| sides.answer(input, logits))
+        let [int8, bf16] = Format::ALL.map(|format| {
+            let reduced = self.dev_logits_in(format, &layout, &numbers).ok()?;
+            let answer = |input: &AdapterInput, logits: &[f32]| sides.answer(input, logits);
+            Some(Compared::measured(&rows.dev, (&encoder_logits, &reduced), answer))
         });
         let Sides { wide, fusion, acceptance, answers, wide_accuracy } = sides;
         let share = |count: usize| count as f64 / self.dev_classes.len().max(1) as f64;
@@ -292,6 +321,7 @@ impl<'a> Setting<'a> {
                 answers.iter().filter(|answer| acceptance.accepts(answer.confidence, answer.known)).count(),
             ),
             int8,
+            bf16,
         };
         let probes =
             rows.rows.iter().step_by((rows.rows.len() / 6).max(1)).take(6).map(|row| row.input.clone()).collect();

@@ -37,6 +37,8 @@ mod model {
         }
 
         mod isa {
+            use super::number::Format;
+
             #[derive(Debug, Clone, Copy)]
             pub(in crate::model) struct Isa;
 
@@ -49,7 +51,7 @@ mod model {
                     "loom"
                 }
 
-                pub(super) fn probe(self) -> usize {
+                pub(super) fn probe(self, _: Format) -> usize {
                     1
                 }
             }
@@ -57,6 +59,11 @@ mod model {
 
         mod lowrank {
             pub(in crate::model) struct LowRank;
+        }
+
+        mod number {
+            #[derive(Debug, Clone, Copy)]
+            pub(in crate::model) struct Format;
         }
 
         mod model {

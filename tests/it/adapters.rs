@@ -4,7 +4,7 @@
 
 mod broken;
 mod commands;
-mod int8;
+mod precision;
 
 use std::{path::Path, sync::Arc, time::Duration};
 

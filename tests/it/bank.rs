@@ -6,9 +6,9 @@ use tempfile::TempDir;
 use txcat::{
     config::{self, Precision},
     model::{
-        AdapterBank, AdapterFacts, AdapterInput, AdapterModel, AdapterOutput, BaseEncoder, Encoder, Error, KnownWork,
-        Method,
-        guard::NotInInt8,
+        AdapterBank, AdapterFacts, AdapterInput, AdapterModel, AdapterOutput, BaseEncoder, Encoder, Error, Format,
+        KnownWork, Method,
+        guard::Refused,
         lora::{LoraOptions, Target},
         train::{TrainOptions, train},
     },
@@ -160,72 +160,90 @@ fn a_bank_refuses_an_adapter_of_another_base() {
 }
 
 #[tokio::test]
-async fn in_int8_a_mixed_batch_says_what_it_says_in_f32_but_for_rounding() {
+async fn in_fewer_bits_a_mixed_batch_says_what_it_says_in_f32_but_for_rounding() {
     let (_keep, base) = encoder_of_whole_vectors();
     let out = tempfile::tempdir().unwrap();
     let dirs = [(Method::Lora, 1), (Method::Full, 2), (Method::Head, 3), (Method::Lora, 4)]
         .map(|(method, seed)| saved_by(method, seed, &base, &out));
-    let answers = async |precision| {
+    let answers = async |precision, format| {
         let bank = AdapterBank::open(&base).unwrap().in_precision(precision);
         let adapters = dirs.each_ref().map(|dir| bank.load(dir).unwrap());
-        assert!(adapters.iter().all(|adapter| adapter.is_int8() == (precision != Precision::F32)));
+        assert!(adapters.iter().all(|adapter| adapter.format() == format));
         let pairs = TEXTS.iter().flat_map(|text| adapters.iter().map(move |adapter| (adapter.clone(), *text)));
         bank.classify(pairs.map(|(adapter, text)| (adapter, row(text, 0).input)).collect()).await.unwrap()
     };
-    let exact = answers(Precision::F32).await;
-    for precision in [Precision::Int8, Precision::Auto] {
-        for (place, (found, exact)) in answers(precision).await.iter().zip(&exact).enumerate() {
+    let exact = answers(Precision::F32, None).await;
+    let formats = [(Precision::Int8, Format::Int8), (Precision::Bf16, Format::Bf16), (Precision::Auto, Format::Int8)];
+    for (precision, format) in formats {
+        for (place, (found, exact)) in answers(precision, Some(format)).await.iter().zip(&exact).enumerate() {
             let pairs = found.encoder_probabilities.iter().zip(&exact.encoder_probabilities);
             let apart = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            assert!(apart < 0.1 && found.known == exact.known, "row {place}: {apart}");
+            assert!(apart < 0.1 && found.known == exact.known, "{format} row {place}: {apart}");
         }
     }
 }
 
 #[test]
-fn what_was_not_measured_in_int8_or_loses_by_it_stays_in_f32() {
+fn what_was_not_measured_in_a_format_or_loses_by_it_is_not_computed_in_it() {
     let (_keep, base) = encoder_of_whole_vectors();
     let out = tempfile::tempdir().unwrap();
     let dir = saved_by(Method::Lora, 1, &base, &out);
     let facts = dir.join("txcat.json");
     let written: serde_json::Value = serde_json::from_slice(&fs::read(&facts).unwrap()).unwrap();
+    let load = |precision| AdapterBank::open(&base).unwrap().in_precision(precision).load(&dir);
     let change = |change: &dyn Fn(&mut serde_json::Value)| {
         let mut changed = written.clone();
         change(&mut changed["dev"]);
         fs::write(&facts, changed.to_string()).unwrap();
-        let load = |precision| AdapterBank::open(&base).unwrap().in_precision(precision).load(&dir);
-        assert!(!load(Precision::Auto).unwrap().is_int8() && !load(Precision::F32).unwrap().is_int8());
-        match load(Precision::Int8) {
-            Err(Error::NotInInt8 { reason, .. }) => reason,
-            other => panic!("{other:?}"),
-        }
     };
-    let unmeasured = change(&|dev| drop(dev.as_object_mut().unwrap().remove("int8")));
-    assert_eq!(unmeasured, NotInInt8::Unmeasured);
-    let loses = change(&|dev| dev["int8"]["agreement"] = 0.98.into());
-    assert!(matches!(loses, NotInInt8::Loses(int8) if (int8.rows, int8.agreement) == (4, 0.98)), "{loses}");
+    for (precision, format) in [(Precision::Int8, Format::Int8), (Precision::Bf16, Format::Bf16)] {
+        let refusal = || {
+            assert_eq!(load(Precision::F32).unwrap().format(), None);
+            match load(precision) {
+                Err(Error::NotIn { format: found, reason, .. }) if found == format => reason,
+                other => panic!("{other:?}"),
+            }
+        };
+        change(&|dev| drop(dev.as_object_mut().unwrap().remove(format.name())));
+        assert_eq!(refusal(), Refused::Unmeasured);
+        change(&|dev| dev[format.name()]["agreement"] = 0.98.into());
+        let loses = refusal();
+        assert!(matches!(loses, Refused::Loses(found) if (found.rows, found.agreement) == (4, 0.98)), "{loses}");
+    }
+    change(&|dev| dev["int8"]["agreement"] = 0.98.into());
+    assert_ne!(load(Precision::Auto).unwrap().format(), Some(Format::Int8));
+    change(&|dev| Format::ALL.iter().for_each(|format| dev[format.name()]["agreement"] = 0.98.into()));
+    assert_eq!(load(Precision::Auto).unwrap().format(), None);
 
     // Measured anew, it is as training left it; a folder that doesn't say which repository its base is from learns that.
     let named = BaseEncoder { hub: Some("people/encoder".to_owned()), ..base.clone() };
-    let (mut guarded, [whole, encoder_and_head]) = AdapterFacts::in_int8(&dir, &named, rows().dev).unwrap();
-    assert_eq!((whole.rows, encoder_and_head.rows), (4, 4));
-    guarded.dev.int8 = Some(whole);
-    guarded.keep(&dir).unwrap();
+    for format in Format::ALL {
+        let (mut guarded, [whole, encoder_and_head]) =
+            AdapterFacts::compared(&dir, &named, rows().dev, format).unwrap();
+        assert_eq!((whole.rows, encoder_and_head.rows), (4, 4));
+        guarded.dev.keep(format, whole);
+        guarded.keep(&dir).unwrap();
+    }
+    let guarded = AdapterFacts::read(&dir).unwrap();
     assert_eq!(serde_json::to_value(guarded.dev).unwrap(), written["dev"]);
-    assert!(guarded.dev.int8.is_some_and(|int8| int8.holds()));
     let card = fs::read_to_string(dir.join("README.md")).unwrap();
-    assert!(card.contains("in int8, on dev") && card.contains("base_model: people/encoder\n"), "{card}");
-    assert!(AdapterBank::open(&base).unwrap().in_precision(Precision::Int8).load(&dir).unwrap().is_int8());
+    for words in ["in int8, on dev", "in bf16, on dev", "base_model: people/encoder\n"] {
+        assert!(card.contains(words), "{card}");
+    }
+    assert_eq!(load(Precision::Auto).unwrap().format(), Some(Format::Int8));
 
-    let nf4 = AdapterFacts::in_int8(&saved_by(Method::Qlora, 1, &base, &out), &base, rows().dev);
-    assert!(matches!(nf4, Err(Error::NotInInt8 { reason: NotInInt8::Nf4, .. })));
     let (_keep, tiny) = tiny_encoder();
-    let odd = AdapterFacts::in_int8(&saved_by(Method::Lora, 9, &tiny, &out), &tiny, rows().dev);
-    assert!(matches!(odd, Err(Error::NotInInt8 { reason: NotInInt8::Sizes, .. })));
+    let [nf4, odd] = [saved_by(Method::Qlora, 1, &base, &out), saved_by(Method::Lora, 9, &tiny, &out)];
+    for format in Format::ALL {
+        let nf4 = AdapterFacts::compared(&nf4, &base, rows().dev, format);
+        assert!(matches!(nf4, Err(Error::NotIn { reason: Refused::Nf4, .. })));
+        let odd = AdapterFacts::compared(&odd, &tiny, rows().dev, format);
+        assert!(matches!(odd, Err(Error::NotIn { reason: Refused::Sizes, .. })));
+    }
 }
 
 #[tokio::test]
-async fn a_row_that_comes_again_is_answered_from_memory_and_the_same() {
+async fn a_text_that_comes_again_is_not_read_again_and_says_the_same() {
     let (_keep, base) = tiny_encoder();
     let out = tempfile::tempdir().unwrap();
     let bank = AdapterBank::open(&base).unwrap().remembering(100);
@@ -237,8 +255,19 @@ async fn a_row_that_comes_again_is_answered_from_memory_and_the_same() {
     assert_eq!(bank.known_work(), KnownWork { asked: 14, known: 7 });
     assert_ne!(ask(&second).await, answers, "another adapter's answers");
     assert_eq!(bank.known_work(), KnownWork { asked: 21, known: 7 });
+
+    // Rows of known texts under another key, and one text that is new, twice.
+    let other = |input: AdapterInput| AdapterInput { key: "shell station".into(), ..input };
+    let mut others: Vec<AdapterInput> = inputs().into_iter().map(other).collect();
+    others.extend([row("a new place", 0).input, other(row("a new place", 0).input)]);
+    let shared = first.classify(others.clone()).await.unwrap();
+    assert_eq!(bank.known_work(), KnownWork { asked: 30, known: 15 });
+    assert_ne!(shared[..7], answers, "what lies beside the text counts");
     let fresh = AdapterBank::open(&base).unwrap();
     let again = fresh.load(&saved_by(Method::Lora, 1, &base, &out)).unwrap();
+    for (input, answer) in others.into_iter().zip(shared) {
+        assert!(close(&again.classify(vec![input]).await.unwrap()[0], &answer), "a row got another row's answer");
+    }
     assert!(ask(&again).await.iter().zip(&answers).all(|(a, b)| close(a, b)));
     ask(&again).await;
     assert_eq!(fresh.known_work().known, 0, "nothing is kept where nobody asked for it");

@@ -1,4 +1,4 @@
-//! `txcat adapters guard`: what an adapter loses in int8.
+//! `txcat adapters guard`: what an adapter loses in int8 and in bf16.
 
 use std::path::PathBuf;
 
@@ -7,13 +7,13 @@ use serde::Serialize;
 
 use crate::{
     cli::{Settings, models, train::Source},
-    model::{AdapterFacts, guard::Int8},
+    model::{AdapterFacts, Format, guard::Compared},
 };
 
-/// Answers the data set's dev rows in f32 and in int8, and keeps in the adapter's folder how they compare.
+/// Answers the data set's dev rows in f32, int8 and bf16, and keeps in the adapter's folder how they compare.
 ///
 /// `txcat train` and `txcat adapters import` measure this themselves; this is for folders from before. An adapter is
-/// computed in int8 only where that loses at most 0.2 points of accuracy and at most one answer in a hundred is
+/// computed in fewer bits only where that loses at most 0.2 points of accuracy and at most one answer in a hundred is
 /// another. The folder's facts change, and with them its hash: register it anew.
 #[derive(Debug, clap::Args)]
 pub struct Guard {
@@ -25,22 +25,23 @@ pub struct Guard {
     #[command(flatten)]
     pub source: Source,
 
-    /// Compare the two on these files of the data set instead of dev, and keep nothing.
+    /// Compare them on these files of the data set instead of dev, and keep nothing.
     #[arg(long, value_name = "FILE", value_delimiter = ',')]
     pub on: Vec<String>,
 
-    /// Print JSON, one object for each file, instead of sentences.
+    /// Print JSON, one object for each file and format, instead of sentences.
     #[arg(long)]
     pub json: bool,
 }
 
-/// A file's rows in f32 and in int8.
+/// A file's rows in f32 and in a format.
 #[derive(Debug, Serialize)]
-struct Compared {
+struct OfFile {
     file: String,
-    adapter: Int8,
+    format: &'static str,
+    adapter: Compared,
     /// Without the wide part, which is `f32` either way.
-    encoder_and_head: Int8,
+    encoder_and_head: Compared,
 }
 
 impl Guard {
@@ -58,15 +59,19 @@ impl Guard {
                 "{} reads other texts, or answers in other categories, than this data set",
                 dir.display()
             );
-            let compare = |(file, rows)| -> anyhow::Result<Compared> {
-                let (mut facts, [adapter, encoder_and_head]) = AdapterFacts::in_int8(&dir, &base, rows)?;
-                if keeps {
-                    facts.dev.int8 = Some(adapter);
-                    facts.keep(&dir)?;
+            let mut compared = Vec::new();
+            for (file, rows) in names.into_iter().zip(files) {
+                for format in Format::ALL {
+                    let (mut facts, [adapter, encoder_and_head]) =
+                        AdapterFacts::compared(&dir, &base, rows.clone(), format)?;
+                    if keeps {
+                        facts.dev.keep(format, adapter);
+                        facts.keep(&dir)?;
+                    }
+                    compared.push(OfFile { file: file.clone(), format: format.name(), adapter, encoder_and_head });
                 }
-                Ok(Compared { file, adapter, encoder_and_head })
-            };
-            names.into_iter().zip(files).map(compare).collect::<anyhow::Result<Vec<_>>>()
+            }
+            anyhow::Ok(compared)
         })
         .await??;
         for compared in &compared {
@@ -81,11 +86,11 @@ impl Guard {
 }
 
 /// What was measured, and what follows.
-fn sentence(Compared { file, adapter, encoder_and_head }: &Compared) -> String {
+fn sentence(OfFile { file, format, adapter, encoder_and_head }: &OfFile) -> String {
     let percent = |share: f64| format!("{:.2} %", share * 100.0);
-    let of = |Int8 { exact_accuracy, accuracy, agreement, .. }: &Int8| {
+    let of = |Compared { exact_accuracy, accuracy, agreement, .. }: &Compared| {
         format!(
-            "int8 {} right, f32 {}, the same answer to {}",
+            "{format} {} right, f32 {}, the same answer to {}",
             percent(*accuracy),
             percent(*exact_accuracy),
             percent(*agreement)

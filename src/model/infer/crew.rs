@@ -14,6 +14,7 @@ use super::{
     lowrank::LowRank,
     meet::{Arc, AtomicUsize, Builder, Condvar, JoinHandle, Mutex, Ordering, PoisonError, RwLock},
     model::{Block, Model, Scratch},
+    number::Format,
 };
 
 /// Tokens of a block, about: its activations stay in a core's second cache beside the weights that are fetched.
@@ -104,11 +105,11 @@ impl Crew {
     }
 
     /// Operations a second that these threads reach at most, measured now, for about a tenth of a second.
-    pub(in crate::model) fn peak(&self) -> f64 {
+    pub(in crate::model) fn peak(&self, format: Format) -> f64 {
         let alone = || {
             let (mut operations, started) = (0, Instant::now());
             while started.elapsed() < PROBE {
-                operations += self.shared.isa.probe();
+                operations += self.shared.isa.probe(format);
             }
             operations as f64 / started.elapsed().as_secs_f64()
         };

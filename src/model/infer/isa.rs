@@ -7,6 +7,7 @@ use super::lanes::{Avx2, Avx512};
 use super::{
     attend,
     lanes::{LANES, Lanes, Portable},
+    number::{Bf16, Format, Int8, Number},
     panels::{Panels, Step, VECTORS},
     product::{self, Added, Beside, Bytes, Chunk, Gelu, Plain, Rows},
     rows,
@@ -16,7 +17,9 @@ use super::{
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Isa {
     #[cfg(target_arch = "x86_64")]
-    Avx512(Avx512),
+    Avx512Bf16(Avx512<true>),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(Avx512<false>),
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
     Portable(Portable),
@@ -26,18 +29,33 @@ impl Isa {
     /// Every one that this machine has, the fastest first.
     pub(super) fn all() -> impl Iterator<Item = Self> {
         #[cfg(target_arch = "x86_64")]
-        let found = Avx512::detect().map(Self::Avx512).into_iter().chain(Avx2::detect().map(Self::Avx2));
+        let found = [
+            Avx512::detect().map(Self::Avx512Bf16),
+            Avx512::detect().map(Self::Avx512),
+            Avx2::detect().map(Self::Avx2),
+        ];
         #[cfg(not(target_arch = "x86_64"))]
-        let found = std::iter::empty();
-        found.chain([Self::Portable(Portable)])
+        let found = [None];
+        found.into_iter().flatten().chain([Self::Portable(Portable)])
     }
 
     pub(super) fn fastest() -> Self {
         Self::all().next().unwrap_or(Self::Portable(Portable))
     }
 
+    /// Whether products of this format are instructions, so that it is faster than `f32`.
+    pub(super) fn has(self, format: Format) -> bool {
+        match (self, format) {
+            #[cfg(target_arch = "x86_64")]
+            (Self::Avx512Bf16(_), Format::Bf16) => true,
+            (_, format) => format == Format::Int8,
+        }
+    }
+
     pub(super) fn name(self) -> &'static str {
         match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16(_) => "AVX-512 VNNI and BF16",
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(_) => "AVX-512 VNNI",
             #[cfg(target_arch = "x86_64")]
@@ -57,13 +75,16 @@ const PROBED: usize = 4_000;
 const CHAINS: usize = 12;
 
 impl Isa {
-    /// Nothing but products of bytes, of which none is prepared, and how many operations those were: a multiplication and
-    /// an addition are two.
-    pub(super) fn probe(self) -> usize {
+    /// Nothing but products, of which none is prepared, and how many operations those were: a multiplication and an
+    /// addition are two.
+    pub(super) fn probe(self, format: Format) -> usize {
         let mut sums = [0.0; LANES];
-        self.multiply(&mut sums);
+        match format {
+            Format::Int8 => self.multiply::<Int8>(&mut sums),
+            Format::Bf16 => self.multiply::<Bf16>(&mut sums),
+        }
         black_box(sums);
-        PROBED * CHAINS * LANES * 4 * 2
+        PROBED * CHAINS * LANES * (4 / format.size()) * 2
     }
 }
 
@@ -72,18 +93,18 @@ mod bodies {
     use super::*;
 
     #[inline(always)]
-    pub(super) fn multiply<S: Lanes>(s: S, sums: &mut [f32; LANES]) {
+    pub(super) fn multiply<S: Lanes, N: Number>(s: S, sums: &mut [f32; LANES]) {
         // What is multiplied differs from sum to sum, and from step to step for all that the compiler knows: it may prepare nothing.
         let weights = black_box([[1; 4 * LANES]; CHAINS]);
-        let mut chains = [s.ints(&[0; LANES]); CHAINS];
+        let mut chains = [N::start(s, &[0; LANES]); CHAINS];
         for _ in 0..PROBED {
             let xs = black_box([1, 2, 3, 4]);
             for (chain, weights) in chains.iter_mut().zip(&weights) {
-                *chain = s.dot(*chain, xs, weights);
+                *chain = N::dot(s, *chain, xs, weights);
             }
         }
         for chain in chains {
-            s.store(s.add(s.load(sums), s.floats(chain)), sums);
+            s.store(s.add(s.load(sums), N::floats(s, chain)), sums);
         }
     }
 
@@ -92,7 +113,7 @@ mod bodies {
     macro_rules! products {
         ($($name:ident = $finish:ident;)+) => {$(
             #[inline(always)]
-            pub(super) fn $name<S: Lanes>(
+            pub(super) fn $name<S: Lanes, N: Number>(
                 s: S,
                 xs: Bytes<'_>,
                 by: Weights<'_>,
@@ -100,7 +121,7 @@ mod bodies {
                 low: Option<Beside<'_>>,
                 to: Rows<'_>,
             ) {
-                product::product(s, xs, by, chunks, low, &mut $finish(to));
+                product::product::<S, N, _>(s, xs, by, chunks, low, &mut $finish(to));
             }
         )+};
     }
@@ -112,13 +133,19 @@ mod bodies {
     }
 
     #[inline(always)]
-    pub(super) fn reduce<S: Lanes>(s: S, xs: Bytes<'_>, by: Factors<'_>, chunks: &[Chunk], to: Rows<'_>) {
-        product::product(s, xs, by, chunks, None, &mut Plain(to));
+    pub(super) fn reduce<S: Lanes, N: Number>(s: S, xs: Bytes<'_>, by: Factors<'_>, chunks: &[Chunk], to: Rows<'_>) {
+        product::product::<S, N, _>(s, xs, by, chunks, None, &mut Plain(to));
     }
 
     #[inline(always)]
-    pub(super) fn reduce_more<S: Lanes>(s: S, xs: Bytes<'_>, by: Factors<'_>, chunks: &[Chunk], to: Rows<'_>) {
-        product::product(s, xs, by, chunks, None, &mut Added(to));
+    pub(super) fn reduce_more<S: Lanes, N: Number>(
+        s: S,
+        xs: Bytes<'_>,
+        by: Factors<'_>,
+        chunks: &[Chunk],
+        to: Rows<'_>,
+    ) {
+        product::product::<S, N, _>(s, xs, by, chunks, None, &mut Added(to));
     }
 
     #[inline(always)]
@@ -138,28 +165,36 @@ mod bodies {
 }
 
 macro_rules! kernels {
-    ($($name:ident($($arg:ident: $type:ty),+);)+) => {
+    ($($name:ident$(<$number:ident>)?($($arg:ident: $type:ty),+);)+) => {
         impl Isa {$(
-            pub(super) fn $name(self, $($arg: $type),+) {
+            pub(super) fn $name$(<$number: Number>)?(self, $($arg: $type),+) {
+                #[cfg(target_arch = "x86_64")]
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16")]
+                fn avx512_bf16$(<$number: Number>)?(s: Avx512<true>, $($arg: $type),+) {
+                    bodies::$name::<_$(, $number)?>(s, $($arg),+);
+                }
                 #[cfg(target_arch = "x86_64")]
                 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-                fn avx512(s: Avx512, $($arg: $type),+) {
-                    bodies::$name(s, $($arg),+);
+                fn avx512$(<$number: Number>)?(s: Avx512<false>, $($arg: $type),+) {
+                    bodies::$name::<_$(, $number)?>(s, $($arg),+);
                 }
                 #[cfg(target_arch = "x86_64")]
                 #[target_feature(enable = "avx2,fma")]
-                fn avx2(s: Avx2, $($arg: $type),+) {
-                    bodies::$name(s, $($arg),+);
+                fn avx2$(<$number: Number>)?(s: Avx2, $($arg: $type),+) {
+                    bodies::$name::<_$(, $number)?>(s, $($arg),+);
                 }
                 #[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "only detection shows that a machine has these"))]
                 match self {
                     #[cfg(target_arch = "x86_64")]
                     // SAFETY: there is such a token only where `detect` found the very features that the function asks for.
-                    Self::Avx512(s) => unsafe { avx512(s, $($arg),+) },
+                    Self::Avx512Bf16(s) => unsafe { avx512_bf16$(::<$number>)?(s, $($arg),+) },
                     #[cfg(target_arch = "x86_64")]
                     // SAFETY: as above.
-                    Self::Avx2(s) => unsafe { avx2(s, $($arg),+) },
-                    Self::Portable(s) => bodies::$name(s, $($arg),+),
+                    Self::Avx512(s) => unsafe { avx512$(::<$number>)?(s, $($arg),+) },
+                    #[cfg(target_arch = "x86_64")]
+                    // SAFETY: as above.
+                    Self::Avx2(s) => unsafe { avx2$(::<$number>)?(s, $($arg),+) },
+                    Self::Portable(s) => bodies::$name::<_$(, $number)?>(s, $($arg),+),
                 }
             }
         )+}
@@ -167,16 +202,16 @@ macro_rules! kernels {
 }
 
 kernels! {
-    multiply(sums: &mut [f32; LANES]);
+    multiply<N>(sums: &mut [f32; LANES]);
     embed(ids: &[u32], words: &[f32], positions: &[f32], hidden: usize, xs: &mut [f32]);
-    norm(xs: &mut [f32], affine: (&[f32], &[f32], f32), bytes: &mut [u8], ranges: &mut [[f32; 2]]);
-    to_bytes(xs: &[f32], sizes: Sizes, bytes: &mut [u8], ranges: &mut [[f32; 2]]);
+    norm<N>(xs: &mut [f32], affine: (&[f32], &[f32], f32), bytes: &mut [u8], ranges: &mut [[f32; 2]]);
+    to_bytes<N>(xs: &[f32], sizes: Sizes, bytes: &mut [u8], ranges: &mut [[f32; 2]]);
     mean(xs: &[f32], out: &mut [f32]);
-    plain(xs: Bytes<'_>, by: Weights<'_>, chunks: &[Chunk], low: Option<Beside<'_>>, to: Rows<'_>);
-    gelu(xs: Bytes<'_>, by: Weights<'_>, chunks: &[Chunk], low: Option<Beside<'_>>, to: Rows<'_>);
-    added(xs: Bytes<'_>, by: Weights<'_>, chunks: &[Chunk], low: Option<Beside<'_>>, to: Rows<'_>);
-    reduce(xs: Bytes<'_>, by: Factors<'_>, chunks: &[Chunk], to: Rows<'_>);
-    reduce_more(xs: Bytes<'_>, by: Factors<'_>, chunks: &[Chunk], to: Rows<'_>);
+    plain<N>(xs: Bytes<'_>, by: Weights<'_>, chunks: &[Chunk], low: Option<Beside<'_>>, to: Rows<'_>);
+    gelu<N>(xs: Bytes<'_>, by: Weights<'_>, chunks: &[Chunk], low: Option<Beside<'_>>, to: Rows<'_>);
+    added<N>(xs: Bytes<'_>, by: Weights<'_>, chunks: &[Chunk], low: Option<Beside<'_>>, to: Rows<'_>);
+    reduce<N>(xs: Bytes<'_>, by: Factors<'_>, chunks: &[Chunk], to: Rows<'_>);
+    reduce_more<N>(xs: Bytes<'_>, by: Factors<'_>, chunks: &[Chunk], to: Rows<'_>);
     attend_1(rows: &mut [f32], sizes: Sizes, scores: Scores<'_>);
     attend_2(rows: &mut [f32], sizes: Sizes, scores: Scores<'_>);
     attend_4(rows: &mut [f32], sizes: Sizes, scores: Scores<'_>);

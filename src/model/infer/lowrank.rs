@@ -1,5 +1,4 @@
-//! Low-rank differences beside weights in bytes: the first factor in bytes like the weights, for it reads the same
-//! activations, the second in `f32` on its few numbers a row.
+//! Low-rank differences beside the weights: the first factor in the weights' format, for it reads the same activations, the second in `f32` on its few numbers a row.
 
 use std::ops::Range;
 
@@ -7,6 +6,7 @@ use super::{
     super::lora::{Layout, Pair, TARGETS, Target},
     lanes::LANES,
     model::Shape,
+    number::Format,
     panels::{COLUMNS, Panels, Step, VECTORS},
 };
 
@@ -49,13 +49,13 @@ impl Difference {
 
 impl LowRank {
     /// What was learned beside weights of this shape; nothing where nothing was.
-    pub(super) fn new(shape: &Shape, layout: &Layout, numbers: &[f32]) -> Option<Self> {
+    pub(super) fn new(shape: &Shape, format: Format, layout: &Layout, numbers: &[f32]) -> Option<Self> {
         let mut steps = Vec::new();
         let mut layers = Vec::new();
         for layer in 0..shape.layers {
             let mut difference = |targets: &[Target], slice: usize| {
                 let pairs = targets.iter().map(|target| (*target, layout.pair(layer, *target)));
-                of_product(shape, pairs, slice, (layout.scale, numbers), &mut steps)
+                of_product(shape, format, pairs, slice, (layout.scale, numbers), &mut steps)
             };
             let [query, key, value, out, up, down] = TARGETS;
             layers.push(LayerDifference {
@@ -74,6 +74,7 @@ impl LowRank {
 /// The difference to a product, read in slices of its inputs.
 fn of_product(
     shape: &Shape,
+    format: Format,
     targets: impl Iterator<Item = (Target, Option<Pair>)> + Clone,
     slice: usize,
     (scale, numbers): (f32, &[f32]),
@@ -85,7 +86,7 @@ fn of_product(
         let rows: Vec<&[f32]> = pairs()
             .flat_map(|pair| pair.a.of(numbers).chunks_exact(inputs).map(|row| &row[from..from + slice]))
             .collect();
-        Panels::add(steps, slice, rows.into_iter(), |_| (0.0, 1.0))
+        Panels::add(steps, format, slice, rows.into_iter(), |_| (0.0, 1.0))
     });
     let mut difference = Difference { reduce: reduce.collect(), ..Difference::default() };
     let mut reduced = 0;

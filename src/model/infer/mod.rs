@@ -1,7 +1,6 @@
-//! The encoder in bytes, forward only: what serves where an adapter's guard allows it.
+//! The encoder in fewer bits, forward only: what serves where an adapter's guard allows it.
 //!
-//! Weights are bytes for each output, activations bytes for each token and slice; sums are exact integers, and
-//! everything between the products is `f32`. A batch's sequences lie one after the other without padding. The
+//! What products read is in bytes or in bf16 ([`Format`]), and everything between the products is `f32`. A batch's sequences lie one after the other without padding. The
 //! reference is `packed`, and `tests.rs` holds this against it: on every instruction set that the machine has.
 
 mod attend;
@@ -11,6 +10,7 @@ mod lanes;
 mod lowrank;
 mod meet;
 mod model;
+mod number;
 mod pages;
 mod panels;
 mod product;
@@ -18,8 +18,14 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
+pub use self::number::Format;
 pub(super) use self::{
     crew::{Crew, Group},
     lowrank::LowRank,
     model::Model,
 };
+
+/// Whether this machine computes faster in a format than in `f32`.
+pub(super) fn is_fast(format: Format) -> bool {
+    isa::Isa::fastest().has(format)
+}

@@ -1,4 +1,4 @@
-//! An encoder in bytes: its weights, and a block of sequences through them.
+//! An encoder in bytes or bf16: its weights, and a block of sequences through them.
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use super::{
     isa::Isa,
     lanes::LANES,
     lowrank::{Difference, LayerDifference, LowRank},
+    number::{Bf16, Format, Int8, Number},
     pages::Pages,
     panels::{COLUMNS, Panels, Step, VECTORS},
     product::{Beside, Bytes, Chunk, ROWS, Rows},
@@ -63,8 +64,9 @@ struct Layer {
     output_norm: Norm,
 }
 
-/// An encoder whose linear layers' weights are bytes. Its embeddings and norms are as they came.
+/// An encoder whose linear layers' weights are kept in fewer bits. Its embeddings and norms are as they came.
 pub(in crate::model) struct Model {
+    format: Format,
     shape: Shape,
     eps: f32,
     embeddings: Arc<Embeddings>,
@@ -75,20 +77,25 @@ pub(in crate::model) struct Model {
 
 impl Model {
     /// None where the encoder's sizes are not whole vectors.
-    pub(in crate::model) fn new(exact: &Packed) -> Option<Self> {
+    pub(in crate::model) fn new(exact: &Packed, format: Format) -> Option<Self> {
         let shape = Shape::of(exact.config())?;
         let mut steps = Vec::new();
-        let layers = exact.layers().iter().map(|layer| Layer::new(layer, &shape, &mut steps)).collect();
+        let layers = exact.layers().iter().map(|layer| Layer::new(layer, &shape, format, &mut steps)).collect();
         let eps = exact.config().layer_norm_eps as f32;
         let embeddings = exact.embeddings();
         let mut pages = Pages::new(steps.len(), Step::EMPTY);
         pages.all_mut().copy_from_slice(&steps);
-        Some(Self { shape, eps, embeddings, layers, steps: pages })
+        Some(Self { format, shape, eps, embeddings, layers, steps: pages })
     }
 
     /// What was learned, ready to be computed beside these weights; nothing where that is the head alone.
     pub(in crate::model) fn beside(&self, layout: &Layout, numbers: &[f32]) -> Option<LowRank> {
-        LowRank::new(&self.shape, layout, numbers)
+        LowRank::new(&self.shape, self.format, layout, numbers)
+    }
+
+    /// What its weights are kept as.
+    pub(in crate::model) fn format(&self) -> Format {
+        self.format
     }
 
     /// Numbers of a vector.
@@ -105,26 +112,27 @@ impl Model {
 
 impl Layer {
     /// Adds the layer's weights to `steps` in the order of use.
-    fn new(exact: &Exact, shape: &Shape, steps: &mut Vec<Step<VECTORS>>) -> Self {
+    fn new(exact: &Exact, shape: &Shape, format: Format, steps: &mut Vec<Step<VECTORS>>) -> Self {
         let numbers = |target: Target| exact.linears[target as usize].weight.numbers();
         let bias = |target: Target| exact.linears[target as usize].bias.as_slice();
         let Shape { hidden, inner, slice, .. } = *shape;
         let of_qkv = [Target::Query, Target::Key, Target::Value];
         let qkv = of_qkv.map(numbers).concat();
-        let qkv = Panels::add(steps, hidden, qkv.chunks_exact(hidden), |output| {
+        let qkv = Panels::add(steps, format, hidden, qkv.chunks_exact(hidden), |output| {
             let target = of_qkv[output / hidden];
             (bias(target)[output % hidden], shape.factor(target))
         });
         let out = numbers(Target::AttentionOutput);
-        let out = Panels::add(steps, hidden, out.chunks_exact(hidden), |at| (bias(Target::AttentionOutput)[at], 1.0));
+        let out =
+            Panels::add(steps, format, hidden, out.chunks_exact(hidden), |at| (bias(Target::AttentionOutput)[at], 1.0));
         let (up, down) = (numbers(Target::Intermediate), numbers(Target::Output));
         let slices = (0..inner).step_by(slice).map(|from| {
             let rows = up[from * hidden..(from + slice) * hidden].chunks_exact(hidden);
-            let up = Panels::add(steps, hidden, rows, |at| (bias(Target::Intermediate)[from + at], 1.0));
+            let up = Panels::add(steps, format, hidden, rows, |at| (bias(Target::Intermediate)[from + at], 1.0));
             let rows = down.chunks_exact(inner).map(|row| &row[from..from + slice]);
             // The bias counts once.
             let once = |at: usize| if from == 0 { bias(Target::Output)[at] } else { 0.0 };
-            (up, Panels::add(steps, slice, rows, |at| (once(at), 1.0)))
+            (up, Panels::add(steps, format, slice, rows, |at| (once(at), 1.0)))
         });
         let slices = slices.collect();
         Self { qkv, out, slices, attention_norm: exact.attention_norm.clone(), output_norm: exact.output_norm.clone() }
@@ -189,6 +197,13 @@ fn cut(sequences: &[(usize, Option<usize>)], chunks: &mut Vec<Chunk>) {
 impl Model {
     /// Mean over each sequence's tokens of the last layer, `[sequences, hidden]`; zeros for one without tokens.
     pub(super) fn pooled(&self, isa: Isa, block: Block<'_>, scratch: &mut Scratch, out: &mut [f32]) {
+        match self.format {
+            Format::Int8 => self.pooled_in::<Int8>(isa, block, scratch, out),
+            Format::Bf16 => self.pooled_in::<Bf16>(isa, block, scratch, out),
+        }
+    }
+
+    fn pooled_in<N: Number>(&self, isa: Isa, block: Block<'_>, scratch: &mut Scratch, out: &mut [f32]) {
         let Shape { hidden, slice, .. } = self.shape;
         let tokens = block.ids.len();
         let longest = block.sequences.iter().map(|(tokens, _)| *tokens).max().unwrap_or(0);
@@ -199,7 +214,7 @@ impl Model {
         // each row, and `gathered` what they make of the feed-forward part's slices together.
         let sizes = [tokens * hidden, tokens * of_qkv.max(of_slice), tokens * width, tokens * width];
         let [xs, wide, reduced, gathered] = parts(&mut scratch.numbers, sizes);
-        let [bytes, inner_bytes] = parts(&mut scratch.bytes, [tokens * hidden, tokens * slice]);
+        let [bytes, inner_bytes] = parts(&mut scratch.bytes, [tokens * hidden * N::SIZE, tokens * slice * N::SIZE]);
         let (ranges, inner_ranges) = room(&mut scratch.ranges, 2 * tokens).split_at_mut(tokens);
         let scores = room(&mut scratch.scores, longest + KEYS);
         cut(block.sequences, &mut scratch.chunks);
@@ -214,14 +229,14 @@ impl Model {
             isa.embed(ids, words, positions, hidden, rows);
             rest = (others, others_rows);
         }
-        isa.norm(xs, (&norm.weight, &norm.bias, self.eps), bytes, ranges);
+        isa.norm::<N>(xs, (&norm.weight, &norm.bias, self.eps), bytes, ranges);
         let steps = self.steps.all();
         for (at, layer) in self.layers.iter().enumerate() {
             let qkv = &mut wide[..tokens * of_qkv];
             let read = Bytes { bytes, ranges };
-            low.reduce(at, |layer| &layer.qkv, 0, read, reduced);
+            low.reduce::<N>(at, |layer| &layer.qkv, 0, read, reduced);
             let beside = low.beside(at, |layer| &layer.qkv, 0, reduced);
-            isa.plain(read, (steps, &layer.qkv), chunks, beside, Rows { values: qkv, stride: of_qkv });
+            isa.plain::<N>(read, (steps, &layer.qkv), chunks, beside, Rows { values: qkv, stride: of_qkv });
             let mut rest = &mut *qkv;
             for (length, _) in block.sequences {
                 let (rows, others) = rest.split_at_mut(length * of_qkv);
@@ -232,29 +247,29 @@ impl Model {
                     _ => isa.attend_4(rows, (of_qkv, hidden), scores),
                 }
             }
-            isa.to_bytes(qkv, (of_qkv, hidden), bytes, ranges);
+            isa.to_bytes::<N>(qkv, (of_qkv, hidden), bytes, ranges);
             let read = Bytes { bytes, ranges };
-            low.reduce(at, |layer| &layer.out, 0, read, reduced);
+            low.reduce::<N>(at, |layer| &layer.out, 0, read, reduced);
             let beside = low.beside(at, |layer| &layer.out, 0, reduced);
-            isa.added(read, (steps, &layer.out), chunks, beside, Rows { values: xs, stride: hidden });
+            isa.added::<N>(read, (steps, &layer.out), chunks, beside, Rows { values: xs, stride: hidden });
             let norm = &layer.attention_norm;
-            isa.norm(xs, (&norm.weight, &norm.bias, self.eps), bytes, ranges);
+            isa.norm::<N>(xs, (&norm.weight, &norm.bias, self.eps), bytes, ranges);
             let middle = &mut wide[..tokens * of_slice];
-            low.reduce(at, |layer| &layer.up, 0, Bytes { bytes, ranges }, reduced);
+            low.reduce::<N>(at, |layer| &layer.up, 0, Bytes { bytes, ranges }, reduced);
             for (place, (up, down)) in layer.slices.iter().enumerate() {
                 let beside = low.beside(at, |layer| &layer.up, place * slice / COLUMNS, reduced);
                 let to = Rows { values: middle, stride: of_slice };
-                isa.gelu(Bytes { bytes, ranges }, (steps, up), chunks, beside, to);
-                isa.to_bytes(middle, (of_slice, slice), inner_bytes, inner_ranges);
+                isa.gelu::<N>(Bytes { bytes, ranges }, (steps, up), chunks, beside, to);
+                isa.to_bytes::<N>(middle, (of_slice, slice), inner_bytes, inner_ranges);
                 let read = Bytes { bytes: inner_bytes, ranges: inner_ranges };
-                low.reduce(at, |layer| &layer.down, place, read, gathered);
+                low.reduce::<N>(at, |layer| &layer.down, place, read, gathered);
                 // The second factor reads all slices together.
                 let last = place + 1 == layer.slices.len();
                 let beside = low.beside(at, |layer| &layer.down, 0, gathered).filter(|_| last);
-                isa.added(read, (steps, down), chunks, beside, Rows { values: xs, stride: hidden });
+                isa.added::<N>(read, (steps, down), chunks, beside, Rows { values: xs, stride: hidden });
             }
             let norm = &layer.output_norm;
-            isa.norm(xs, (&norm.weight, &norm.bias, self.eps), bytes, ranges);
+            isa.norm::<N>(xs, (&norm.weight, &norm.bias, self.eps), bytes, ranges);
         }
         let mut rest = &*xs;
         for ((length, _), out) in block.sequences.iter().zip(out.chunks_exact_mut(hidden)) {
@@ -277,7 +292,7 @@ struct Low<'a> {
 impl<'a> Low<'a> {
     /// What each adapter's first factors make of its own rows' inputs of this slice: added to what they made of
     /// those before.
-    fn reduce(
+    fn reduce<N: Number>(
         &self,
         layer: usize,
         of: fn(&LayerDifference) -> &Difference,
@@ -290,9 +305,9 @@ impl<'a> Low<'a> {
             let Some(panels) = of(&adapter.layers[layer]).reduce.get(slice) else { continue };
             let to = Rows { values: reduced, stride: self.width };
             if slice == 0 {
-                self.isa.reduce(read, (&adapter.steps, panels), chunks, to);
+                self.isa.reduce::<N>(read, (&adapter.steps, panels), chunks, to);
             } else {
-                self.isa.reduce_more(read, (&adapter.steps, panels), chunks, to);
+                self.isa.reduce_more::<N>(read, (&adapter.steps, panels), chunks, to);
             }
         }
     }

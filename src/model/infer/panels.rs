@@ -1,13 +1,18 @@
-//! Weights in bytes, laid out in the order in which they are read.
+//! Weights, laid out in the order in which they are read.
 
-use super::lanes::{LANES, Line};
+use half::bf16;
+
+use super::{
+    lanes::{LANES, Line},
+    number::Format,
+};
 
 /// Vectors side by side in a panel of the encoder's own weights.
 pub(super) const VECTORS: usize = 4;
 /// Columns of such a panel.
 pub(super) const COLUMNS: usize = VECTORS * LANES;
 
-/// What four inputs weigh in `V` vectors of outputs.
+/// What a word of inputs weighs in `V` vectors of outputs.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
 pub(super) struct Step<const V: usize>(pub(super) [Line; V]);
@@ -20,7 +25,7 @@ impl<const V: usize> Step<V> {
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
 pub(super) struct Columns<const V: usize> {
-    /// What a byte stands for.
+    /// What a byte stands for; no more than the bias counts where weights are no bytes.
     pub(super) scales: [[f32; LANES]; V],
     /// Sums of the bytes.
     pub(super) sums: [[f32; LANES]; V],
@@ -29,12 +34,13 @@ pub(super) struct Columns<const V: usize> {
     pub(super) bias: [[f32; LANES]; V],
 }
 
-/// A linear layer, or some inputs or outputs of one: each output in steps of its own size, symmetric. The panels
+/// A linear layer, or some inputs or outputs of one: bytes are symmetric, in units of each output's own size. The panels
 /// of many lie one after the other.
 #[derive(Debug)]
 pub(super) struct Panels<const V: usize> {
-    pub(super) inputs: usize,
-    /// The first of its steps, `[panels, inputs / 4]`.
+    /// Of each panel.
+    pub(super) steps: usize,
+    /// The first of all its steps, `[panels, steps]`.
     pub(super) at: usize,
     pub(super) columns: Vec<Columns<V>>,
 }
@@ -44,11 +50,12 @@ impl<const V: usize> Panels<V> {
     /// multiplied by) come from `of`; outputs are filled up with zeros to whole panels.
     pub(super) fn add<'a>(
         all: &mut Vec<Step<V>>,
+        format: Format,
         inputs: usize,
         rows: impl ExactSizeIterator<Item = &'a [f32]>,
         of: impl Fn(usize) -> (f32, f32),
     ) -> Self {
-        let (width, steps, at) = (V * LANES, inputs / 4, all.len());
+        let (width, steps, at) = (V * LANES, inputs * format.size() / 4, all.len());
         let panels = rows.len().div_ceil(width);
         all.resize(at + panels * steps, Step::EMPTY);
         let empty = [[0.0; LANES]; V];
@@ -56,20 +63,28 @@ impl<const V: usize> Panels<V> {
         for (output, row) in rows.enumerate() {
             let (panel, v, lane) = (output / width, output % width / LANES, output % LANES);
             let (bias, factor) = of(output);
+            columns[panel].bias[v][lane] = bias * factor;
+            let all = &mut all[at + panel * steps..][..steps];
+            if format == Format::Bf16 {
+                for (input, x) in row.iter().enumerate() {
+                    let half = bf16::from_f32(x * factor).to_le_bytes().map(u8::cast_signed);
+                    all[input / 2].0[v][lane * 4 + input % 2 * 2..][..2].copy_from_slice(&half);
+                }
+                continue;
+            }
             let most = row.iter().fold(0.0f32, |most, x| most.max(x.abs()));
             let per_unit = if most > 0.0 { 127.0 / most } else { 0.0 };
             let mut sum = 0;
             for (input, x) in row.iter().enumerate() {
                 let byte = (x * per_unit).round_ties_even() as i8;
                 sum += i32::from(byte);
-                all[at + panel * steps + input / 4].0[v][lane * 4 + input % 4] = byte;
+                all[input / 4].0[v][lane * 4 + input % 4] = byte;
             }
             let columns = &mut columns[panel];
             columns.scales[v][lane] = most / 127.0 * factor;
             columns.sums[v][lane] = sum as f32;
             columns.shifted[v][lane] = 128 * sum;
-            columns.bias[v][lane] = bias * factor;
         }
-        Self { inputs, at, columns }
+        Self { steps, at, columns }
     }
 }

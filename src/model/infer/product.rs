@@ -1,4 +1,4 @@
-//! Products of bytes: rows of activations with panels of weights, and what becomes of each sum at once.
+//! Products: rows of activations with panels of weights, and what becomes of each sum at once.
 #![expect(clippy::needless_range_loop, reason = "iterators over vectors would leave them in memory")]
 
 use std::sync::Arc;
@@ -6,13 +6,14 @@ use std::sync::Arc;
 use super::{
     lanes::{LANES, Lanes, Line, gelu},
     lowrank::{Difference, LayerDifference, LowRank},
+    number::Number,
     panels::{Columns, Panels, Step},
 };
 
-/// Rows of activations in bytes: a value is `scale * byte + least`.
+/// Rows of activations: a value is `scale * byte + least`, or as it is where it is no byte.
 #[derive(Clone, Copy)]
 pub(super) struct Bytes<'a> {
-    /// `[rows, inputs]`
+    /// `[rows, inputs]`, of so many bytes each as the format has.
     pub(super) bytes: &'a [u8],
     /// Of each row, scale and least.
     pub(super) ranges: &'a [[f32; 2]],
@@ -118,7 +119,7 @@ impl<S: Lanes, const V: usize> Finish<S, V> for Added<'_> {
 /// Every chunk of rows with every panel: panel after panel, so that one stays in the nearest cache for all chunks
 /// while the next is fetched.
 #[inline(always)]
-pub(super) fn product<S: Lanes, const V: usize>(
+pub(super) fn product<S: Lanes, N: Number, const V: usize>(
     s: S,
     xs: Bytes<'_>,
     (all, panels): (&[Step<V>], &Panels<V>),
@@ -126,10 +127,9 @@ pub(super) fn product<S: Lanes, const V: usize>(
     beside: Option<Beside<'_>>,
     finish: &mut impl Finish<S, V>,
 ) {
-    let steps = panels.inputs / 4;
     let mut rest = &all[panels.at..];
     for (at, columns) in panels.columns.iter().enumerate() {
-        let (steps, others) = rest.split_at(steps);
+        let (steps, others) = rest.split_at(panels.steps);
         rest = others;
         let next = lines(&rest[..steps.len().min(rest.len())]);
         let mut fetched = next.chunks(next.len().div_ceil(chunks.len().max(1)).max(1));
@@ -141,17 +141,17 @@ pub(super) fn product<S: Lanes, const V: usize>(
                     let low = low.map(|((reduced, factors), stride)| {
                         ((&reduced[(row - chunk.row) * stride..], factors), stride)
                     });
-                    tile::<S, 1, V>(s, xs, panel, row, low, finish);
+                    tile::<S, N, 1, V>(s, xs, panel, row, low, finish);
                 }
                 continue;
             }
             match chunk.rows {
-                1 => tile::<S, 1, V>(s, xs, panel, chunk.row, low, finish),
-                2 => tile::<S, 2, V>(s, xs, panel, chunk.row, low, finish),
-                3 => tile::<S, 3, V>(s, xs, panel, chunk.row, low, finish),
-                4 => tile::<S, 4, V>(s, xs, panel, chunk.row, low, finish),
-                5 => tile::<S, 5, V>(s, xs, panel, chunk.row, low, finish),
-                _ => tile::<S, 6, V>(s, xs, panel, chunk.row, low, finish),
+                1 => tile::<S, N, 1, V>(s, xs, panel, chunk.row, low, finish),
+                2 => tile::<S, N, 2, V>(s, xs, panel, chunk.row, low, finish),
+                3 => tile::<S, N, 3, V>(s, xs, panel, chunk.row, low, finish),
+                4 => tile::<S, N, 4, V>(s, xs, panel, chunk.row, low, finish),
+                5 => tile::<S, N, 5, V>(s, xs, panel, chunk.row, low, finish),
+                _ => tile::<S, N, 6, V>(s, xs, panel, chunk.row, low, finish),
             }
         }
     }
@@ -182,7 +182,7 @@ type Low<'a, const V: usize> = ((&'a [f32], &'a [[[f32; LANES]; V]]), usize);
 /// `R` rows with one panel. All sums stay in registers: loops over `R` and `V` have constant ends, and what is
 /// done with each row at the end is written out.
 #[inline(always)]
-fn tile<S: Lanes, const R: usize, const V: usize>(
+fn tile<S: Lanes, N: Number, const R: usize, const V: usize>(
     s: S,
     xs: Bytes<'_>,
     panel: Panel<'_, V>,
@@ -190,20 +190,18 @@ fn tile<S: Lanes, const R: usize, const V: usize>(
     low: Option<Low<'_, V>>,
     finish: &mut impl Finish<S, V>,
 ) {
-    let inputs = panel.steps.len() * 4;
+    let width = panel.steps.len() * 4;
     let fours = panel.steps.as_chunks::<4>().0;
     let none: &[[[u8; 4]; 4]] = &[];
     let mut rows = [none; R];
     for r in 0..R {
-        let bytes = &xs.bytes[(row + r) * inputs..(row + r + 1) * inputs];
+        let bytes = &xs.bytes[(row + r) * width..(row + r + 1) * width];
         rows[r] = bytes.as_chunks::<4>().0.as_chunks::<4>().0;
         assert!(rows[r].len() == fours.len());
     }
-    let mut start = [s.ints(&[0; LANES]); V];
-    if S::SHIFTED {
-        for v in 0..V {
-            start[v] = s.ints(&panel.columns.shifted[v]);
-        }
+    let mut start = [N::start(s, &[0; LANES]); V];
+    for v in 0..V {
+        start[v] = N::start(s, &panel.columns.shifted[v]);
     }
     let mut sums = [start; R];
     let share = panel.next.len().div_ceil(fours.len());
@@ -216,11 +214,11 @@ fn tile<S: Lanes, const R: usize, const V: usize>(
         }
         for i in 0..4 {
             for r in 0..R {
-                #[expect(unsafe_code, reason = "a bounds check for every four products would cost as much as they do")]
+                #[expect(unsafe_code, reason = "a bounds check for every word would cost as much as they do")]
                 // SAFETY: every row has as many fours as the panel: asserted above.
                 let x = unsafe { rows[r].get_unchecked(at) }[i];
                 for v in 0..V {
-                    sums[r][v] = s.dot(sums[r][v], x, &four[i].0[v]);
+                    sums[r][v] = N::dot(s, sums[r][v], x, &four[i].0[v]);
                 }
             }
         }
@@ -228,11 +226,9 @@ fn tile<S: Lanes, const R: usize, const V: usize>(
     let ranges: &[[f32; 2]; R] = xs.ranges[row..].first_chunk().expect("every row has a range");
     let mut values = [[s.splat(0.0); V]; R];
     for r in 0..R {
-        let (scale, least) = (s.splat(ranges[r][0]), s.splat(ranges[r][1]));
+        let range = [s.splat(ranges[r][0]), s.splat(ranges[r][1])];
         for v in 0..V {
-            let Columns { scales, sums: of_weights, bias, .. } = panel.columns;
-            let sum = s.fma(least, s.load(&of_weights[v]), s.mul(s.floats(sums[r][v]), scale));
-            values[r][v] = s.fma(sum, s.load(&scales[v]), s.load(&bias[v]));
+            values[r][v] = N::value(s, sums[r][v], range, panel.columns, v);
         }
     }
     if let Some(((reduced, factors), stride)) = low {

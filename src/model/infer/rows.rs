@@ -1,6 +1,9 @@
-//! Whole rows: their sum of embeddings, layer norm, bytes, mean.
+//! Whole rows: their sum of embeddings, layer norm, what products read of them, mean.
 
-use super::lanes::{LANES, Lanes};
+use super::{
+    lanes::{LANES, Lanes},
+    number::Number,
+};
 
 #[inline(always)]
 fn vectors(row: &[f32]) -> &[[f32; LANES]] {
@@ -24,16 +27,16 @@ pub(super) fn embed<S: Lanes>(s: S, ids: &[u32], words: &[f32], positions: &[f32
     }
 }
 
-/// Bytes of the first `count` values of rows of `stride`, and their ranges.
+/// The first `count` values of rows of `stride` as products read them, and their ranges.
 #[inline(always)]
-pub(super) fn to_bytes<S: Lanes>(
+pub(super) fn to_bytes<S: Lanes, N: Number>(
     s: S,
     xs: &[f32],
     (stride, count): (usize, usize),
     bytes: &mut [u8],
     ranges: &mut [[f32; 2]],
 ) {
-    for ((row, bytes), range) in xs.chunks_exact(stride).zip(bytes.chunks_exact_mut(count)).zip(ranges) {
+    for ((row, bytes), range) in xs.chunks_exact(stride).zip(bytes.chunks_exact_mut(count * N::SIZE)).zip(ranges) {
         let row = &row[..count];
         let (mut least, mut most) = ([s.splat(f32::INFINITY); 4], [s.splat(f32::NEG_INFINITY); 4]);
         for four in fours(row) {
@@ -42,13 +45,13 @@ pub(super) fn to_bytes<S: Lanes>(
                 (least[i], most[i]) = (s.min(least[i], x), s.max(most[i], x));
             }
         }
-        *range = write(s, row, (least, most), bytes);
+        *range = N::write(s, row, (least, most), bytes);
     }
 }
 
-/// Layer norm of every row in place, and its bytes.
+/// Layer norm of every row in place, and what products read of it.
 #[inline(always)]
-pub(super) fn norm<S: Lanes>(
+pub(super) fn norm<S: Lanes, N: Number>(
     s: S,
     xs: &mut [f32],
     (weight, bias, eps): (&[f32], &[f32], f32),
@@ -56,7 +59,7 @@ pub(super) fn norm<S: Lanes>(
     ranges: &mut [[f32; 2]],
 ) {
     let size = weight.len();
-    for ((row, bytes), range) in xs.chunks_exact_mut(size).zip(bytes.chunks_exact_mut(size)).zip(ranges) {
+    for ((row, bytes), range) in xs.chunks_exact_mut(size).zip(bytes.chunks_exact_mut(size * N::SIZE)).zip(ranges) {
         let mut sums = [s.splat(0.0); 4];
         for four in fours(row) {
             for i in 0..4 {
@@ -82,31 +85,13 @@ pub(super) fn norm<S: Lanes>(
                 (least[i], most[i]) = (s.min(least[i], x), s.max(most[i], x));
             }
         }
-        *range = write(s, row, (least, most), bytes);
+        *range = N::write(s, row, (least, most), bytes);
     }
 }
 
 #[inline(always)]
 fn total<S: Lanes>(s: S, sums: [S::F; 4]) -> f32 {
     s.sum(s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3])))
-}
-
-/// Bytes of a row whose ends are known, and what they stand for.
-#[inline(always)]
-fn write<S: Lanes>(s: S, row: &[f32], (least, most): ([S::F; 4], [S::F; 4]), bytes: &mut [u8]) -> [f32; 2] {
-    let least = s.least(s.min(s.min(least[0], least[1]), s.min(least[2], least[3])));
-    let most = s.most(s.max(s.max(most[0], most[1]), s.max(most[2], most[3])));
-    let width = most - least;
-    let per_unit = if width > 0.0 { 255.0 / width } else { 0.0 };
-    let (by, from) = (s.splat(per_unit), s.splat(-least * per_unit));
-    for (four, bytes) in fours(row).iter().zip(bytes.as_chunks_mut().0) {
-        let mut scaled = [by; 4];
-        for i in 0..4 {
-            scaled[i] = s.fma(s.load(&four[i]), by, from);
-        }
-        s.bytes(scaled, bytes);
-    }
-    [width / 255.0, least]
 }
 
 /// The mean of rows as long as `out`.

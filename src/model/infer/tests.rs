@@ -1,4 +1,4 @@
-//! Bytes against `f32`, and every instruction set against the portable one.
+//! Bytes and bf16 against `f32`, and every instruction set against the portable one.
 
 use std::sync::Arc;
 
@@ -43,6 +43,11 @@ fn pooled(crew: &Crew, model: &Arc<Model>, groups: &[Group<'_>]) -> Vec<f32> {
     out
 }
 
+/// How far from `f32` a format may be.
+fn allowed(format: Format) -> f32 {
+    if format == Format::Int8 { 0.05 } else { 0.02 }
+}
+
 /// The largest difference, as a share of the largest number.
 fn apart(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
@@ -56,7 +61,6 @@ fn sequences_of_every_length_are_near_the_exact_ones_on_every_instruction_set() 
     for heads in [4, 2, 1] {
         let config = Config::of_whole_vectors(heads);
         let exact = exact(&config);
-        let model = Arc::new(Model::new(&exact).unwrap());
         let mut rng = ChaCha8Rng::seed_from_u64(heads as u64);
         let mut lengths: Vec<usize> = (1..=24).collect();
         // Long ones take their time where nothing is optimized.
@@ -64,11 +68,15 @@ fn sequences_of_every_length_are_near_the_exact_ones_on_every_instruction_set() 
         let sequences = sequences(lengths, &mut rng);
         let expected = exact.pooled(&[packed::Group::new(None, &sequences)]);
         let groups = [Group { adapter: None, sequences: &sequences }];
-        let portable = pooled(&Crew::of(1, Isa::all().last().unwrap()), &model, &groups);
-        for isa in Isa::all() {
-            let found = pooled(&Crew::of(3, isa), &model, &groups);
-            let (from_exact, from_portable) = (apart(&found, &expected), apart(&found, &portable));
-            assert!(from_exact < 0.05 && from_portable < 0.01, "{} {from_exact} {from_portable}", isa.name());
+        for format in Format::ALL {
+            let model = Arc::new(Model::new(&exact, format).unwrap());
+            let portable = pooled(&Crew::of(1, Isa::all().last().unwrap()), &model, &groups);
+            for isa in Isa::all() {
+                let found = pooled(&Crew::of(3, isa), &model, &groups);
+                let (from_exact, from_portable) = (apart(&found, &expected), apart(&found, &portable));
+                let near = from_exact < allowed(format) && from_portable < 0.01;
+                assert!(near, "{format} on {}: {from_exact} {from_portable}", isa.name());
+            }
         }
     }
 }
@@ -77,7 +85,7 @@ fn sequences_of_every_length_are_near_the_exact_ones_on_every_instruction_set() 
 fn lengths_drawn_from_none_to_the_longest_are_near_the_exact_ones_on_every_instruction_set() {
     let config = Config::of_whole_vectors(2);
     let exact = exact(&config);
-    let model = Arc::new(Model::new(&exact).unwrap());
+    let models = Format::ALL.map(|format| Arc::new(Model::new(&exact, format).unwrap()));
     let crews: Vec<Crew> = Isa::all().map(|isa| Crew::of(2, isa)).collect();
     for seed in 0..12 {
         let mut rng = ChaCha8Rng::seed_from_u64(100 + seed);
@@ -88,13 +96,14 @@ fn lengths_drawn_from_none_to_the_longest_are_near_the_exact_ones_on_every_instr
         let sequences = sequences(lengths, &mut rng);
         let filled: Vec<Vec<u32>> = sequences.iter().filter(|ids| !ids.is_empty()).cloned().collect();
         let expected = exact.pooled(&[packed::Group::new(None, &filled)]);
-        for crew in &crews {
-            let found = pooled(crew, &model, &[Group { adapter: None, sequences: &sequences }]);
+        for (crew, model) in crews.iter().flat_map(|crew| models.iter().map(move |model| (crew, model))) {
+            let found = pooled(crew, model, &[Group { adapter: None, sequences: &sequences }]);
             let (rows, empty): (Vec<_>, Vec<_>) =
                 found.chunks_exact(64).zip(&sequences).partition(|(_, ids)| !ids.is_empty());
             let found: Vec<f32> = rows.into_iter().flat_map(|(row, _)| row.to_vec()).collect();
             let apart = apart(&found, &expected);
-            assert!(apart < 0.05, "{} {seed}: {apart}", crew.instructions());
+            let format = model.format();
+            assert!(apart < allowed(format), "{format} on {} {seed}: {apart}", crew.instructions());
             assert!(empty.iter().all(|(row, _)| row.iter().all(|x| *x == 0.0)));
         }
     }
@@ -103,7 +112,7 @@ fn lengths_drawn_from_none_to_the_longest_are_near_the_exact_ones_on_every_instr
 #[test]
 fn an_empty_sequence_has_a_vector_of_zeros_and_disturbs_nobody() {
     let config = Config::of_whole_vectors(2);
-    let model = Arc::new(Model::new(&exact(&config)).unwrap());
+    let model = Arc::new(Model::new(&exact(&config), Format::Int8).unwrap());
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let with = sequences([0, 5, 0, 0, 7, 0], &mut rng);
     let without = [with[1].clone(), with[4].clone()];
@@ -120,14 +129,12 @@ fn an_empty_sequence_has_a_vector_of_zeros_and_disturbs_nobody() {
 fn adapters_are_computed_beside_the_weights_each_for_its_own_rows() {
     let config = Config::of_whole_vectors(2);
     let exact = exact(&config);
-    let model = Arc::new(Model::new(&exact).unwrap());
     let mut rng = ChaCha8Rng::seed_from_u64(2);
     let adapters = [
         adapter(&config, TARGETS.to_vec(), 4, 1),
         adapter(&config, vec![Target::Query, Target::Value], 20, 2),
         adapter(&config, vec![Target::Output], 16, 3),
     ];
-    let beside = adapters.each_ref().map(|(layout, numbers)| Arc::new(model.beside(layout, numbers).unwrap()));
     let sequences = sequences([9, 3, 14, 1, 30, 6, 2, 17], &mut rng);
     let pieces = [(Some(0), 0..2), (None, 2..3), (Some(1), 3..5), (Some(2), 5..7), (Some(0), 7..8)];
     let expected: Vec<packed::Group<'_>> = pieces
@@ -140,52 +147,62 @@ fn adapters_are_computed_beside_the_weights_each_for_its_own_rows() {
         .collect();
     let (expected, plain) = (exact.pooled(&expected), exact.pooled(&[packed::Group::new(None, &sequences)]));
     assert!(apart(&plain, &expected) > 0.2, "the adapters do next to nothing");
-    let groups =
-        pieces.clone().map(|(of, rows)| Group { adapter: of.map(|of| &beside[of]), sequences: &sequences[rows] });
-    for isa in Isa::all() {
-        let found = pooled(&Crew::of(2, isa), &model, &groups);
-        let apart = apart(&found, &expected);
-        assert!(apart < 0.06, "{}: {apart}", isa.name());
+    for format in Format::ALL {
+        let model = Arc::new(Model::new(&exact, format).unwrap());
+        let beside = adapters.each_ref().map(|(layout, numbers)| Arc::new(model.beside(layout, numbers).unwrap()));
+        let groups =
+            pieces.clone().map(|(of, rows)| Group { adapter: of.map(|of| &beside[of]), sequences: &sequences[rows] });
+        for isa in Isa::all() {
+            let found = pooled(&Crew::of(2, isa), &model, &groups);
+            let apart = apart(&found, &expected);
+            assert!(apart < 1.2 * allowed(format), "{format} on {}: {apart}", isa.name());
+        }
+        let head = Layout::new(&config, Method::Head, &LoraOptions::default(), 3);
+        assert!(model.beside(&head, &vec![0.0; head.len()]).is_none());
     }
-    let head = Layout::new(&config, Method::Head, &LoraOptions::default(), 3);
-    assert!(model.beside(&head, &vec![0.0; head.len()]).is_none());
 }
 
 #[test]
 fn a_batch_gives_the_same_however_its_rows_are_mixed() {
-    let model = Arc::new(Model::new(&exact(&Config::of_whole_vectors(4))).unwrap());
+    let exact = exact(&Config::of_whole_vectors(4));
     let mut rng = ChaCha8Rng::seed_from_u64(4);
     let lengths: Vec<usize> = (0..70).map(|_| rng.random_range(1..40)).collect();
     let all = sequences(lengths, &mut rng);
     let crew = Crew::of(3, Isa::fastest());
-    let together = pooled(&crew, &model, &[Group { adapter: None, sequences: &all }]);
-    for (at, of_row) in together.chunks_exact(64).enumerate() {
-        let alone = pooled(&crew, &model, &[Group { adapter: None, sequences: &all[at..=at] }]);
-        assert_eq!(alone, of_row, "row {at}");
+    for format in Format::ALL {
+        let model = Arc::new(Model::new(&exact, format).unwrap());
+        let together = pooled(&crew, &model, &[Group { adapter: None, sequences: &all }]);
+        for (at, of_row) in together.chunks_exact(64).enumerate() {
+            let alone = pooled(&crew, &model, &[Group { adapter: None, sequences: &all[at..=at] }]);
+            assert_eq!(alone, of_row, "row {at} in {format}");
+        }
     }
 }
 
 #[test]
 fn encoders_whose_rows_are_no_whole_vectors_stay_exact() {
-    assert!(Model::new(&exact(&Config::tiny())).is_none());
+    assert!(Format::ALL.into_iter().all(|format| Model::new(&exact(&Config::tiny()), format).is_none()));
 }
 
 #[test]
 fn the_second_batch_allocates_nothing() {
     let config = Config::of_whole_vectors(2);
-    let model = Arc::new(Model::new(&exact(&config)).unwrap());
+    let exact = exact(&config);
+    let models = Format::ALL.map(|format| Arc::new(Model::new(&exact, format).unwrap()));
     let (layout, numbers) = adapter(&config, TARGETS.to_vec(), 4, 1);
-    let adapters = [Arc::new(model.beside(&layout, &numbers).unwrap())];
+    let beside = models.each_ref().map(|model| [Arc::new(model.beside(&layout, &numbers).unwrap())]);
     let ids: Vec<u32> = (0..60).map(|at| at % VOCABULARY).collect();
-    let block = Block { ids: &ids, sequences: &[(20, Some(0)), (5, None), (35, Some(0))], adapters: &adapters };
     let (mut scratch, mut out) = (Scratch::default(), vec![0.0; 3 * 64]);
     let all = sequences([20, 5, 35], &mut ChaCha8Rng::seed_from_u64(1));
-    let groups = [Group { adapter: Some(&adapters[0]), sequences: &all }];
     let (crew, mut vectors) = (Crew::of(2, Isa::fastest()), Vec::new());
     let mut batch = || {
-        model.pooled(Isa::fastest(), block, &mut scratch, &mut out);
-        // The helper's allocations are its own thread's, but those of handing over are counted here.
-        crew.pooled(&model, &groups, &mut vectors);
+        for (model, adapters) in models.iter().zip(&beside) {
+            let block = Block { ids: &ids, sequences: &[(20, Some(0)), (5, None), (35, Some(0))], adapters };
+            model.pooled(Isa::fastest(), block, &mut scratch, &mut out);
+            // The helper's allocations are its own thread's, but those of handing over are counted here.
+            let groups = [Group { adapter: Some(&adapters[0]), sequences: &all }];
+            crew.pooled(model, &groups, &mut vectors);
+        }
     };
     // Either thread may compute any block: after a few batches the caller has had the largest.
     (0..20).for_each(|_| batch());

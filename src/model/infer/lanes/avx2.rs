@@ -43,6 +43,14 @@ macro_rules! halves {
     )+};
 }
 
+/// The first and the second number of every word: bf16 is the upper half of `f32`.
+#[inline(always)]
+fn halves_of(_: Avx2, words: __m256i) -> [__m256; 2] {
+    let first = here!(_mm256_slli_epi32::<16>(words));
+    let second = here!(_mm256_and_si256(words, _mm256_set1_epi32(0xffff_0000_u32.cast_signed())));
+    here!([_mm256_castsi256_ps(first), _mm256_castsi256_ps(second)])
+}
+
 impl Lanes for Avx2 {
     type F = Two;
     type I = [__m256i; 2];
@@ -142,6 +150,33 @@ impl Lanes for Avx2 {
             *sum = here!(_mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))));
         }
         sums
+    }
+
+    #[inline(always)]
+    fn dot_halves(self, mut sums: Two, xs: [u8; 4], weights: &Line) -> Two {
+        let xs = halves_of(self, here!(_mm256_set1_epi32(i32::from_le_bytes(xs))));
+        for (sum, weights) in sums.iter_mut().zip(weights.as_chunks::<32>().0) {
+            let weights = halves_of(self, here!(_mm256_loadu_si256(weights.as_ptr().cast())));
+            for (x, weight) in xs.into_iter().zip(weights) {
+                *sum = here!(_mm256_fmadd_ps(x, weight, *sum));
+            }
+        }
+        sums
+    }
+
+    #[inline(always)]
+    fn halves(self, xs: [Two; 2], to: &mut [u8; 4 * LANES]) {
+        for (x, to) in xs.iter().zip(to.as_chunks_mut::<32>().0) {
+            let [low, high] = x.map(|x| {
+                let bits = here!(_mm256_castps_si256(x));
+                let even = here!(_mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1)));
+                let up = here!(_mm256_add_epi32(even, _mm256_set1_epi32(0x7fff)));
+                here!(_mm256_srli_epi32::<16>(_mm256_add_epi32(bits, up)))
+            });
+            // Packing works within halves of a register.
+            let packed = here!(_mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(low, high)));
+            here!(_mm256_storeu_si256(to.as_mut_ptr().cast(), packed));
+        }
     }
 
     #[inline(always)]

@@ -1,21 +1,23 @@
-//! AVX-512 with VNNI: a vector is one register, and four products of bytes are one instruction.
+//! AVX-512 with VNNI: a vector is one register, and four products of bytes are one instruction. With its BF16
+//! extension, two products in bf16 are one too.
 #![expect(unsafe_code, reason = "these instructions exist only where they were found")]
 
-use std::arch::x86_64::*;
+use std::{arch::x86_64::*, mem::transmute};
 
 use super::{EXP2, LANES, Lanes, Line};
 
-/// The proof that the instructions are there.
+/// The proof that the instructions are there, those for bf16 among them or not.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::model::infer) struct Avx512(());
+pub(in crate::model::infer) struct Avx512<const BF16: bool>(());
 
-impl Avx512 {
+impl<const BF16: bool> Avx512<BF16> {
     pub(in crate::model::infer) fn detect() -> Option<Self> {
         let found = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512vl")
-            && is_x86_feature_detected!("avx512vnni");
+            && is_x86_feature_detected!("avx512vnni")
+            && (!BF16 || is_x86_feature_detected!("avx512bf16"));
         found.then_some(Self(()))
     }
 }
@@ -28,7 +30,15 @@ macro_rules! here {
     };
 }
 
-impl Lanes for Avx512 {
+/// The first and the second number of every word: bf16 is the upper half of `f32`.
+#[inline(always)]
+fn halves_of<const BF16: bool>(_: Avx512<BF16>, words: __m512i) -> [__m512; 2] {
+    let first = here!(_mm512_slli_epi32::<16>(words));
+    let second = here!(_mm512_and_si512(words, _mm512_set1_epi32(0xffff_0000_u32.cast_signed())));
+    here!([_mm512_castsi512_ps(first), _mm512_castsi512_ps(second)])
+}
+
+impl<const BF16: bool> Lanes for Avx512<BF16> {
     type F = __m512;
     type I = __m512i;
     const SHIFTED: bool = false;
@@ -148,6 +158,29 @@ impl Lanes for Avx512 {
     fn dot(self, sums: __m512i, xs: [u8; 4], weights: &Line) -> __m512i {
         let four = i32::from_le_bytes(xs);
         here!(_mm512_dpbusd_epi32(sums, _mm512_set1_epi32(four), _mm512_loadu_si512(weights.as_ptr().cast())))
+    }
+
+    #[inline(always)]
+    fn dot_halves(self, sums: __m512, xs: [u8; 4], weights: &Line) -> __m512 {
+        let xs = here!(_mm512_set1_epi32(i32::from_le_bytes(xs)));
+        let weights = here!(_mm512_loadu_si512(weights.as_ptr().cast()));
+        if BF16 {
+            let (xs, weights) = here!((transmute::<__m512i, __m512bh>(xs), transmute::<__m512i, __m512bh>(weights)));
+            return here!(_mm512_dpbf16_ps(sums, xs, weights));
+        }
+        let (xs, weights) = (halves_of(self, xs), halves_of(self, weights));
+        xs.into_iter().zip(weights).fold(sums, |sums, (x, weight)| self.fma(x, weight, sums))
+    }
+
+    #[inline(always)]
+    fn halves(self, xs: [__m512; 2], to: &mut [u8; 4 * LANES]) {
+        for (x, to) in xs.into_iter().zip(to.as_chunks_mut::<32>().0) {
+            let bits = here!(_mm512_castps_si512(x));
+            let even = here!(_mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1)));
+            let up = here!(_mm512_add_epi32(even, _mm512_set1_epi32(0x7fff)));
+            let halves = here!(_mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(_mm512_add_epi32(bits, up))));
+            here!(_mm256_storeu_si256(to.as_mut_ptr().cast(), halves));
+        }
     }
 
     #[inline(always)]

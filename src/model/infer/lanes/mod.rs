@@ -17,10 +17,10 @@ pub(super) use self::{avx2::Avx2, avx512::Avx512};
 /// Numbers in a vector.
 pub(super) const LANES: usize = 16;
 
-/// Four bytes for each lane.
+/// A word for each lane: four bytes, or two numbers in bf16.
 pub(super) type Line = [i8; 4 * LANES];
 
-/// Sixteen lanes of `f32` or `i32`, and the products of bytes between them.
+/// Sixteen lanes of `f32` or `i32`, and the products of shorter numbers between them.
 pub(super) trait Lanes: Copy {
     /// Sixteen `f32`.
     type F: Copy;
@@ -52,6 +52,10 @@ pub(super) trait Lanes: Copy {
     fn floats(self, x: Self::I) -> Self::F;
     /// Adds to each lane the sum of four products: `xs` with the lane's own four weights, none of which is -128.
     fn dot(self, sums: Self::I, xs: [u8; 4], weights: &Line) -> Self::I;
+    /// Adds to each lane the sum of two products in bf16: `xs` with the lane's own two weights.
+    fn dot_halves(self, sums: Self::F, xs: [u8; 4], weights: &Line) -> Self::F;
+    /// Rounded to bf16, ties to even; no number may be infinite or none.
+    fn halves(self, xs: [Self::F; 2], to: &mut [u8; 4 * LANES]);
     /// Rounded to whole numbers, which must lie in `0..=255` but for rounding.
     fn bytes(self, xs: [Self::F; 4], to: &mut [u8; 4 * LANES]);
     /// Tells the cache what is read soon.

@@ -1,5 +1,7 @@
 //! Plain Rust, for every other machine, and what the others are held against.
 
+use half::bf16;
+
 use super::{LANES, Lanes, Line};
 
 /// Needs no proof.
@@ -105,6 +107,27 @@ impl Lanes for Portable {
             *sum += xs.iter().zip(weights).map(|(x, weight)| i32::from(*x) * i32::from(*weight)).sum::<i32>();
         }
         sums
+    }
+
+    #[inline(always)]
+    fn dot_halves(self, mut sums: Sixteen, xs: [u8; 4], weights: &Line) -> Sixteen {
+        let two = |word: [u8; 4]| {
+            let [a, b, c, d] = word;
+            [[a, b], [c, d]].map(|half| bf16::from_le_bytes(half).to_f32())
+        };
+        let [x, y] = two(xs);
+        for (sum, weights) in sums.iter_mut().zip(weights.as_chunks::<4>().0) {
+            let [of_x, of_y] = two(weights.map(i8::cast_unsigned));
+            *sum += x * of_x + y * of_y;
+        }
+        sums
+    }
+
+    #[inline(always)]
+    fn halves(self, xs: [Sixteen; 2], to: &mut [u8; 4 * LANES]) {
+        for (to, x) in to.as_chunks_mut().0.iter_mut().zip(xs.as_flattened()) {
+            *to = bf16::from_f32(*x).to_le_bytes();
+        }
     }
 
     #[inline(always)]
