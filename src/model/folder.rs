@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::{
     AdapterInput, AdapterOutput, BaseEncoder, Error, Labelled,
     facts::{AdapterFacts, Base, FACTS, FORMAT, Naming, Probe, Quantization},
-    guard::Compared,
+    guard::{Compared, OfFormat},
     infer::Format,
     lora::{Layout, LoraOptions, TARGETS},
     method::Method,
@@ -208,16 +208,11 @@ impl Trained {
 }
 
 impl AdapterFacts {
-    /// Measures what computing in a format changes on `rows`: of the whole adapter, and of its encoder and head alone.
+    /// Measures what computing in each format changes on `rows`.
     ///
     /// # Errors
-    /// When the folder or the base encoder can't be read or don't fit, or the adapter can't be computed in the format.
-    pub fn compared(
-        dir: &Path,
-        base: &BaseEncoder,
-        rows: Vec<Labelled>,
-        format: Format,
-    ) -> Result<(Self, [Compared; 2]), Error> {
+    /// When the folder or the base encoder can't be read or don't fit, or the adapter can't be computed in a format.
+    pub fn compared(dir: &Path, base: &BaseEncoder, rows: Vec<Labelled>) -> Result<(Self, Vec<OfFormat>), Error> {
         let (mut facts, _) = Self::verified(dir, base)?;
         // Folders from before don't say where the very weights that were just found the same come from.
         facts.base.hub = facts.base.hub.or_else(|| base.hub.clone());
@@ -225,16 +220,20 @@ impl AdapterFacts {
         let setting = Setting::new(base, &rows, facts.training.method)?;
         let Parts { facts, layout, numbers, wide } = Parts::read(dir, facts, &setting.packed)?;
         let exact = setting.dev_logits(&layout, &numbers);
-        let reduced = setting.dev_logits_in(format, &layout, &numbers).map_err(|reason| Error::NotIn {
-            dir: dir.to_owned(),
-            format,
-            reason,
-        })?;
-        let of = |wide: Option<&Wide>| {
-            let answer = |input: &AdapterInput, logits: &[f32]| AdapterOutput::of(input, logits, wide, &facts.fusion);
-            Compared::measured(&rows.dev, (&exact, &reduced), answer)
-        };
-        let measured = [of(wide.as_ref()), of(None)];
+        let measured = Format::ALL.into_iter().map(|format| {
+            let reduced = setting.dev_logits_in(format, &layout, &numbers).map_err(|reason| Error::NotIn {
+                dir: dir.to_owned(),
+                format,
+                reason,
+            })?;
+            let of = |wide: Option<&Wide>| {
+                let answer =
+                    |input: &AdapterInput, logits: &[f32]| AdapterOutput::of(input, logits, wide, &facts.fusion);
+                Compared::measured(&rows.dev, (&exact, &reduced), answer)
+            };
+            Ok(OfFormat { format, adapter: of(wide.as_ref()), encoder_and_head: of(None) })
+        });
+        let measured = measured.collect::<Result<_, Error>>()?;
         Ok((facts, measured))
     }
 

@@ -62,6 +62,17 @@ impl Compared {
     }
 }
 
+/// What a format changes in an adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct OfFormat {
+    /// The format.
+    pub format: Format,
+    /// The whole adapter.
+    pub adapter: Compared,
+    /// Without the wide part, which is `f32` either way.
+    pub encoder_and_head: Compared,
+}
+
 /// Why an adapter is not computed in a format.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 pub enum Refused {

@@ -8,7 +8,7 @@ use txcat::{
     model::{
         AdapterBank, AdapterFacts, AdapterInput, AdapterModel, AdapterOutput, BaseEncoder, Encoder, Error, Format,
         KnownWork, Method,
-        guard::Refused,
+        guard::{OfFormat, Refused},
         lora::{LoraOptions, Target},
         train::{TrainOptions, train},
     },
@@ -217,13 +217,12 @@ fn what_was_not_measured_in_a_format_or_loses_by_it_is_not_computed_in_it() {
 
     // Measured anew, it is as training left it; a folder that doesn't say which repository its base is from learns that.
     let named = BaseEncoder { hub: Some("people/encoder".to_owned()), ..base.clone() };
-    for format in Format::ALL {
-        let (mut guarded, [whole, encoder_and_head]) =
-            AdapterFacts::compared(&dir, &named, rows().dev, format).unwrap();
-        assert_eq!((whole.rows, encoder_and_head.rows), (4, 4));
-        guarded.dev.keep(format, whole);
-        guarded.keep(&dir).unwrap();
+    let (mut guarded, measured) = AdapterFacts::compared(&dir, &named, rows().dev).unwrap();
+    for OfFormat { format, adapter, encoder_and_head } in measured {
+        assert_eq!((adapter.rows, encoder_and_head.rows), (4, 4));
+        guarded.dev.keep(format, adapter);
     }
+    guarded.keep(&dir).unwrap();
     let guarded = AdapterFacts::read(&dir).unwrap();
     assert_eq!(serde_json::to_value(guarded.dev).unwrap(), written["dev"]);
     let card = fs::read_to_string(dir.join("README.md")).unwrap();
@@ -234,12 +233,10 @@ fn what_was_not_measured_in_a_format_or_loses_by_it_is_not_computed_in_it() {
 
     let (_keep, tiny) = tiny_encoder();
     let [nf4, odd] = [saved_by(Method::Qlora, 1, &base, &out), saved_by(Method::Lora, 9, &tiny, &out)];
-    for format in Format::ALL {
-        let nf4 = AdapterFacts::compared(&nf4, &base, rows().dev, format);
-        assert!(matches!(nf4, Err(Error::NotIn { reason: Refused::Nf4, .. })));
-        let odd = AdapterFacts::compared(&odd, &tiny, rows().dev, format);
-        assert!(matches!(odd, Err(Error::NotIn { reason: Refused::Sizes, .. })));
-    }
+    let nf4 = AdapterFacts::compared(&nf4, &base, rows().dev);
+    assert!(matches!(nf4, Err(Error::NotIn { reason: Refused::Nf4, .. })));
+    let odd = AdapterFacts::compared(&odd, &tiny, rows().dev);
+    assert!(matches!(odd, Err(Error::NotIn { reason: Refused::Sizes, .. })));
 }
 
 #[tokio::test]

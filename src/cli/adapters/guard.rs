@@ -7,7 +7,10 @@ use serde::Serialize;
 
 use crate::{
     cli::{Settings, models, train::Source},
-    model::{AdapterFacts, Format, guard::Compared},
+    model::{
+        AdapterFacts,
+        guard::{Compared, OfFormat},
+    },
 };
 
 /// Answers the data set's dev rows in f32, int8 and bf16, and keeps in the adapter's folder how they compare.
@@ -38,10 +41,8 @@ pub struct Guard {
 #[derive(Debug, Serialize)]
 struct OfFile {
     file: String,
-    format: &'static str,
-    adapter: Compared,
-    /// Without the wide part, which is `f32` either way.
-    encoder_and_head: Compared,
+    #[serde(flatten)]
+    measured: OfFormat,
 }
 
 impl Guard {
@@ -61,14 +62,13 @@ impl Guard {
             );
             let mut compared = Vec::new();
             for (file, rows) in names.into_iter().zip(files) {
-                for format in Format::ALL {
-                    let (mut facts, [adapter, encoder_and_head]) =
-                        AdapterFacts::compared(&dir, &base, rows.clone(), format)?;
-                    if keeps {
-                        facts.dev.keep(format, adapter);
-                        facts.keep(&dir)?;
-                    }
-                    compared.push(OfFile { file: file.clone(), format: format.name(), adapter, encoder_and_head });
+                let (mut facts, measured) = AdapterFacts::compared(&dir, &base, rows)?;
+                for measured in measured {
+                    facts.dev.keep(measured.format, measured.adapter);
+                    compared.push(OfFile { file: file.clone(), measured });
+                }
+                if keeps {
+                    facts.keep(&dir)?;
                 }
             }
             anyhow::Ok(compared)
@@ -86,7 +86,7 @@ impl Guard {
 }
 
 /// What was measured, and what follows.
-fn sentence(OfFile { file, format, adapter, encoder_and_head }: &OfFile) -> String {
+fn sentence(OfFile { file, measured: OfFormat { format, adapter, encoder_and_head } }: &OfFile) -> String {
     let percent = |share: f64| format!("{:.2} %", share * 100.0);
     let of = |Compared { exact_accuracy, accuracy, agreement, .. }: &Compared| {
         format!(

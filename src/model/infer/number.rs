@@ -2,13 +2,16 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use super::{
     lanes::{LANES, Lanes, Line},
     panels::Columns,
 };
 
 /// What weights and activations are kept as, where that is not `f32`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Format {
     /// Bytes: weights symmetric for each output, activations for each token and slice; sums are exact integers.
     Int8,
