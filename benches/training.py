@@ -12,7 +12,7 @@ description) also the words of the row's ledger code and of two categories that 
 as many tokens as an enriched row's. In each round both train one pass over all rows in the same order, in turns first, and answer
 the rows of --dev. Prints rounds, medians, the median of the rounds' ratios, the last round's accuracies with their 95 %
 Wilson intervals, and the probe. Fails where the two did not do the same work: other tokens, other numbers that train, or a last
-loss that is far away. With --bf16 the peer computes in bf16, which we don't, and the numbers are not compared like with like.
+loss that is far away. With --bf16 both multiply in bf16: we with the frozen weights, the peer wherever autocast does.
 """
 
 import argparse
@@ -49,7 +49,7 @@ arguments.add_argument("--rows", type=int, default=1_024, help="rows of a pass")
 arguments.add_argument("--rounds", type=int, default=5)
 arguments.add_argument("--threads", type=int, default=2)
 arguments.add_argument("--seed", type=int, default=1)
-arguments.add_argument("--bf16", action="store_true", help="the peer computes in bf16")
+arguments.add_argument("--bf16", action="store_true", help="both compute in bf16")
 arguments.add_argument("--within", type=float, default=300, help="seconds that one pass may take")
 machine.add_arguments(arguments)
 arguments = arguments.parse_args()
@@ -108,7 +108,8 @@ def main():
         ours = [arguments.txcat, "bench", "train", *shared, "--learning-rate", rate, "--encoder-dir", arguments.encoder]
         theirs = [arguments.peer_python, arguments.peer, "--model", arguments.encoder, *shared, "--lr", rate]
         theirs += ["--max-tokens", str(MAX_TOKENS), "--threads", str(arguments.threads)]
-        theirs += ["--bf16"] if arguments.bf16 else []
+        if arguments.bf16:
+            ours, theirs = [*ours, "--bf16"], [*theirs, "--bf16"]
         environment = os.environ | {"RAYON_NUM_THREADS": str(arguments.threads), "HF_HUB_OFFLINE": "1"}
         told = {"ours": [], "theirs": []}
         for at in range(arguments.rounds):
@@ -129,7 +130,7 @@ def main():
     first = told["ours"][0]
     print(
         f"\n{arguments.method}, rank {arguments.rank} on {arguments.targets}, batch {arguments.batch}, {arguments.threads} threads, "
-        f"{'bf16 beside our f32' if arguments.bf16 else 'f32'}; {first['rows']} rows of {first['tokens_mean']:.1f} tokens, "
+        f"{'bf16' if arguments.bf16 else 'f32'}; {first['rows']} rows of {first['tokens_mean']:.1f} tokens, "
         f"{first['trainable']} numbers train; {arguments.rounds} interleaved rounds"
     )
     for name in told:

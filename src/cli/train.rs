@@ -117,6 +117,10 @@ pub struct Training {
     #[arg(long, default_value_t = 2)]
     pub patience: usize,
 
+    /// Multiply with the frozen weights in bf16, which is faster where the machine has instructions for it; for LoRA alone.
+    #[arg(long)]
+    pub bf16: bool,
+
     /// Leave the wide part out: encoder and head alone.
     #[arg(long)]
     pub no_wide: bool,
@@ -256,6 +260,7 @@ impl Training {
             wide: (!self.no_wide).then(WideOptions::default),
             target: self.target,
             seed,
+            bf16: self.bf16,
             ..TrainOptions::of(self.method)
         }
     }

@@ -129,9 +129,9 @@ impl Pass {
     /// don't move.
     ///
     /// # Errors
-    /// When the base encoder can't be read, or a text can't be cut into tokens.
+    /// When the base encoder can't be read, a text can't be cut into tokens, or this can't be trained in bf16.
     pub fn timed(base: &BaseEncoder, rows: &Texts, options: &TrainOptions) -> Result<(Self, Trained), Error> {
-        let setting = Setting::new(base, &TrainRows::default(), options.method)?;
+        let setting = Setting::of_training(base, &TrainRows::default(), options)?;
         let count = rows.classes.iter().max().map_or(0, |last| last + 1);
         let layout = Layout::new(setting.packed.config(), options.method, &options.lora, count);
         let sequences = setting.tokenizer.encode(&rows.texts)?;

@@ -159,6 +159,11 @@ pub enum Error {
         #[source]
         reason: guard::Refused,
     },
+    /// The training can't be in bf16.
+    #[error(
+        "bf16 trains low-rank differences beside plain weights alone, in an encoder whose sizes are multiples of 64"
+    )]
+    NoBf16,
     /// Python's adapter is not one that can be served here.
     #[error("the PEFT adapter in {} can't be imported", dir.display())]
     Import {

@@ -66,6 +66,9 @@ pub struct TrainOptions {
     pub target: f64,
     /// Seeds everything random.
     pub seed: u64,
+    /// Whether products with the frozen weights are computed in bf16, with sums in `f32`; what trains is in `f32` either way.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bf16: bool,
 }
 
 impl Default for TrainOptions {
@@ -97,6 +100,7 @@ impl TrainOptions {
             wide: Some(WideOptions::default()),
             target: 0.92,
             seed: 1,
+            bf16: false,
         }
     }
 }
@@ -227,7 +231,7 @@ impl Trained {
 /// Trains an adapter. When `stop` becomes true, the best so far is calibrated and given back.
 ///
 /// # Errors
-/// When the base encoder can't be read.
+/// When the base encoder can't be read, or this can't be trained in bf16.
 pub fn train(
     base: &BaseEncoder,
     rows: &TrainRows,
@@ -236,7 +240,7 @@ pub fn train(
     progress: &mut dyn FnMut(Progress),
     stop: &AtomicBool,
 ) -> Result<Trained, Error> {
-    let setting = Setting::new(base, rows, options.method)?;
+    let setting = Setting::of_training(base, rows, options)?;
     let layout = Layout::new(setting.packed.config(), options.method, &options.lora, classes);
     progress(Progress::Started);
     let (mut numbers, best_epoch) = setting.run(&setting.packed, &layout, options).train(rows, progress, stop)?;
@@ -264,6 +268,18 @@ impl<'a> Setting<'a> {
         let dev_ids = tokenizer.encode(&texts)?;
         let dev_classes = rows.dev.iter().map(|row| row.class).collect();
         Ok(Self { base, packed, tokenizer, dev_ids, dev_classes })
+    }
+
+    /// [`Setting::new`], with weights as a training reads them.
+    pub(super) fn of_training(base: &'a BaseEncoder, rows: &TrainRows, options: &TrainOptions) -> Result<Self, Error> {
+        let setting = Self::new(base, rows, options.method)?;
+        if !options.bf16 {
+            return Ok(setting);
+        }
+        if options.method != Method::Lora {
+            return Err(Error::NoBf16);
+        }
+        Ok(Self { packed: setting.packed.halved().ok_or(Error::NoBf16)?, ..setting })
     }
 
     pub(super) fn run<'r>(&'r self, packed: &'r Packed, layout: &'r Layout, options: &'r TrainOptions) -> Run<'r> {

@@ -213,6 +213,31 @@ async fn every_method_is_trained_saved_loaded_and_answers() {
     }
 }
 
+#[tokio::test]
+async fn a_difference_trains_in_bf16_beside_weights_of_whole_vectors() {
+    let (_keep, base) = encoder_of_whole_vectors();
+    let out = tempfile::tempdir().unwrap();
+    let in_bf16 = |method| TrainOptions { bf16: true, ..by(method) };
+    let saved =
+        |name: &str, options: &TrainOptions| trained(&base, options).save(&out.path().join(name), naming()).unwrap();
+    let facts = saved("first", &in_bf16(Method::Lora));
+    assert!(facts.training.bf16 && facts.dev.accuracy > 0.5, "{:?}", facts.dev);
+    assert_eq!(facts.files, saved("second", &in_bf16(Method::Lora)).files);
+    assert_ne!(facts.files, saved("f32", &by(Method::Lora)).files, "nothing was rounded");
+    // What it is saved with are its answers in f32, or it would not load.
+    let adapter = AdapterModel::load(&out.path().join("first"), &base).unwrap();
+    let answers = adapter.classify(vec![row("shell 44", 1).input, row("coffee house", 0).input]).await.unwrap();
+    let right = |at: usize| answers[at].encoder_probabilities[1 - at] > 0.5;
+    assert!(right(0) && right(1), "{answers:?}");
+
+    let (_keep, odd) = tiny_encoder();
+    let refused = |base: &BaseEncoder, method| {
+        train(base, &rows(), 2, &in_bf16(method), &mut |_| {}, &AtomicBool::new(false))
+            .is_err_and(|error| matches!(error, Error::NoBf16))
+    };
+    assert!(refused(&odd, Method::Lora) && refused(&base, Method::Full) && refused(&base, Method::Qlora));
+}
+
 #[test]
 fn every_method_gives_the_same_adapter_from_the_same_seed() {
     let (_keep, base) = tiny_encoder();

@@ -54,6 +54,10 @@ pub struct Train {
     #[arg(long, default_value_t = 32)]
     pub batch: usize,
 
+    /// Multiply with the frozen weights in bf16; LoRA alone has any.
+    #[arg(long)]
+    pub bf16: bool,
+
     /// Learning rate. [default: the method's]
     #[arg(long)]
     pub learning_rate: Option<f32>,
@@ -120,7 +124,7 @@ impl Train {
             method: self.method,
             rank: self.rank,
             targets: self.targets,
-            bf16: false,
+            bf16: self.bf16,
             rows,
             samples_per_s: rows as f64 / seconds,
             seconds,
@@ -150,6 +154,7 @@ impl Train {
             smoothing: 0.0,
             disturb: (0.0, 0.0),
             wide: None,
+            bf16: self.bf16,
             ..of_method
         }
     }

@@ -5,6 +5,7 @@
 
 mod attend;
 mod crew;
+mod halves;
 mod isa;
 mod lanes;
 mod lowrank;
@@ -21,6 +22,7 @@ mod tests;
 pub use self::number::Format;
 pub(super) use self::{
     crew::{Crew, Group},
+    halves::Halves,
     lowrank::LowRank,
     model::Model,
 };

@@ -180,7 +180,7 @@ fn room<T: Clone + Default>(kept: &mut Vec<T>, size: usize) -> &mut [T] {
 }
 
 /// Chunks of like size that fit into as few as possible, sequences of one adapter together.
-fn cut(sequences: &[(usize, Option<usize>)], chunks: &mut Vec<Chunk>) {
+pub(super) fn cut(sequences: &[(usize, Option<usize>)], chunks: &mut Vec<Chunk>) {
     chunks.clear();
     let mut row = 0;
     for alike in sequences.chunk_by(|a, b| a.1 == b.1) {

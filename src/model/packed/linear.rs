@@ -1,12 +1,13 @@
-//! One linear layer: its weights as they came or in NF4, with a low-rank difference beside them or
+//! One linear layer: its weights as they came, in NF4 or in bf16, with a low-rank difference beside them or
 //! trained themselves.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use macro_rules_attribute::apply;
 
 use super::{
     super::{
+        infer::Halves,
         kernel::{self, Into, Mat, each_instruction_set, product},
         lora::{Pair, TARGETS, Target},
         nf4::Nf4,
@@ -19,21 +20,23 @@ use super::{
 pub(in crate::model) enum Weight {
     Plain(Vec<f32>),
     Nf4(Nf4),
+    /// As they came, and in bf16 for products.
+    Halves(Vec<f32>, Arc<Halves>),
 }
 
 impl Weight {
     /// Its numbers; those of NF4 are made anew each time, which is what keeps it small.
     pub(in crate::model) fn numbers(&self) -> Cow<'_, [f32]> {
         match self {
-            Self::Plain(numbers) => Cow::Borrowed(numbers),
+            Self::Plain(numbers) | Self::Halves(numbers, _) => Cow::Borrowed(numbers),
             Self::Nf4(quantized) => Cow::Owned(quantized.dequantize()),
         }
     }
 
-    /// Changes the numbers, which are NF4 no longer.
+    /// Changes the numbers, which are NF4 or bf16 no longer.
     pub(super) fn change(&mut self, change: impl FnOnce(&mut [f32])) {
         let mut numbers = match self {
-            Self::Plain(numbers) => std::mem::take(numbers),
+            Self::Plain(numbers) | Self::Halves(numbers, _) => std::mem::take(numbers),
             Self::Nf4(quantized) => quantized.dequantize(),
         };
         change(&mut numbers);
@@ -42,6 +45,14 @@ impl Weight {
 
     pub(super) fn quantize(&mut self) {
         *self = Self::Nf4(Nf4::quantize(&self.numbers()));
+    }
+
+    /// Nothing where the rows, `inputs` long, or the columns are no whole vectors.
+    pub(super) fn halve(&mut self, inputs: usize) -> Option<()> {
+        let numbers = self.numbers().into_owned();
+        let halves = Halves::new(&numbers, inputs)?;
+        *self = Self::Halves(numbers, Arc::new(halves));
+        Some(())
     }
 }
 
@@ -86,8 +97,12 @@ impl Linear {
         for _ in 0..tokens {
             out.extend_from_slice(bias);
         }
-        let weight = Mat::new(&weight, self.outputs, self.inputs);
-        product(&mut out, self.outputs, Into::Sum, 1.0, Mat::new(xs, tokens, self.inputs), weight.t());
+        if let Weight::Halves(_, halves) = &self.weight {
+            halves.ahead(xs, &mut out);
+        } else {
+            let weight = Mat::new(&weight, self.outputs, self.inputs);
+            product(&mut out, self.outputs, Into::Sum, 1.0, Mat::new(xs, tokens, self.inputs), weight.t());
+        }
         for (group, learned) in &mix.0 {
             let xs = &xs[group.start * self.inputs..group.end * self.inputs];
             self.differ(xs, *learned, place, tape, &mut out[group.start * self.outputs..group.end * self.outputs]);
@@ -130,8 +145,12 @@ impl Linear {
         if let Some(into) = into.as_deref_mut() {
             let how = if into.is_empty() { Into::Empty } else { Into::Sum };
             into.resize(tokens * self.inputs, 0.0);
-            let (weight, _) = self.in_use(Some(learned), place);
-            product(into, self.inputs, how, 1.0, of_grads, Mat::new(&weight, self.outputs, self.inputs));
+            if let Weight::Halves(_, halves) = &self.weight {
+                halves.back(grads, into);
+            } else {
+                let (weight, _) = self.in_use(Some(learned), place);
+                product(into, self.inputs, how, 1.0, of_grads, Mat::new(&weight, self.outputs, self.inputs));
+            }
         }
         if let Some(whole) = &learned.layout.whole {
             let slots = whole.layers[place.layer].linears[place.target as usize];

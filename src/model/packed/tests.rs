@@ -189,6 +189,37 @@ fn quantized_weights_compute_as_the_same_weights_unpacked() {
 }
 
 #[test]
+fn weights_in_bf16_compute_nearly_as_they_came_until_they_change() {
+    let config = Config::of_whole_vectors(2);
+    let plain = Packed::from_tensors(&reference::random_tensors(&config).unwrap(), &config).unwrap();
+    let halved = plain.clone().halved().unwrap();
+    let options = LoraOptions { rank: 2, alpha: 3.0, dropout: 0.0, targets: TARGETS.to_vec() };
+    let layout = Layout::new(&config, Method::Lora, &options, CLASSES);
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    let numbers: Vec<f32> = (0..layout.len()).map(|_| rng.random_range(-0.1..0.1)).collect();
+    let learned = Learned { layout: &layout, numbers: &numbers, noise: None };
+    let sequences = [vec![1, 2, 3, 4, 5], vec![6, 7]];
+    let run = |packed: &Packed| {
+        let (pooled, tape) = packed.taped(&refs(&sequences), learned);
+        let weighting: Vec<f32> = (0..pooled.len()).map(|at| (at as f32 * 0.7).sin()).collect();
+        let mut sums = vec![0.0; layout.len()];
+        packed.backward(&tape, &weighting, learned, &mut sums);
+        (pooled, sums)
+    };
+    let ((exact, exact_sums), (rounded, rounded_sums)) = (run(&plain), run(&halved));
+    for (exact, rounded) in [(exact, rounded), (exact_sums, rounded_sums)] {
+        let length = |xs: &[f32]| xs.iter().map(|x| f64::from(x * x)).sum::<f64>().sqrt();
+        let apart: Vec<f32> = exact.iter().zip(&rounded).map(|(exact, rounded)| exact - rounded).collect();
+        let share = length(&apart) / length(&exact);
+        assert!((1e-5..3e-2).contains(&share), "{share} of the length is off");
+    }
+    let merged = |packed: &Packed| packed.merged(learned).pooled(&[Group::new(None, &sequences)]);
+    assert_eq!(merged(&plain), merged(&halved), "what is measured is measured in f32");
+    let (config, tensors, ..) = setting();
+    assert!(Packed::from_tensors(&tensors, &config).unwrap().halved().is_none(), "rows of no whole panels");
+}
+
+#[test]
 fn rounded_gains_give_the_numbers_back() {
     let (config, tensors, ..) = setting();
     let packed = Packed::from_tensors(&tensors, &config).unwrap();

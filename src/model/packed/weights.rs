@@ -1,4 +1,4 @@
-//! The weights: read, put into NF4, merged with what was learned, replaced by it.
+//! The weights: read, put into NF4 or bf16, merged with what was learned, replaced by it.
 
 use std::{borrow::Cow, path::Path, sync::Arc};
 
@@ -105,6 +105,14 @@ impl Packed {
         self
     }
 
+    /// The same encoder, its linear layers computed in bf16 as long as nobody changes them; none where their sizes are no whole
+    /// vectors. For LoRA, which leaves them alone.
+    pub(in crate::model) fn halved(mut self) -> Option<Self> {
+        let mut linears = self.layers.iter_mut().flat_map(|layer| &mut layer.linears);
+        linears.try_for_each(|linear| linear.weight.halve(linear.inputs))?;
+        Some(self)
+    }
+
     /// The same numbers where they were in NF4, ready to compute with: faster, and larger.
     pub(in crate::model) fn unpacked(mut self) -> Self {
         let linears = self.layers.iter_mut().flat_map(|layer| &mut layer.linears);
@@ -127,7 +135,7 @@ impl Packed {
         tensors
     }
 
-    /// The same encoder with what was learned in its weights, which are NF4 no longer.
+    /// The same encoder with what was learned in its weights, which are NF4 or bf16 no longer.
     pub(in crate::model) fn merged(&self, learned: Learned<'_>) -> Self {
         let mut merged = self.clone();
         for (at, layer) in merged.layers.iter_mut().enumerate() {
