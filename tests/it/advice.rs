@@ -1,9 +1,6 @@
 //! Advice over HTTP and on the command line: the shipped scenario, this deployment, and what can't be advised on.
 
-use std::{
-    process::{Command, Output},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use txcat::{
@@ -15,32 +12,19 @@ use txcat::{
 
 use crate::{
     database::{TestDatabase, fresh_database, fresh_store},
-    harness::{App, Scripted, row, with},
+    harness::{App, NOWHERE, Run as _, Said, Scripted, row, txcat, with},
 };
 
 const FINTECH: &str = "eval/scenarios/fintech.toml";
 
-fn txcat(database: Option<&TestDatabase>, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_txcat"));
-    command.arg("advise").args(arguments).current_dir(env!("CARGO_MANIFEST_DIR"));
-    match database {
-        Some(database) => command.env("DATABASE_URL", &database.url),
-        // Nothing listens there: a command that wants a database fails.
-        None => command.env("DATABASE_URL", "postgres://localhost:1/none"),
-    };
-    command.output().unwrap()
-}
-
-#[track_caller]
-fn ok(database: Option<&TestDatabase>, arguments: &[&str]) -> String {
-    let output = txcat(database, arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+fn advise(database: Option<&TestDatabase>, arguments: &[&str]) -> Said {
+    let url = database.map_or(NOWHERE, |database| &database.url);
+    txcat(&["advise"]).args(arguments).on(url).run()
 }
 
 #[track_caller]
 fn advised(database: Option<&TestDatabase>, arguments: &[&str]) -> Value {
-    serde_json::from_str(&ok(database, &[arguments, &["--json"]].concat())).unwrap()
+    advise(database, &[arguments, &["--json"]].concat()).json()
 }
 
 /// The page without the day on which it was printed.
@@ -55,12 +39,12 @@ fn fintech() -> Value {
 
 #[test]
 fn the_shipped_scenario_is_printed_as_advice() {
-    insta::assert_snapshot!(undated(&ok(None, &["--scenario", FINTECH])));
+    insta::assert_snapshot!(undated(&advise(None, &["--scenario", FINTECH]).ok()));
 }
 
 #[test]
 fn the_same_advice_is_markdown() {
-    let page = ok(None, &["--scenario", FINTECH, "--markdown"]);
+    let page = advise(None, &["--scenario", FINTECH, "--markdown"]).ok();
     assert!(page.starts_with("# Advice: fintech\n\n"), "{page}");
     assert!(
         page.contains("Prompt first, then fine-tune") && page.contains("| right | 82 % | 87 % | 92 % | 88 % |"),
@@ -95,11 +79,7 @@ fn a_flag_goes_before_the_scenario() {
 
 #[test]
 fn what_cannot_be_read_is_said_in_a_sentence() {
-    let refused = |arguments: &[&str], code: i32| {
-        let output = txcat(None, arguments);
-        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
-        String::from_utf8(output.stderr).unwrap()
-    };
+    let refused = |arguments: &[&str], code: i32| advise(None, arguments).refused(code);
     assert!(refused(&["--scenario", "nothing.toml"], 1).starts_with("txcat: can't read nothing.toml"));
     assert!(refused(&["--scenario", "Cargo.toml"], 1).starts_with("txcat: Cargo.toml is no scenario"));
     assert!(refused(&["--target", "92"], 2).contains("must be from 0 to 1"));
@@ -138,7 +118,7 @@ async fn a_deployment_that_knows_nothing_is_asked() {
     for flag in ["--transactions-per-month", "--labels", "--maintainable", "--today"] {
         assert!(flags.iter().any(|said| said.contains(flag)), "{flag}: {flags:?}");
     }
-    let page = ok(Some(&database), &[]);
+    let page = advise(Some(&database), &[]).ok();
     assert!(page.contains("not known") && page.contains("--consistent-behaviour yes|no"), "{page}");
 }
 
@@ -241,7 +221,7 @@ async fn what_people_said_of_live_answers_stands_beside_what_was_measured() {
     measured(&app.store, "scripted", "prompt:small:few_shot_v1@1", 1_960).await;
     let advice = app.post("/v1/advice", &json!({})).await.with(200);
     assert_eq!((&advice["live"]["below_file"], &advice["today"]["accuracy"]["share"]), (&json!(true), &json!(0.98)));
-    let page = ok(Some(&app.database), &["--today", "scripted"]);
+    let page = advise(Some(&app.database), &["--today", "scripted"]).ok();
     assert!(page.contains("no longer stands for the traffic"), "{page}");
 }
 

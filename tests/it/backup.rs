@@ -1,19 +1,13 @@
 //! What the README says of backup and point-in-time recovery, rehearsed on a Postgres of its own.
 
-use std::{fmt::Write as _, fs, process::Command};
+use std::{fmt::Write as _, fs};
 
-use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
 
-use crate::harness::Server;
-
-/// Runs the program on a database, and gives what it printed.
-fn txcat(url: &str, arguments: &[&str]) -> String {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_txcat"));
-    let done = command.args(arguments).env("DATABASE_URL", url).output().unwrap();
-    assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
-    String::from_utf8(done.stdout).unwrap()
-}
+use crate::{
+    doctor::{doctor, finding},
+    harness::{Run as _, Server, txcat},
+};
 
 /// Stores so many rows whose ids begin so, and makes a key of that name, which the audit log tells of.
 fn live(url: &str, time: &str, rows: usize) {
@@ -24,8 +18,8 @@ fn live(url: &str, time: &str, rows: usize) {
         writeln!(text, "{time}-{row},2026-03-14,acc-{},SHOP {row},6.50,debit,EUR", row % 7).unwrap();
     }
     fs::write(&file, text).unwrap();
-    txcat(url, &["import", file.to_str().unwrap(), "--no-categorize"]);
-    txcat(url, &["keys", "create", "--name", time, "--scope", "read"]);
+    txcat(&["import", file.to_str().unwrap(), "--no-categorize"]).on(url).run().ok();
+    txcat(&["keys", "create", "--name", time, "--scope", "read"]).on(url).run().ok();
 }
 
 async fn asked(url: &str, query: &'static str) -> String {
@@ -80,24 +74,15 @@ async fn a_database_is_brought_back_to_a_moment_between_two_writes() {
         tokio::task::yield_now().await;
     }
     assert_eq!(rows_by_time(&url).await, "first 40, second 30");
-    let told = Command::new(env!("CARGO_BIN_EXE_txcat"))
-        .args(["doctor", "--json"])
-        .env("DATABASE_URL", &url)
-        .output()
-        .unwrap();
-    let told: Value = serde_json::from_slice(&told.stdout).unwrap();
-    let found = |check: &str| {
-        let findings = told["findings"].as_array().unwrap();
-        findings.iter().find(|finding| finding["check"] == check).unwrap_or_else(|| panic!("{told}"))["state"].clone()
-    };
-    assert_eq!((found("schema"), found("audit log")), ("ok".into(), "ok".into()), "{told}");
+    let (_, told) = doctor(&url, "127.0.0.1:8080");
+    assert_eq!((finding(&told, "schema").0, finding(&told, "audit log").0), ("ok", "ok"), "{told}");
 
     // Life goes on from there, and the chain with it.
-    let keys = txcat(&url, &["keys", "list"]);
+    let keys = txcat(&["keys", "list"]).on(&url).run().ok();
     assert!(keys.contains("first") && keys.contains("second") && !keys.contains("third"), "{keys}");
     live(&url, "after", 10);
     assert_eq!(rows_by_time(&url).await, "after 10, first 40, second 30");
-    let log = txcat(&url, &["audit", "list"]);
+    let log = txcat(&["audit", "list"]).on(&url).run().ok();
     assert!(log.contains("after") && !log.contains("third"), "{log}");
-    txcat(&url, &["audit", "verify"]);
+    txcat(&["audit", "verify"]).on(&url).run().ok();
 }

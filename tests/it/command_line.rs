@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use clap::CommandFactory as _;
 use txcat::cli::Cli;
 
+#[cfg(not(feature = "cluster"))]
+use crate::harness::{Run as _, txcat};
+
 /// Every flag that each command takes, by the words that lead to the command.
 fn flags(command: &clap::Command, path: &str, all: &mut BTreeMap<String, Vec<String>>) {
     let own = command.get_arguments().filter_map(|argument| argument.get_long().map(str::to_owned)).collect();
@@ -35,8 +38,6 @@ fn no_command_hides_a_setting_that_all_share() {
 #[cfg(not(feature = "cluster"))]
 #[test]
 fn a_build_without_the_cluster_says_which_one_reads_folders() {
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_txcat"));
-    let output = command.args(["recategorize", "--from", "rows", "--to", "answers"]).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success() && said.contains("build it with `--features cluster`"), "{said}");
+    let said = txcat(&["recategorize", "--from", "rows", "--to", "answers"]).run().refused(1);
+    assert!(said.contains("build it with `--features cluster`"), "{said}");
 }

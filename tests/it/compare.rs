@@ -11,18 +11,16 @@ use tokio::{
     process::Command,
 };
 
-use crate::{curate, model::tiny_encoder};
+use crate::{curate, harness::txcat, model::tiny_encoder};
 
 #[tokio::test]
 async fn a_comparison_that_is_told_to_end_takes_its_training_with_it() {
     let (encoder, _) = tiny_encoder();
     let dir = curate::folder();
-    let mut compare = Command::new(env!("CARGO_BIN_EXE_txcat"))
-        .args(["train", "compare", "--plain-text", "--methods", "lora", "--epochs", "1000000", "--encoder-dir"])
-        .arg(encoder.path())
-        .arg("--data")
-        .arg(dir.path())
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
+    let mut command =
+        txcat(&["train", "compare", "--plain-text", "--methods", "lora", "--epochs", "1000000", "--encoder-dir"]);
+    command.arg(encoder.path()).arg("--data").arg(dir.path());
+    let mut compare = Command::from(command)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

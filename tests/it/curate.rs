@@ -1,6 +1,6 @@
 //! The label gate on generated folders and, where it is at hand, on real data.
 
-use std::{fmt::Write as _, fs, path::Path, process::Command};
+use std::{fmt::Write as _, fs, path::Path};
 
 use txcat::{
     curate::{
@@ -14,7 +14,11 @@ use txcat::{
     evaluate::{corpus::Corpus, dataset::Dataset, labels::Choice},
 };
 
-use crate::{database::fresh_database, datasets::toronto};
+use crate::{
+    database::fresh_database,
+    datasets::toronto,
+    harness::{Run as _, Said, txcat},
+};
 
 const HEADER: &str = "id,posted_on,account_id,descriptor,amount,direction,currency,category,labelled_by\n";
 const KINDS: [(&str, &str); 3] = [("COFFEE HOUSE", "food"), ("RAIL TICKETS", "travel"), ("PETROL STOP", "fuel")];
@@ -253,14 +257,8 @@ fn flipped_labels_are_others_and_the_check_finds_them() {
     }
 }
 
-fn txcat(dir: &Path, arguments: &[&str]) -> std::process::Output {
-    Command::new(env!("CARGO_BIN_EXE_txcat"))
-        .args(["data", "check", "--data"])
-        .arg(dir)
-        .args(arguments)
-        .env_remove("DATABASE_URL")
-        .output()
-        .unwrap()
+fn check(dir: &Path, arguments: &[&str]) -> Said {
+    txcat(&["data", "check", "--data"]).arg(dir).args(arguments).run()
 }
 
 #[test]
@@ -270,9 +268,8 @@ fn the_command_writes_what_passes_and_fails_when_a_check_blocks() {
     add(dir.path(), "bad1,2024-01-02,acct-1,SHOP,seven,debit,CAD,food,ann\n");
     let out = dir.path().join("out");
     let out_text = out.to_str().unwrap().to_owned();
-    let blocked = txcat(dir.path(), &["--no-database", "--all", "--out", &out_text]);
-    let errors = String::from_utf8_lossy(&blocked.stderr);
-    assert!(!blocked.status.success() && errors.contains("blocked by pii"), "{errors}");
+    let errors = check(dir.path(), &["--no-database", "--all", "--out", &out_text]).refused(1);
+    assert!(errors.contains("blocked by pii"), "{errors}");
     let manifest = Manifest::read(&out.join(manifest::FILE)).unwrap();
     assert!(!manifest.passed && manifest.rows == 181 && manifest.kept == 180, "{manifest:?}");
     let lines = |name: &str| fs::read_to_string(out.join(name)).unwrap().lines().count();
@@ -280,12 +277,8 @@ fn the_command_writes_what_passes_and_fails_when_a_check_blocks() {
 
     let again = dir.path().join("again");
     let labels = out.join("labels.txt");
-    let passed = txcat(
-        dir.path(),
-        &["--no-database", "--json", "--labels", labels.to_str().unwrap(), "--out", again.to_str().unwrap()],
-    );
-    assert!(passed.status.success(), "{}", String::from_utf8_lossy(&passed.stderr));
-    let report: serde_json::Value = serde_json::from_slice(&passed.stdout).unwrap();
+    let settings = ["--no-database", "--json", "--labels", labels.to_str().unwrap(), "--out", again.to_str().unwrap()];
+    let report = check(dir.path(), &settings).json();
     assert_eq!((&report["passed"], &report["rows"]), (&true.into(), &180.into()));
     let again = Manifest::read(&again.join(manifest::FILE)).unwrap();
     assert_eq!(again.rows_sha256, manifest.kept_sha256);
@@ -313,13 +306,11 @@ async fn the_command_stores_the_report_and_compares_with_traffic() {
     let dir = folder();
     let database = fresh_database().await;
     let store = txcat::store::Store::connect(&database.url, 2).await.unwrap();
-    let run = || txcat(dir.path(), &["--all", "--json", "--database-url", &database.url]);
-    let first = run();
-    assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stderr));
-    let report: serde_json::Value = serde_json::from_slice(&first.stdout).unwrap();
+    let run = || check(dir.path(), &["--all", "--json", "--database-url", &database.url]);
+    let report = run().json();
     let drift = report["checks"].as_array().unwrap().iter().find(|check| check["name"] == "drift").unwrap();
     assert!(drift["says"].as_str().unwrap().contains("no traffic"), "{drift}");
-    assert!(run().status.success());
+    run().ok();
     let sets = store.datasets(10).await.unwrap();
     assert_eq!(sets.len(), 1, "the same rows are the same set");
     assert!(sets[0].passed && sets[0].rows == 180 && sets[0].source == "folder", "{sets:?}");
@@ -348,17 +339,9 @@ fn flips_of_the_real_pool_are_found() {
     assert!(opinion.suspects(Prune::Both).len() <= opinion.suspects(Prune::Class).len());
 }
 
-fn train(dir: &Path, arguments: &[&str]) -> std::process::Output {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    Command::new(env!("CARGO_BIN_EXE_txcat"))
-        .current_dir(root)
-        .args(["train", "--epochs", "0", "--label-budget", "60", "--data"])
-        .arg(dir)
-        .arg("--out")
-        .arg(dir.join("adapter"))
-        .args(arguments)
-        .output()
-        .unwrap()
+fn train(dir: &Path, arguments: &[&str]) -> Said {
+    let mut command = txcat(&["train", "--epochs", "0", "--label-budget", "60", "--data"]);
+    command.arg(dir).arg("--out").arg(dir.join("adapter")).args(arguments).run()
 }
 
 #[test]
@@ -368,15 +351,13 @@ fn training_wants_labels_that_pass_or_a_reason_that_the_adapter_keeps() {
     add(dir.path(), "card,2024-01-02,acct-1,CARD 4111 1111 1111 1111 COFFEE,1.00,debit,CAD,food,ann\n");
     let list = dir.path().join("list.txt");
     fs::write(&list, (0..59).map(|n| format!("p{n:03}\n")).collect::<String>() + "card\n").unwrap();
-    let refused = train(dir.path(), &["--labels", list.to_str().unwrap()]);
-    let says = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(!refused.status.success() && says.contains("not fit to learn from") && says.contains("pii"), "{says}");
+    let says = train(dir.path(), &["--labels", list.to_str().unwrap()]).refused(1);
+    assert!(says.contains("not fit to learn from") && says.contains("pii"), "{says}");
     let sources = || {
         let facts = fs::read_to_string(dir.path().join("adapter/txcat.json")).unwrap();
         serde_json::from_str::<serde_json::Value>(&facts).unwrap()["sources"].clone()
     };
-    let overridden = train(dir.path(), &["--labels", list.to_str().unwrap(), "--without-check", "a test"]);
-    assert!(overridden.status.success(), "{}", String::from_utf8_lossy(&overridden.stderr));
+    train(dir.path(), &["--labels", list.to_str().unwrap(), "--without-check", "a test"]).ok();
     assert_eq!(sources()["labels were not checked, because"], "a test");
 
     // Where no manifest says so, the labels are checked now, and the test file stays shut.
@@ -384,19 +365,15 @@ fn training_wants_labels_that_pass_or_a_reason_that_the_adapter_keeps() {
     let test = dir.path().join("test_next.csv");
     let rows = fs::read_to_string(&test).unwrap();
     fs::write(&test, "no data set's file").unwrap();
-    let trained = train(dir.path(), &[]);
-    assert!(trained.status.success(), "{}", String::from_utf8_lossy(&trained.stderr));
+    train(dir.path(), &[]).ok();
     assert_eq!(sources()["manifest of the label check"].as_str().unwrap().len(), 64);
     fs::write(&test, rows).unwrap();
 
     let out = dir.path().to_str().unwrap();
-    let checked = txcat(dir.path(), &["--no-database", "--label-budget", "60", "--out", out]);
-    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
-    let trained = train(dir.path(), &[]);
-    assert!(trained.status.success(), "{}", String::from_utf8_lossy(&trained.stderr));
+    check(dir.path(), &["--no-database", "--label-budget", "60", "--out", out]).ok();
+    train(dir.path(), &[]).ok();
     let manifest = Manifest::read(&dir.path().join(manifest::FILE)).unwrap();
     assert_eq!(sources()["manifest of the label check"], manifest.sha256);
-    let other = train(dir.path(), &["--seed", "2"]);
-    let says = String::from_utf8_lossy(&other.stderr).into_owned();
-    assert!(!other.status.success() && says.contains("60 other rows"), "{says}");
+    let says = train(dir.path(), &["--seed", "2"]).refused(1);
+    assert!(says.contains("60 other rows"), "{says}");
 }

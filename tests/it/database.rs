@@ -6,7 +6,7 @@
 use std::{
     io::{BufRead as _, BufReader},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -14,6 +14,8 @@ use sha2::{Digest as _, Sha256};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::sync::OnceCell;
 use txcat::store::Store;
+
+use crate::harness::txcat;
 
 static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -63,10 +65,8 @@ impl Cluster {
         // The folder has to be within reach of the unprivileged user that runs the server for root,
         // which a checkout in root's home is not.
         let folder: PathBuf = std::env::temp_dir().join(format!("txcat-tests-{}", nix::unistd::Uid::effective()));
-        let mut holder = Command::new(env!("CARGO_BIN_EXE_txcat"))
-            .args(["database", "--forgetful", "--name", "DATABASE", "--data-dir"])
+        let mut holder = txcat(&["database", "--forgetful", "--name", "DATABASE", "--data-dir"])
             .arg(&folder)
-            .env_remove("DATABASE_URL")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -283,7 +283,7 @@ async fn a_database_that_lacks_a_table_is_told_of_and_good_again_with_it() {
     assert_eq!(readiness, json!({ "database": "ok", "schema": "failing", "engine": "ok", "taxonomy": "ok" }));
 
     change("alter table account_rules rename column category to elsewhere").await;
-    let (well, told) = doctor(&app.database, "127.0.0.1:8080");
+    let (well, told) = doctor(&app.database.url, "127.0.0.1:8080");
     assert!(!well);
     assert_eq!(finding(&told, "schema"), ("wrong", "without account_rules.category, merchants"));
     assert!(told.to_string().contains("restore what is missing from a backup"), "{told}");
@@ -295,7 +295,7 @@ async fn a_database_that_lacks_a_table_is_told_of_and_good_again_with_it() {
     }
     assert_eq!(app.count().await, 2);
     until(async || app.get("/readyz").await.status == 200).await;
-    assert_eq!(finding(&doctor(&app.database, "127.0.0.1:8080").1, "schema"), ("ok", "up to date"));
+    assert_eq!(finding(&doctor(&app.database.url, "127.0.0.1:8080").1, "schema"), ("ok", "up to date"));
     pool.close().await;
 }
 

@@ -1,26 +1,18 @@
 //! What a deployment is told about itself.
 
-use std::process::Command;
-
 use serde_json::Value;
 use txcat::{access::Scope, clock};
 
 use crate::{
-    database::{TestDatabase, empty_database},
-    harness::App,
+    database::empty_database,
+    harness::{App, Run as _, txcat},
 };
 
 /// What `txcat doctor` says of a database, and whether all is well.
-pub(crate) fn doctor(database: &TestDatabase, bind: &str) -> (bool, Value) {
-    let output = Command::new(env!("CARGO_BIN_EXE_txcat"))
-        .args(["doctor", "--json", "--bind", bind])
-        .env("DATABASE_URL", &database.url)
-        .output()
-        .unwrap();
-    let told = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| {
-        panic!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-    });
-    (output.status.success(), told)
+pub(crate) fn doctor(url: &str, bind: &str) -> (bool, Value) {
+    let said = txcat(&["doctor", "--json", "--bind", bind]).on(url).run();
+    let told = serde_json::from_str(&said.out).unwrap_or_else(|_| panic!("{said:?}"));
+    (said.code == 0, told)
 }
 
 /// How a check came out, and what was found.
@@ -33,7 +25,7 @@ pub(crate) fn finding<'a>(told: &'a Value, check: &str) -> (&'a str, &'a str) {
 #[tokio::test]
 async fn a_deployment_is_told_what_is_wrong_and_what_only_wants_a_look() {
     let app = App::start().await;
-    let (_, told) = doctor(&app.database, "127.0.0.1:8080");
+    let (_, told) = doctor(&app.database.url, "127.0.0.1:8080");
     assert_eq!(finding(&told, "schema"), ("ok", "up to date"));
     assert_eq!(finding(&told, "clock").0, "ok");
     assert_eq!(finding(&told, "postgres").0, "ok");
@@ -43,11 +35,11 @@ async fn a_deployment_is_told_what_is_wrong_and_what_only_wants_a_look() {
     assert_eq!(finding(&told, "fsync"), ("wrong", "off"));
     assert_eq!(finding(&told, "merchants"), ("wrong", "none"));
 
-    let (well, told) = doctor(&app.database, "0.0.0.0:8080");
+    let (well, told) = doctor(&app.database.url, "0.0.0.0:8080");
     assert!(!well && told["well"] == false);
     assert_eq!(finding(&told, "address").0, "wrong");
     app.make_key("soon", &[Scope::Read], Some(clock::now() + chrono::TimeDelta::days(3))).await;
-    let (_, told) = doctor(&app.database, "0.0.0.0:8080");
+    let (_, told) = doctor(&app.database.url, "0.0.0.0:8080");
     assert_eq!(finding(&told, "address").0, "look");
     assert_eq!(finding(&told, "keys"), ("look", "end within 14 days: soon"));
     for finding in told["findings"].as_array().unwrap() {
@@ -59,7 +51,7 @@ async fn a_deployment_is_told_what_is_wrong_and_what_only_wants_a_look() {
 async fn a_database_without_the_schema_is_told_so_and_left_as_it_is() {
     let database = empty_database().await;
     for _ in 0..2 {
-        let (well, told) = doctor(&database, "127.0.0.1:8080");
+        let (well, told) = doctor(&database.url, "127.0.0.1:8080");
         let (state, found) = finding(&told, "schema");
         assert!(!well && state == "wrong" && found.contains("steps are missing"), "{told}");
     }

@@ -12,6 +12,8 @@ use nix::{sys::signal, unistd::Pid};
 use sqlx::{Connection as _, PgConnection};
 use txcat::embedded::{Durability, Postgres};
 
+use crate::harness::txcat;
+
 /// A folder that the server's user can enter, removed at the end.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::Builder::new().prefix("txcat-embedded-").tempdir().unwrap();
@@ -33,10 +35,8 @@ impl Holder {
     }
 
     fn spawn(folder: &Path) -> Child {
-        Command::new(env!("CARGO_BIN_EXE_txcat"))
-            .args(["database", "--forgetful", "--name", "postgres", "--data-dir"])
+        txcat(&["database", "--forgetful", "--name", "postgres", "--data-dir"])
             .arg(folder)
-            .env_remove("DATABASE_URL")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -1,6 +1,6 @@
 //! Training files, their check, and jobs and batches at a scripted provider.
 
-use std::{collections::HashSet, fs, path::Path, process::Command};
+use std::{collections::HashSet, fs, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chrono::{TimeDelta, Utc};
@@ -34,7 +34,7 @@ use crate::{
     chat::row as enriched,
     contract::ask,
     database::fresh_store,
-    harness::{App, WEBHOOK_SECRET, row},
+    harness::{App, Run as _, Said, WEBHOOK_SECRET, row, txcat},
     model::tiny_encoder,
     provider::{Provider, Script},
 };
@@ -58,18 +58,12 @@ fn folder() -> tempfile::TempDir {
     dir
 }
 
-fn txcat(args: &[&str]) -> (bool, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_txcat")).args(args).output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (output.status.success(), text(output.stdout), text(output.stderr))
-}
-
-fn export(dir: &Path, format: &str, more: &[&str]) -> (bool, String, String) {
+fn export(dir: &Path, format: &str, more: &[&str]) -> Said {
     let data = dir.display().to_string();
     let out = dir.join(format!("{format}.jsonl")).display().to_string();
     let args =
         ["finetune", "export", "--format", format, "--data", &data, "--stage", "few_shot", "--out", &out, "--json"];
-    txcat(&[&args, more].concat())
+    txcat(&args).args(more).run()
 }
 
 fn lines(path: &Path) -> Vec<Value> {
@@ -79,8 +73,8 @@ fn lines(path: &Path) -> Vec<Value> {
 #[test]
 fn rows_that_did_not_pass_the_label_gate_are_not_exported() {
     let dir = folder();
-    let (done, _, says) = export(dir.path(), "openai", &[]);
-    assert!(!done && says.contains("not fit to learn from"), "{says}");
+    let says = export(dir.path(), "openai", &[]).refused(1);
+    assert!(says.contains("not fit to learn from"), "{says}");
     assert!(!dir.path().join("openai.jsonl").exists());
 }
 
@@ -88,9 +82,7 @@ fn rows_that_did_not_pass_the_label_gate_are_not_exported() {
 fn every_form_says_the_same_row_and_nothing_personal() {
     let dir = folder();
     for format in ["openai", "vertex", "bedrock"] {
-        let (done, counts, says) = export(dir.path(), format, &["--without-check", "a test"]);
-        assert!(done, "{says}");
-        let counts: Value = serde_json::from_str(&counts).unwrap();
+        let counts = export(dir.path(), format, &["--without-check", "a test"]).json();
         assert_eq!([&counts["exported"], &counts["redacted"], &counts["refused"]], [&json!(2), &json!(1), &json!(1)]);
         let path = dir.path().join(format!("{format}.jsonl"));
         assert!(!fs::read_to_string(&path).unwrap().contains("4111"));
@@ -123,9 +115,9 @@ fn every_form_says_the_same_row_and_nothing_personal() {
     }
     for format in ["openai", "vertex", "bedrock"] {
         let file = dir.path().join(format!("{format}.jsonl"));
-        let (done, told, _) = txcat(&["finetune", "validate", &file.display().to_string()]);
-        assert!(told.contains("2 lines, 0 with errors"), "{format}: {told}");
-        assert_eq!(done, format != "openai", "of OpenAI's format ten lines are the least");
+        let said = txcat(&["finetune", "validate", &file.display().to_string()]).run();
+        assert!(said.out.contains("2 lines, 0 with errors"), "{format}: {said:?}");
+        assert_eq!(said.code, i32::from(format == "openai"), "of OpenAI's format ten lines are the least");
         let report = Report::of(&fs::read_to_string(&file).unwrap());
         assert_eq!(report.foreign, if format == "openai" { 0 } else { 2 });
         assert!(report.warnings.is_empty() && report.tokens > 0, "{format}: {report:?}");
@@ -220,11 +212,9 @@ fn every_error_and_warning_is_found_where_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("bad.jsonl");
     fs::write(&file, format!("{}\n{}\n", with(right), cases[1].1)).unwrap();
-    let (done, told, says) = txcat(&["finetune", "validate", &file.display().to_string()]);
-    assert!(
-        !done && told.contains("line 2: error data_type: not a JSON object") && says.contains("1 of 2 lines"),
-        "{told}{says}"
-    );
+    let said = txcat(&["finetune", "validate", &file.display().to_string()]).run();
+    assert!(said.out.contains("line 2: error data_type: not a JSON object"), "{said:?}");
+    assert!(said.refused(1).contains("1 of 2 lines"));
 }
 
 #[test]
@@ -421,12 +411,8 @@ async fn the_commands_lead_from_corrections_to_a_tuned_model_that_a_stage_can_as
     let price = PRICE.replace("[[price]]", "[[model.price]]");
     fs::write(&chat, format!("[[model]]\n{}", provider.toml(&price))).unwrap();
     let common = ["--database-url", &app.database.url, "--chat-models", &chat, "--chat-model", "small"];
-    let run = |args: &[&str]| {
-        let (done, told, says) = txcat(&[&["finetune"], args, &common].concat());
-        assert!(done, "{args:?}: {says}");
-        told
-    };
-    let json = |args: &[&str]| -> Value { serde_json::from_str(&run(&[args, &["--json"]].concat())).unwrap() };
+    let run = |args: &[&str]| txcat(&["finetune"]).args(args).args(common).run();
+    let json = |args: &[&str]| run(&[args, &["--json"]].concat()).json();
 
     let export = ["export", "--format", "dpo", "--taxonomy", "consumer", "--without-check", "a test", "--stage"];
     let told = json(&[&export[..], &["few_shot", "--out", &pairs]].concat());
@@ -435,66 +421,64 @@ async fn the_commands_lead_from_corrections_to_a_tuned_model_that_a_stage_can_as
     let created = json(&["create", &pairs, "--method", "dpo"]);
     assert_eq!((&created["new"], &created["job"]["job"]), (&json!(true), &json!("ftjob-1")));
     let id = created["job"]["id"].to_string();
-    assert!(run(&["create", &pairs, "--method", "dpo"]).contains("nothing uploaded"));
+    assert!(run(&["create", &pairs, "--method", "dpo"]).ok().contains("nothing uploaded"));
     let short = at("short.jsonl");
     fs::write(&short, order().text.lines().take(9).collect::<Vec<_>>().join("\n")).unwrap();
-    let (taken, _, says) = txcat(&[&["finetune", "create", &short], &common[..]].concat());
-    assert!(!taken && says.contains("9 lines"), "{says}");
+    let says = run(&["create", &short]).refused(1);
+    assert!(says.contains("9 lines"), "{says}");
     assert_eq!(provider.script.with(|inner| inner.jobs.len()), 1);
     let asked = provider.script.requests("POST", "/fine_tuning/jobs")[0].json();
     assert_eq!(asked["method"]["type"], "dpo", "{asked}");
 
     stands(&provider.script, 0, json!({"status": "running"}));
     assert_eq!(json(&["status"])[0]["status"], "running");
-    let (early, _, says) = txcat(&[&["finetune", "register", &id, "--name", "tuned"], &common[..]].concat());
-    assert!(!early && says.contains("running"), "{says}");
+    let says = run(&["register", &id, "--name", "tuned"]).refused(1);
+    assert!(says.contains("running"), "{says}");
     let event =
         json!({"id": "e1", "object": "fine_tuning.job.event", "created_at": 1, "level": "info", "message": "step 1"});
     provider.script.with(|inner| inner.events = vec![event]);
-    assert!(run(&["events", &id]).contains("info: step 1"));
+    assert!(run(&["events", &id]).ok().contains("info: step 1"));
 
     let done = json!({"status": "succeeded", "fine_tuned_model": "ft:gpt-4o-mini:org::1", "trained_tokens": 1_000});
     stands(&provider.script, 0, done);
-    assert!(run(&["status", "--watch"]).contains("ft:gpt-4o-mini:org::1"));
-    run(&["register", &id, "--name", "tuned"]);
+    assert!(run(&["status", "--watch"]).ok().contains("ft:gpt-4o-mini:org::1"));
+    run(&["register", &id, "--name", "tuned"]).ok();
     assert_eq!(ModelFile::load(Path::new(&chat)).unwrap().entry("tuned").unwrap().model, "ft:gpt-4o-mini:org::1");
     let other = at("other.jsonl");
     fs::write(&other, order().text).unwrap();
     let id = json(&["create", &other])["job"]["id"].to_string();
-    assert!(run(&["cancel", &id]).contains("`finetune settle` books what was billed"));
+    assert!(run(&["cancel", &id]).ok().contains("`finetune settle` books what was billed"));
     let before = booked(&app.store).await;
-    assert!(run(&["settle", &id, "--trained-tokens", "0"]).contains("booked for 0 tokens"));
+    assert!(run(&["settle", &id, "--trained-tokens", "0"]).ok().contains("booked for 0 tokens"));
     assert_ne!(booked(&app.store).await, before, "what the job could cost is no longer booked");
-    let (again, _, says) = txcat(&[&["finetune", "settle", &id, "--trained-tokens", "9"], &common[..]].concat());
-    assert!(!again && says.contains("nothing left to settle"), "{says}");
+    let says = run(&["settle", &id, "--trained-tokens", "9"]).refused(1);
+    assert!(says.contains("nothing left to settle"), "{says}");
     // Never came to the provider: given up, and the file is free for another.
     let third = at("third.jsonl");
     fs::write(&third, order().text.replace("4111 1111 1111 1111", "none")).unwrap();
     provider.script.with(|inner| inner.refused.push_back("/files"));
-    let (early, _, says) = txcat(&[&["finetune", "create", &third], &common[..]].concat());
-    assert!(!early && says.contains(&format!("{}/files", provider.base_url)), "{says}");
+    let says = run(&["create", &third]).refused(1);
+    assert!(says.contains(&format!("{}/files", provider.base_url)), "{says}");
     let left = json(&["status"])[0]["id"].to_string();
-    assert!(run(&["cancel", &left]).contains("cancelled"));
+    assert!(run(&["cancel", &left]).ok().contains("cancelled"));
     assert_eq!(json(&["create", &third])["new"], json!(true));
     assert_eq!(json(&["create", &third, "--epochs", "7"])["new"], json!(true), "another way to learn is another job");
     // A job that the provider has forgotten hides no other, and can be ended.
     let lost = json(&["create", &third, "--epochs", "8"])["job"]["id"].to_string();
     let gone = provider.script.with(|inner| inner.jobs.len() - 1);
     stands(&provider.script, gone, json!({"id": "ftjob-forgotten"}));
-    let (all, told, says) = txcat(&[&["finetune", "status"], &common[..]].concat());
-    assert!(
-        !all && told.contains("ft:gpt-4o-mini:org::1") && says.contains(&format!("job {lost} is shown as it stood")),
-        "{told}{says}"
-    );
-    assert!(run(&["cancel", &lost]).contains("finetune settle"));
+    let said = run(&["status"]);
+    assert!(said.out.contains("ft:gpt-4o-mini:org::1"), "{said:?}");
+    assert!(said.refused(1).contains(&format!("job {lost} is shown as it stood")));
+    assert!(run(&["cancel", &lost]).ok().contains("finetune settle"));
     let foreign = at("vertex.jsonl");
     fs::write(
         &foreign,
         r#"{"contents":[{"role":"user","parts":[{"text":"u"}]},{"role":"model","parts":[{"text":"a"}]}]}"#,
     )
     .unwrap();
-    let (taken, _, says) = txcat(&[&["finetune", "create", &foreign], &common[..]].concat());
-    assert!(!taken && says.contains("that provider's own tools"), "{says}");
+    let says = run(&["create", &foreign]).refused(1);
+    assert!(says.contains("that provider's own tools"), "{says}");
 }
 
 /// A line of a batch's output.

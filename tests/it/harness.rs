@@ -1,5 +1,6 @@
 //! A real server on a free loopback port, with a database of its own and an engine by script.
 
+mod program;
 mod scripted;
 mod served;
 mod work;
@@ -19,6 +20,7 @@ use txcat::{
     store::Store,
 };
 
+pub(crate) use program::{NOWHERE, Run, Said, txcat};
 pub(crate) use scripted::{Line, Scripted};
 pub(crate) use served::Served;
 pub(crate) use work::{Server, work};

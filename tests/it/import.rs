@@ -9,20 +9,15 @@ use std::{
 
 use sqlx::{Connection as _, PgConnection};
 
-use crate::database::{TestDatabase, fresh_database};
+use crate::{
+    database::{TestDatabase, fresh_database},
+    harness::{Run as _, txcat},
+};
 
 fn import(database: &TestDatabase, file: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_txcat"));
-    command.arg("import").arg(file).args(["--no-categorize", "--json"]).args(arguments);
-    command.env("DATABASE_URL", &database.url).stderr(Stdio::piped()).stdout(Stdio::piped());
+    let mut command = txcat(&["import"]);
+    command.arg(file).args(["--no-categorize", "--json"]).args(arguments).on(&database.url);
     command
-}
-
-/// Runs it to its end: exit code, and the counts it prints.
-fn counts(mut command: Command) -> (i32, serde_json::Value) {
-    let output = command.output().unwrap();
-    let counts = serde_json::from_slice(&output.stdout).unwrap_or_default();
-    (output.status.code().unwrap(), counts)
 }
 
 async fn stored(database: &TestDatabase) -> (i64, i64) {
@@ -55,7 +50,8 @@ async fn an_import_killed_in_the_middle_and_run_again_stores_every_row_once() {
     }
     std::fs::write(&file, text).unwrap();
 
-    let mut killed = import(&database, &file, &["--labels", "category"]).spawn().unwrap();
+    let mut command = import(&database, &file, &["--labels", "category"]);
+    let mut killed = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let start = Instant::now();
     while stored(&database).await.0 < 3_000 {
         assert!(start.elapsed() < Duration::from_secs(60), "nothing was imported");
@@ -66,14 +62,14 @@ async fn an_import_killed_in_the_middle_and_run_again_stores_every_row_once() {
     let (before, _) = stored(&database).await;
     assert!((3_000..ROWS).contains(&before), "{before}");
 
-    let (code, again) = counts(import(&database, &file, &["--labels", "category"]));
+    let again = import(&database, &file, &["--labels", "category"]).run().json();
     // What the killed process had begun may have been committed after the count above.
     let (new, known) = (again["new"].as_i64().unwrap(), again["known"].as_i64().unwrap());
-    assert_eq!((code, new + known), (0, ROWS));
+    assert_eq!(new + known, ROWS);
     assert!(known >= before && new > 0, "{again}");
     assert_eq!(stored(&database).await, (ROWS, ROWS / 3));
 
-    let (_, third) = counts(import(&database, &file, &["--labels", "category"]));
+    let third = import(&database, &file, &["--labels", "category"]).run().json();
     assert_eq!(
         (third["new"].as_i64(), third["known"].as_i64(), third["labels"].as_i64()),
         (Some(0), Some(ROWS), Some(0))
@@ -99,15 +95,13 @@ async fn rows_that_fail_are_listed_with_line_and_reason_and_the_others_are_store
     std::fs::write(&file, format!("{header}{rows}")).unwrap();
     let map = ["--map", "posted_at=Booked", "--map", "account_id=Card", "--map", "descriptor=Merchant", "--map"];
     let missing = [&map[..], &["amount=Value"]].concat();
-    let output = import(&database, &file, &missing).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8(output.stderr).unwrap();
+    let said = import(&database, &file, &missing).run().refused(1);
     assert!(said.contains("no column for currency, direction, id"), "{said}");
 
     let rest = ["amount=Value", "--currency", "EUR", "--direction", "by-sign", "--id-from-row", "--labels", "Kind"];
     let all = [&map[..], &rest].concat();
-    let (code, first) = counts(import(&database, &file, &all));
-    assert_eq!((code, first["new"].as_i64(), first["rejected"].as_i64()), (0, Some(2), Some(6)), "{first}");
+    let first = import(&database, &file, &all).run().json();
+    assert_eq!((first["new"].as_i64(), first["rejected"].as_i64()), (Some(2), Some(6)), "{first}");
     let rejects = std::fs::read_to_string(dir.path().join("bank.csv.rejects.jsonl")).unwrap();
     let fields: Vec<(u64, String)> = rejects
         .lines()
@@ -117,9 +111,9 @@ async fn rows_that_fail_are_listed_with_line_and_reason_and_the_others_are_store
     // One has a separator too many: which field is at fault can't be told. Postgres has no such year as the last.
     let expected = [(4, "posted_at"), (5, "descriptor"), (6, "amount"), (7, "label"), (8, ""), (9, "posted_at")];
     assert_eq!(fields, expected.map(|(line, field)| (line, field.to_owned())));
-    let (_, second) = counts(import(&database, &file, &all));
+    let second = import(&database, &file, &all).run().json();
     assert_eq!((second["new"].as_i64(), second["known"].as_i64()), (Some(0), Some(2)), "an id is made of the row");
-    assert_eq!(import(&database, &file, &["--map", "colour=Card"]).output().unwrap().status.code(), Some(2));
+    import(&database, &file, &["--map", "colour=Card"]).run().refused(2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,8 +124,8 @@ async fn rows_that_end_with_a_lone_carriage_return_are_rows_of_their_own() {
     let rows = "posted_on,account_id,descriptor,amount,direction,currency\r\
                 2024-03-01,c1,Bakery,4.20,debit,EUR\r2024-03-01,c1,Bakery,4.20,debit,EUR\r2024-03-01,c1,,1,debit,EUR\r";
     std::fs::write(&file, rows).unwrap();
-    let (code, done) = counts(import(&database, &file, &["--id-from-row"]));
-    assert_eq!((code, done["new"].as_i64(), done["rejected"].as_i64()), (0, Some(2), Some(1)), "{done}");
+    let done = import(&database, &file, &["--id-from-row"]).run().json();
+    assert_eq!((done["new"].as_i64(), done["rejected"].as_i64()), (Some(2), Some(1)), "{done}");
     let rejects = std::fs::read_to_string(dir.path().join("old.csv.rejects.jsonl")).unwrap();
     let reject: serde_json::Value = serde_json::from_str(rejects.trim()).unwrap();
     assert_eq!((reject["line"].as_u64(), reject["field"].as_str()), (Some(4), Some("descriptor")));
@@ -149,20 +143,18 @@ not json
 "#;
     let plain = dir.path().join("rows.jsonl");
     std::fs::write(&plain, lines).unwrap();
-    let (code, first) = counts(import(&database, &plain, &[]));
+    let first = import(&database, &plain, &[]).run().json();
     let count = |counts: &serde_json::Value, name: &str| counts[name].as_u64().unwrap();
-    assert_eq!(code, 0);
     assert_eq!((count(&first, "new"), count(&first, "conflicting"), count(&first, "rejected")), (2, 1, 1));
     let zipped = dir.path().join("rows.jsonl.gz");
     let mut gz = flate2::write::GzEncoder::new(std::fs::File::create(&zipped).unwrap(), flate2::Compression::fast());
     std::io::copy(&mut lines.as_bytes(), &mut gz).unwrap();
     gz.finish().unwrap();
-    let (_, second) = counts(import(&database, &zipped, &[]));
+    let second = import(&database, &zipped, &[]).run().json();
     assert_eq!((count(&second, "new"), count(&second, "known"), count(&second, "conflicting")), (0, 2, 1));
 
     // A gzip file that ends too early is an error, not a short file.
     let whole = std::fs::read(&zipped).unwrap();
     std::fs::write(&zipped, &whole[..whole.len() - 20]).unwrap();
-    let (code, _) = counts(import(&database, &zipped, &[]));
-    assert_eq!(code, 1);
+    import(&database, &zipped, &[]).run().refused(1);
 }

@@ -3,10 +3,10 @@
 mod killed;
 mod webhooks;
 
-use std::{process::Command, sync::Arc};
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use serde_json::{Value, json};
+use serde_json::json;
 use txcat::{
     categorize::{Categorizer, Error},
     domain::{EnrichedTransaction, JobState, Prediction, RecategorizationStep, Urgency},
@@ -16,7 +16,7 @@ use txcat::{
 };
 
 use crate::{
-    harness::work,
+    harness::{Run as _, txcat, work},
     recategorize::{Stand, everything, rows},
     store::in_force,
 };
@@ -41,15 +41,6 @@ pub(crate) async fn waiting_preview() -> (Stand, Arc<Pipeline>, i64) {
     let step = Step { run, step: RecategorizationStep::Preview, urgency: Urgency::Interactive };
     step.ask(&stand.store).await.unwrap();
     (stand, pipeline, run)
-}
-
-/// Exit code, output and error of a command.
-fn txcat(stand: &Stand, arguments: &[&str]) -> (i32, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_txcat"));
-    command.args(arguments).env("DATABASE_URL", &stand.database.url);
-    let output = command.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
 }
 
 #[tokio::test]
@@ -144,19 +135,18 @@ async fn the_command_line_lists_retries_and_cancels_jobs() {
     let stand = Stand::start().await;
     let step = Step { run: 77, step: RecategorizationStep::Undo, urgency: Urgency::Nightly };
     let id = step.ask(&stand.store).await.unwrap().to_string();
-    let (code, listed, error) = txcat(&stand, &["jobs", "list", "--json"]);
-    assert_eq!(code, 0, "{error}");
-    let listed: Value = serde_json::from_str(&listed).unwrap();
+    let txcat = |arguments: &[&str]| txcat(arguments).on(&stand.database.url).run();
+    let listed = txcat(&["jobs", "list", "--json"]).json();
     assert_eq!(
         (&listed["jobs"][0]["task"], &listed["jobs"][0]["payload"]["run"]),
         (&json!("recategorization"), &json!(77))
     );
-    let (_, shown, _) = txcat(&stand, &["jobs", "show", &id]);
+    let shown = txcat(&["jobs", "show", &id]).ok();
     assert!(shown.contains("is waiting: recategorization"), "{shown}");
-    assert_eq!(txcat(&stand, &["jobs", "retry", &id]).0, 0);
-    let (code, _, error) = txcat(&stand, &["jobs", "retry", "12345"]);
-    assert_eq!((code, error.as_str()), (1, "txcat: there is no job 12345: it was never there, or is done\n"));
-    assert_eq!(txcat(&stand, &["jobs", "cancel", &id]).0, 0);
+    txcat(&["jobs", "retry", &id]).ok();
+    let error = txcat(&["jobs", "retry", "12345"]).refused(1);
+    assert_eq!(error, "txcat: there is no job 12345: it was never there, or is done\n");
+    txcat(&["jobs", "cancel", &id]).ok();
     assert!(queue(&stand.store).await.is_empty());
 
     let folder = tempfile::tempdir().unwrap();
@@ -164,12 +154,11 @@ async fn the_command_line_lists_retries_and_cancels_jobs() {
     std::fs::write(&file, "30 2 * * * recategorize ?id=doubtful {scope:{below_confidence:0.8},reason:\"nightly\"}\n")
         .unwrap();
     let file = file.to_str().unwrap();
-    let (code, told, error) = txcat(&stand, &["jobs", "cron", file]);
-    assert_eq!(code, 0, "{error}");
+    let told = txcat(&["jobs", "cron", file]).ok();
     assert!(told.contains("doubtful") && told.contains("02:30") && told.contains("previewed"), "{told}");
     std::fs::write(file, "30 2 * * * recategorise {}\n").unwrap();
-    let (code, _, error) = txcat(&stand, &["worker", "--cron", file]);
-    assert_eq!((code, error.contains("cron line 1: there is no task `recategorise`")), (1, true), "{error}");
+    let error = txcat(&["worker", "--cron", file]).refused(1);
+    assert!(error.contains("cron line 1: there is no task `recategorise`"), "{error}");
 }
 
 #[tokio::test]
@@ -191,8 +180,7 @@ async fn a_run_that_is_given_up_leaves_no_job_behind() {
     );
     assert!(!stand.text(&fail).await.is_empty());
     for run in [waiting, failed] {
-        let (code, _, error) = txcat(&stand, &["recategorize", "cancel", &run.to_string()]);
-        assert_eq!(code, 0, "{error}");
+        txcat(&["recategorize", "cancel", &run.to_string()]).on(&stand.database.url).run().ok();
     }
     let left: Vec<_> = queue(&stand.store).await.into_iter().map(|job| job.queue).collect();
     assert_eq!(left, [Some(format!("recategorization:{other}"))]);

@@ -1,13 +1,13 @@
 //! Erasure, export and retention: what is gone is gone from every table, and what others rest on still stands.
 
-use std::process::Command;
+use std::{fs, process::Command};
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use txcat::{access::Scope, clock};
 
-use crate::harness::{App, row, with};
+use crate::harness::{App, Run as _, Said, row, txcat, with};
 
 /// Strings that lead to the account and to nobody else.
 const TELLING: [&str; 8] = [
@@ -186,13 +186,16 @@ async fn an_export_has_all_of_an_account_and_nothing_of_another() {
     assert!(count("predictions") >= 4 && count("dataset_items") == 2);
     app.get("/v1/accounts/nobody/export").await.with(404);
 
-    let output = Command::new(env!("CARGO_BIN_EXE_txcat"))
-        .args(["accounts", "export", "acc-gone-77"])
-        .env("DATABASE_URL", &app.database.url)
-        .output()
-        .unwrap();
-    let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let printed = txcat(&["accounts", "export", "acc-gone-77"]).on(&app.database.url).run().json();
     assert_eq!(printed, export);
+}
+
+/// What `txcat retention` says of a file with this text.
+fn retain(app: &App, text: &str) -> Said {
+    let folder = tempfile::tempdir().unwrap();
+    let keep = folder.path().join("keep.toml");
+    fs::write(&keep, text).unwrap();
+    txcat(&["retention", "--json", "--keep"]).arg(&keep).on(&app.database.url).run()
 }
 
 #[tokio::test]
@@ -201,17 +204,6 @@ async fn what_is_older_than_it_is_kept_goes_and_the_rest_stays() {
     let recent =
         with(row("tx-new", "COFFEE"), json!({ "posted_at": (clock::now() - TimeDelta::days(2)).to_rfc3339() }));
     app.ingest(&[recent]).await;
-    let folder = tempfile::tempdir().unwrap();
-    let keep = folder.path().join("keep.toml");
-    let retain = |text: &str| {
-        std::fs::write(&keep, text).unwrap();
-        Command::new(env!("CARGO_BIN_EXE_txcat"))
-            .args(["retention", "--json", "--keep"])
-            .arg(&keep)
-            .env("DATABASE_URL", &app.database.url)
-            .output()
-            .unwrap()
-    };
     // Answers kept for idempotency keys, one of them for more than a day.
     for key in ["old", "new"] {
         let asked = app.request("POST", "/v1/transactions").header("idempotency-key", key);
@@ -228,12 +220,10 @@ async fn what_is_older_than_it_is_kept_goes_and_the_rest_stays() {
         set session_replication_role = default";
     sqlx::raw_sql(aged).execute(&pool).await.unwrap();
     pool.close().await;
-    let told: Value = serde_json::from_slice(&retain("key_usage = 400").stdout).unwrap();
+    let told = retain(&app, "key_usage = 400").json();
     let answers = told["tables"].as_array().unwrap().iter().find(|told| told["table"] == "idempotent_answers");
     assert_eq!(answers.unwrap()["dropped"], 1, "{told}");
-    let output = retain("transactions = 30\nevents = 1\neval_items = 1\nshadow_predictions = 1");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let told = retain(&app, "transactions = 30\nevents = 1\neval_items = 1\nshadow_predictions = 1").json();
     let dropped = |table: &str| {
         let tables = told["tables"].as_array().unwrap();
         tables.iter().find(|told| told["table"] == table).unwrap()["dropped"].as_u64().unwrap()
@@ -253,9 +243,8 @@ async fn what_is_older_than_it_is_kept_goes_and_the_rest_stays() {
     assert!(events.last().unwrap()["id"].as_i64() > last.last().and_then(|event| event["id"].as_i64()));
 
     for wrong in ["transactoins = 30", "transactions = 0"] {
-        let output = retain(wrong);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(!output.status.success() && said.contains("does not say how many days"), "{wrong}: {said}");
+        let said = retain(&app, wrong).refused(1);
+        assert!(said.contains("does not say how many days"), "{wrong}: {said}");
     }
 }
 
@@ -284,15 +273,8 @@ async fn events_go_after_ninety_days_once_every_endpoint_has_them() {
     pool.close().await;
     let endpoint = json!({ "url": "https://backend.example/hook", "after": 3 });
     let endpoint = app.post("/v1/webhooks", &endpoint).await.with(201)["id"].clone();
-    let folder = tempfile::tempdir().unwrap();
-    let keep = folder.path().join("keep.toml");
     let dropped = |text: &str| {
-        std::fs::write(&keep, text).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_txcat"));
-        command.args(["retention", "--json", "--keep"]).arg(&keep).env("DATABASE_URL", &app.database.url);
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let told = retain(&app, text).json();
         let events = told["tables"].as_array().unwrap().iter().find(|told| told["table"] == "events").unwrap().clone();
         (events["days"].clone(), events["dropped"].clone())
     };

@@ -1,6 +1,6 @@
 //! What to label next, side parts over a frozen encoder, and the experiments, from end to end on a tiny encoder.
 
-use std::{collections::HashSet, fmt::Write as _, fs, path::Path, process::Command, sync::atomic::AtomicBool};
+use std::{collections::HashSet, fmt::Write as _, fs, path::Path, sync::atomic::AtomicBool};
 
 use txcat::{
     evaluate::{corpus::Corpus, dataset::Dataset, labels::Choice},
@@ -11,7 +11,10 @@ use txcat::{
     },
 };
 
-use crate::model::{naming, options, row, rows, tiny_encoder};
+use crate::{
+    harness::{Run as _, Said, txcat},
+    model::{naming, options, row, rows, tiny_encoder},
+};
 
 const HEADER: &str = "id,posted_on,account_id,descriptor,amount,direction,currency,category\n";
 const WORDS: [&str; 12] = [
@@ -42,21 +45,8 @@ fn folder() -> tempfile::TempDir {
     dir
 }
 
-fn txcat(encoder: &Path, arguments: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_txcat"))
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .arg("--encoder-dir")
-        .arg(encoder)
-        .args(arguments)
-        .env_remove("DATABASE_URL")
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn json(text: &str) -> serde_json::Value {
-    serde_json::from_str(text).unwrap()
+fn with(encoder: &Path, arguments: &[&str]) -> Said {
+    txcat(&["--encoder-dir"]).arg(encoder).args(arguments).run()
 }
 
 #[test]
@@ -77,12 +67,10 @@ fn selecting_reads_no_label_but_those_that_were_bought() {
 
     let select = |more: &[&str]| {
         let (data, out) = (dir.path().to_str().unwrap(), at("picks.txt"));
-        let said = txcat(
-            encoder.path(),
-            &[&["data", "select", "--json", "--data", data, "--budget", "12", "--out", &out], more].concat(),
-        );
+        let select = ["data", "select", "--json", "--data", data, "--budget", "12", "--out", &out];
+        let said = with(encoder.path(), &[&select, more].concat()).json();
         let picks: Vec<String> = fs::read_to_string(&out).unwrap().lines().map(str::to_owned).collect();
-        (json(&said), picks)
+        (said, picks)
     };
     let (cold, picks) = select(&[]);
     assert_eq!((picks.iter().collect::<HashSet<_>>().len(), cold["covered_before"].as_f64()), (12, Some(0.0)));
@@ -132,17 +120,17 @@ fn experiments_print_and_write_their_pages_and_plots() {
     let out = out.to_str().unwrap();
     let common = ["--data", data, "--json", "--out", out];
     let labels = ["experiments", "labels", "--budgets", "20,60", "--epochs", "0"];
-    let points = json(&txcat(encoder.path(), &[&labels[..], &common].concat()));
+    let points = with(encoder.path(), &[&labels[..], &common].concat()).json();
     let spent: Vec<u64> = points.as_array().unwrap().iter().map(|point| point["labels"].as_u64().unwrap()).collect();
     assert_eq!(spent, [20, 20, 60, 60]);
     let golden = ["experiments", "golden", "--curated", "40", "--noisy", "200", "--rates", "0,0.4"];
     let golden =
         [&golden[..], &["--curated-epochs", "0", "--noisy-epochs", "0", "--unit", "merchants"], &common].concat();
-    let arms = json(&txcat(encoder.path(), &golden));
+    let arms = with(encoder.path(), &golden).json();
     let right = |at: usize| arms[at]["accuracy"]["share"].as_f64().unwrap();
     assert!(arms.as_array().unwrap().len() == 3 && right(1) > right(2), "{arms}");
     let cleaning = ["experiments", "cleaning", "--label-budget", "120", "--flip", "0.25", "--epochs", "0"];
-    let cleaned = json(&txcat(encoder.path(), &[&cleaning[..], &common].concat()));
+    let cleaned = with(encoder.path(), &[&cleaning[..], &common].concat()).json();
     let arm =
         |at: usize| (cleaned["arms"][at]["rows"].as_u64().unwrap(), cleaned["arms"][at]["wrong"].as_u64().unwrap());
     let called = cleaned["called"].as_u64().unwrap();
@@ -164,10 +152,10 @@ fn upkeep_scores_a_quarter_before_its_labels_act() {
         Corpus::read(&Dataset::open(dir.path()).unwrap(), Choice::Budget { budget: 60, seed: 1 }, || {}).unwrap();
     fs::write(&ids, corpus.labels.sorted().iter().map(|id| format!("{id}\n")).collect::<String>()).unwrap();
     let train = ["train", "--plain-text", "--epochs", "0", "--without-check", "a test", "--labels", &ids];
-    txcat(encoder.path(), &[&train[..], &["--data", data, "--out", &adapter]].concat());
+    with(encoder.path(), &[&train[..], &["--data", data, "--out", &adapter]].concat()).ok();
     let upkeep = ["experiments", "upkeep", "--labels", &ids, "--adapter", &adapter, "--file", "test_later"];
     let common = ["--data", data, "--json", "--out", &at("reports"), "--budgets", "0,20", "--audit", "15"];
-    let courses = json(&txcat(encoder.path(), &[&upkeep[..], &common].concat()));
+    let courses = with(encoder.path(), &[&upkeep[..], &common].concat()).json();
     let [none, some] = [&courses[0], &courses[1]];
     let quarters = none["quarters"].as_array().unwrap();
     assert_eq!(
@@ -202,10 +190,10 @@ async fn a_replay_scores_each_row_before_anybody_looks_and_a_decision_mends_the_
         Corpus::read(&Dataset::open(dir.path()).unwrap(), Choice::Budget { budget: 60, seed: 1 }, || {}).unwrap();
     fs::write(&ids, corpus.labels.sorted().iter().map(|id| format!("{id}\n")).collect::<String>()).unwrap();
     let train = ["train", "--plain-text", "--epochs", "0", "--without-check", "a test", "--labels", &ids];
-    txcat(encoder.path(), &[&train[..], &["--data", data, "--out", &adapter]].concat());
+    with(encoder.path(), &[&train[..], &["--data", data, "--out", &adapter]].concat()).ok();
     let replay = ["eval", "--replay", "--files", "test_later", "--budgets", "0,10", "--out", &at("reports")];
     let common = ["--data", data, "--labels", &ids, "--adapter", &adapter, "--json", "--database-url", &database.url];
-    let courses = json(&txcat(encoder.path(), &[&replay[..], &common].concat()));
+    let courses = with(encoder.path(), &[&replay[..], &common].concat()).json();
 
     let [none, queue, uncertainty, random, forgetful] = [0, 1, 2, 3, 4].map(|at| &courses[at]);
     let first = |course: &serde_json::Value| course["first"]["share"].as_f64().unwrap();
@@ -233,7 +221,7 @@ async fn a_cascade_is_fitted_written_and_measured_like_any_stage() {
     let (data, out, reports) = (dir.path().to_str().unwrap(), at("stages.toml"), at("reports"));
     let common = ["--data", data, "--label-budget", "120", "--json", "--database-url", &database.url];
     let fit = ["eval", "fit-cascade", "--stage", "known_key", "--stage", "few_shot"];
-    let run = |more: &[&str]| json(&txcat(encoder.path(), &[&fit[..], &common, more].concat()));
+    let run = |more: &[&str]| with(encoder.path(), &[&fit[..], &common, more].concat()).json();
 
     // Behind a scripted model's price, what labels know is free.
     let courses = run(&["--scripted", "0.9,1.0", "--price", "2.00", "--report", &reports]);
@@ -257,7 +245,7 @@ async fn a_cascade_is_fitted_written_and_measured_like_any_stage() {
     let stages = fs::read_to_string(&out).unwrap();
     assert!(stages.contains("engine = \"cascade\"") && stages.contains("stage = \"known_key\""), "{stages}");
     let eval = [&["eval"], &common[..], &["--stages", &out, "--stage", "known_key", "--stage", "cascade"]].concat();
-    let runs = json(&txcat(encoder.path(), &eval))["runs"].clone();
+    let runs = with(encoder.path(), &eval).json()["runs"].clone();
     let accuracy = |stage: &str| {
         runs.as_array().unwrap().iter().find(|run| run["stage"] == stage).unwrap()["accuracy"].as_f64().unwrap()
     };
@@ -275,7 +263,7 @@ async fn a_cascade_is_fitted_written_and_measured_like_any_stage() {
                  batch = \"0.5\"\nsource = \"made up\"\n";
     fs::write(at("chat.toml"), format!("[[model]]\n{}", provider.toml(price))).unwrap();
     let chat = ["--chat-model", "small", "--chat-models", &at("chat.toml"), "--stage", "few_shot", "--batches"];
-    let runs = json(&txcat(encoder.path(), &[&["eval"], &common[..], &chat].concat()))["runs"].clone();
+    let runs = with(encoder.path(), &[&["eval"], &common[..], &chat].concat()).json()["runs"].clone();
     assert!(runs[0]["engine"].as_str().unwrap().starts_with("prompt:small/gpt-4o-mini:"), "{runs}");
     // 200 rows, ten a request: twenty times 100 tokens at half of 1, and 10 at half of 2, for 1,000 rows.
     assert_eq!(runs[0]["cost_per_1000"].as_str().unwrap().parse::<f64>().unwrap(), 0.006, "{runs}");

@@ -1,12 +1,12 @@
 //! HTTPS with a certificate of one's own, on the process as it is run.
 
-use std::{fs, process::Command};
+use std::fs;
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use txcat::access::{FreshKey, Holder, KeyLimits, KeyRequest, LOCAL, Role};
 
-use crate::harness::Served;
+use crate::harness::{NOWHERE, Run as _, Said, Served, txcat};
 
 /// A certificate for this machine, and its key, in two files.
 struct Pair {
@@ -96,32 +96,24 @@ async fn https_is_spoken_with_the_certificate_and_cookies_never_leave_it() {
 }
 
 /// What `serve` says of such files, without a database in reach.
-fn refused(arguments: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_txcat"))
-        .args(["serve", "--bind", "127.0.0.1:0"])
-        .args(arguments)
-        .env("DATABASE_URL", "postgres://127.0.0.1:9/none")
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .unwrap();
-    assert!(!output.status.success());
-    String::from_utf8(output.stderr).unwrap()
+fn serve(arguments: &[&str]) -> Said {
+    txcat(&["serve", "--bind", "127.0.0.1:0"]).args(arguments).on(NOWHERE).run()
 }
 
 #[test]
 fn a_pair_that_does_not_go_together_or_is_not_there_is_refused_with_one_sentence() {
     let (ours, other) = (Pair::new(), Pair::new());
-    let told = refused(&["--tls-certificate", &ours.certificate(), "--tls-key", &other.key()]);
+    let told = serve(&["--tls-certificate", &ours.certificate(), "--tls-key", &other.key()]).refused(1);
     assert_eq!(told.lines().count(), 1, "{told}");
     assert!(told.contains(&format!("can't be used with the key in {}", other.key())), "{told}");
-    let told = refused(&["--tls-certificate", &ours.path("nothing.pem"), "--tls-key", &ours.key()]);
+    let told = serve(&["--tls-certificate", &ours.path("nothing.pem"), "--tls-key", &ours.key()]).refused(1);
     assert!(told.lines().count() == 1 && told.contains("nothing.pem holds no certificate in PEM"), "{told}");
-    let told = refused(&["--tls-certificate", &ours.certificate(), "--tls-key", &ours.certificate()]);
+    let told = serve(&["--tls-certificate", &ours.certificate(), "--tls-key", &ours.certificate()]).refused(1);
     assert!(told.lines().count() == 1 && told.contains("holds no private key in PEM"), "{told}");
-    let told = refused(&["--tls-certificate", &ours.key(), "--tls-key", &ours.key()]);
+    let told = serve(&["--tls-certificate", &ours.key(), "--tls-key", &ours.key()]).refused(1);
     assert!(told.lines().count() == 1 && told.contains("holds no certificate in PEM"), "{told}");
     for alone in ["--tls-certificate", "--tls-key"] {
-        let told = refused(&[alone, &ours.certificate()]);
+        let told = serve(&[alone, &ours.certificate()]).refused(2);
         assert!(told.contains("required"), "{told}");
     }
 }

@@ -1,12 +1,16 @@
 //! Adapters and encoders whose files are damaged: said in a sentence at the start, and kept out of the traffic afterwards.
 
-use std::{fs, path::Path, process::Command, sync::Arc};
+use std::{fs, path::Path, sync::Arc};
 
 use sqlx::PgPool;
 use txcat::{adapters::roster::Roster, categorize::Lineup, domain::adapter::EVERYONE};
 
 use super::{Stand, entry, make};
-use crate::{database::empty_database, model};
+use crate::{
+    database::empty_database,
+    harness::{Run as _, txcat},
+    model,
+};
 
 /// What may become of a file.
 type Damage = fn(&[u8]) -> Vec<u8>;
@@ -79,16 +83,9 @@ fn roster(stand: &Stand) -> Roster {
 /// What `txcat serve` says, which must end by itself.
 async fn refused(encoder: &Path, arguments: &[&str]) -> String {
     let database = empty_database().await;
-    let output = Command::new(env!("CARGO_BIN_EXE_txcat"))
-        .args(["serve", "--bind", "127.0.0.1:0", "--workers", "0", "--encoder-dir"])
-        .arg(encoder)
-        .args(arguments)
-        .env("DATABASE_URL", &database.url)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    String::from_utf8(output.stderr).unwrap().lines().last().unwrap().to_owned()
+    let mut command = txcat(&["serve", "--bind", "127.0.0.1:0", "--workers", "0", "--encoder-dir"]);
+    let error = command.arg(encoder).args(arguments).on(&database.url).run().refused(1);
+    error.lines().last().unwrap().to_owned()
 }
 
 #[tokio::test]

@@ -1,12 +1,13 @@
 //! `txcat adapters` as its own process: from labels to a champion.
 
-use std::{fmt::Write as _, fs, path::Path, process::Command};
+use std::{fmt::Write as _, fs, path::Path};
 
 use serde_json::Value;
 
 use super::make;
 use crate::{
     database::{TestDatabase, fresh_database},
+    harness::{Run as _, Said, txcat},
     model,
 };
 
@@ -39,27 +40,13 @@ struct Shell<'a> {
 }
 
 impl Shell<'_> {
-    fn run(&self, arguments: &[&str]) -> std::process::Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_txcat"));
-        command.args(arguments).env("DATABASE_URL", &self.database.url).arg("--encoder-dir").arg(self.encoder);
+    fn run(&self, arguments: &[&str]) -> Said {
+        let mut command = txcat(arguments);
+        command.arg("--encoder-dir").arg(self.encoder);
         if ["health", "retrain"].contains(&arguments[1]) {
             command.arg("--taxonomy").arg(self.categories);
         }
-        command.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap()
-    }
-
-    #[track_caller]
-    fn ok(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    #[track_caller]
-    fn refused(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
-        String::from_utf8(output.stderr).unwrap()
+        command.on(&self.database.url).run()
     }
 }
 
@@ -77,49 +64,54 @@ async fn from_a_folder_to_a_champion_and_from_labels_to_the_next_candidate() {
     make(&base, &dir.path().join("upside-down"), false, 1);
     let data = data.to_str().unwrap();
 
-    assert!(shell.ok(&["adapters", "register", &at("cafes")]).starts_with("cafes@1 is candidate"));
-    assert!(shell.ok(&["adapters", "register", &at("cafes")]).starts_with("cafes@1 is candidate"), "registered once");
-    assert!(shell.refused(&["adapters", "promote", "cafes", "--to", "champion"]).contains("txcat adapters evaluate"));
+    assert!(shell.run(&["adapters", "register", &at("cafes")]).ok().starts_with("cafes@1 is candidate"));
+    assert!(
+        shell.run(&["adapters", "register", &at("cafes")]).ok().starts_with("cafes@1 is candidate"),
+        "registered once"
+    );
+    assert!(
+        shell.run(&["adapters", "promote", "cafes", "--to", "champion"]).refused(1).contains("txcat adapters evaluate")
+    );
     let said =
-        shell.ok(&["adapters", "evaluate", "cafes", "--data", data, "--label-budget", "100", "--p95-ms", "5000"]);
+        shell.run(&["adapters", "evaluate", "cafes", "--data", data, "--label-budget", "100", "--p95-ms", "5000"]).ok();
     assert!(said.contains("open target: 100.0 % of 160 rows right") && said.contains("the gate is open"), "{said}");
-    shell.ok(&["adapters", "promote", "cafes", "--to", "champion"]);
+    shell.run(&["adapters", "promote", "cafes", "--to", "champion"]).ok();
 
-    shell.ok(&["adapters", "register", &at("upside-down")]);
-    let said = shell.ok(&["adapters", "evaluate", "upside-down", "--data", data, "--label-budget", "100", "--json"]);
-    let report: Value = serde_json::from_str(&said).unwrap();
+    shell.run(&["adapters", "register", &at("upside-down")]).ok();
+    let report =
+        shell.run(&["adapters", "evaluate", "upside-down", "--data", data, "--label-budget", "100", "--json"]).json();
     assert_eq!(
         (&report["report"]["accuracy"]["share"], &report["report"]["champion"]["share"]),
         (&Value::from(0.0), &Value::from(1.0))
     );
     assert_eq!(report["report"]["falls"].as_array().unwrap().len(), 2, "{report}");
-    let shut = shell.refused(&["adapters", "promote", "upside-down", "--to", "canary"]);
+    let shut = shell.run(&["adapters", "promote", "upside-down", "--to", "canary"]).refused(1);
     assert!(shut.contains("the gate is shut") && shut.contains("not_worse_than_champion"), "{shut}");
-    let listed: Value = serde_json::from_str(&shell.ok(&["adapters", "list", "--json"])).unwrap();
+    let listed = shell.run(&["adapters", "list", "--json"]).json();
     let states = listed["adapters"].as_array().unwrap().iter().map(|adapter| adapter["state"].as_str().unwrap());
     assert_eq!(states.collect::<Vec<_>>(), ["candidate", "champion"]);
 
-    let health: Value = serde_json::from_str(&shell.ok(&["adapters", "health", "--json"])).unwrap();
+    let health = shell.run(&["adapters", "health", "--json"]).json();
     assert_eq!(
         (health["diagnosis"]["reasons"].as_array().unwrap().len(), &health["plan"]),
         (0, &Value::Null),
         "{health}"
     );
-    let few = shell.refused(&["adapters", "retrain", "--out", &at("next")]);
+    let few = shell.run(&["adapters", "retrain", "--out", &at("next")]).refused(1);
     assert!(few.contains("people have labelled 0 transactions; training begins at 100"), "{few}");
     let pool = format!("{data}/pool.csv");
     let import =
         ["import", &pool, "--labels", "category", "--no-categorize", "--taxonomy", categories.to_str().unwrap()];
-    shell.ok(&import);
-    let health: Value = serde_json::from_str(&shell.ok(&["adapters", "health", "--json"])).unwrap();
+    shell.run(&import).ok();
+    let health = shell.run(&["adapters", "health", "--json"]).json();
     assert_eq!(health["diagnosis"]["reasons"][0]["name"], "labels", "{health}");
     assert!(health["plan"]["id"].is_i64(), "{health}");
 
-    let said = shell.ok(&["adapters", "retrain", "--out", &at("next"), "--epochs", "6", "--batch", "8"]);
+    let said = shell.run(&["adapters", "retrain", "--out", &at("next"), "--epochs", "6", "--batch", "8"]).ok();
     assert!(said.contains("1/4 140 labels to learn from, 30 to calibrate on, 30 for the gate"), "{said}");
     assert!(said.contains("cafes@2 is candidate") && said.contains("not_worse_than_champion"), "{said}");
-    let shown = shell.ok(&["adapters", "show", "cafes@2"]);
+    let shown = shell.run(&["adapters", "show", "cafes@2"]).ok();
     assert!(shown.contains("gate on 30 rows of next-labels/test_newest"), "{shown}");
-    let again: Value = serde_json::from_str(&shell.ok(&["adapters", "health", "--json"])).unwrap();
+    let again = shell.run(&["adapters", "health", "--json"]).json();
     assert_ne!(again["plan"]["id"], health["plan"]["id"], "the candidate closed the plan");
 }

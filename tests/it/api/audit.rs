@@ -1,7 +1,5 @@
 //! The audit log: privileged acts are in it with who did them, and nobody changes it unseen.
 
-use std::process::Command;
-
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection, PgPool};
 use txcat::{
@@ -11,9 +9,8 @@ use txcat::{
 };
 
 use crate::{
-    database::TestDatabase,
     desk::person,
-    harness::{App, row},
+    harness::{App, Run as _, row, txcat},
 };
 
 /// What the log says, followed from its beginning.
@@ -21,13 +18,6 @@ async fn acts(app: &App) -> Result<Vec<Act>, Broken> {
     let mut chain = Chain::new(None);
     let rows = app.store.audit_rows(0, 10_000).await.unwrap();
     rows.iter().map(|row| chain.follow(row)).collect()
-}
-
-fn audit(database: &TestDatabase, arguments: &[&str]) -> (bool, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_txcat"));
-    let output = command.arg("audit").args(arguments).env("DATABASE_URL", &database.url).output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    (output.status.success(), text(&output.stdout), text(&output.stderr))
 }
 
 #[tokio::test]
@@ -107,21 +97,18 @@ async fn the_log_is_not_changed_and_a_change_past_the_database_is_found() {
         let refusal = sqlx::query(change).execute(&pool).await.unwrap_err();
         assert_eq!(refusal.as_database_error().unwrap().constraint(), Some("audit_log_append_only"), "{change}");
     }
-    let (whole, out, err) = audit(&app.database, &["verify"]);
-    assert!(whole, "{err}");
-    let head = out.lines().last().unwrap().to_owned();
-    let (_, export, _) = audit(&app.database, &["export"]);
+    let audit = |arguments: &[&str]| txcat(&["audit"]).args(arguments).on(&app.database.url).run();
+    let head = audit(&["verify"]).ok().lines().last().unwrap().to_owned();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("audit.jsonl");
-    std::fs::write(&file, &export).unwrap();
+    std::fs::write(&file, audit(&["export"]).ok()).unwrap();
     let file = file.to_str().unwrap();
-    assert!(audit(&app.database, &["verify", "--file", file, "--head", &head]).0);
+    audit(&["verify", "--file", file, "--head", &head]).ok();
     let empty = folder.path().join("empty.jsonl");
     std::fs::write(&empty, "").unwrap();
-    let (whole, _, err) = audit(&app.database, &["verify", "--file", empty.to_str().unwrap()]);
-    assert!(!whole && err.contains("holds no record"), "{err}");
-    let (_, listed, _) = audit(&app.database, &["list", "--json", "--act", "key.", "--limit", "2"]);
-    let listed: Value = serde_json::from_str(&listed).unwrap();
+    let error = audit(&["verify", "--file", empty.to_str().unwrap()]).refused(1);
+    assert!(error.contains("holds no record"), "{error}");
+    let listed = audit(&["list", "--json", "--act", "key.", "--limit", "2"]).json();
     assert_eq!(listed["acts"][0]["detail"]["name"], "key-4");
     assert_eq!(listed["acts"].as_array().unwrap().len(), 2);
 
@@ -133,13 +120,14 @@ async fn the_log_is_not_changed_and_a_change_past_the_database_is_found() {
         sqlx::raw_sql("set session_replication_role = origin").execute(&mut *connection).await.unwrap();
     };
     past("delete from audit_log where seq = (select max(seq) from audit_log)").await;
-    assert!(audit(&app.database, &["verify"]).0, "a chain alone can't tell that its end is gone");
-    let (whole, _, err) = audit(&app.database, &["verify", "--head", &head]);
-    assert!(!whole && err.contains("before the record"), "{err}");
+    assert_eq!(audit(&["verify"]).code, 0, "a chain alone can't tell that its end is gone");
+    let error = audit(&["verify", "--head", &head]).refused(1);
+    assert!(error.contains("before the record"), "{error}");
     past("update audit_log set record = replace(record, 'key-1', 'key-9') where record like '%key-1%'").await;
-    let (whole, out, _) = audit(&app.database, &["verify", "--json"]);
-    let told: Value = serde_json::from_str(&out).unwrap();
-    assert!(!whole && told["whole"] == false && told["problem"].as_str().unwrap().contains("was changed"), "{out}");
+    let said = audit(&["verify", "--json"]);
+    let told: Value = serde_json::from_str(&said.out).unwrap();
+    let changed = told["whole"] == false && told["problem"].as_str().unwrap().contains("was changed");
+    assert!(said.code == 1 && changed, "{said:?}");
 }
 
 #[tokio::test]

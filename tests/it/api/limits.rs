@@ -1,14 +1,11 @@
 //! How much a key may ask for, and how it is told.
 
-use std::{
-    num::NonZeroU32,
-    process::{Command, Output},
-};
+use std::num::NonZeroU32;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use txcat::access::{KeyLimits, Scope};
 
-use crate::harness::{App, row};
+use crate::harness::{App, Run as _, Said, row, txcat};
 
 #[tokio::test]
 async fn a_key_is_told_what_it_has_left_and_refused_what_is_too_much() {
@@ -55,8 +52,8 @@ async fn a_day_s_rows_are_counted_across_servers_and_none_is_taken_beyond() {
 }
 
 /// What the program says to someone at the server.
-fn txcat(app: &App, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_txcat")).args(arguments).env("DATABASE_URL", &app.database.url).output().unwrap()
+fn told(app: &App, arguments: &[&str]) -> Said {
+    txcat(arguments).on(&app.database.url).run()
 }
 
 #[tokio::test]
@@ -64,13 +61,13 @@ async fn what_a_key_may_ask_for_stands_in_the_list_of_keys_and_in_the_audit_log(
     let app = App::start().await;
     let create = ["keys", "create", "--name", "few", "--scope", "read"];
     let limits = ["--requests-per-minute", "60", "--rows-per-day", "5000"];
-    assert!(txcat(&app, &[&create[..], &limits].concat()).status.success());
+    told(&app, &[&create[..], &limits].concat()).ok();
     app.make_key("many", &[Scope::Read], None).await;
-    let list = String::from_utf8(txcat(&app, &["keys", "list"]).stdout).unwrap();
+    let list = told(&app, &["keys", "list"]).ok();
     let of = |name: &str| list.lines().find(|line| line.contains(name)).unwrap();
     assert!(of("few").contains("60 requests a minute, 5,000 rows a day"), "{list}");
     assert!(of("many").contains("default"), "{list}");
-    let log: Value = serde_json::from_slice(&txcat(&app, &["audit", "list", "--json"]).stdout).unwrap();
+    let log = told(&app, &["audit", "list", "--json"]).json();
     let made = log["acts"].as_array().unwrap().iter().find(|act| act["detail"]["name"] == "few").unwrap();
     assert_eq!((&made["act"], &made["detail"]["requests_per_minute"]), (&json!("key.made"), &json!(60)));
     assert_eq!(made["detail"]["rows_per_day"], 5_000);
@@ -79,12 +76,11 @@ async fn what_a_key_may_ask_for_stands_in_the_list_of_keys_and_in_the_audit_log(
 #[tokio::test]
 async fn nobody_is_linked_to_a_provider_that_others_may_read_along_with() {
     let app = App::start().await;
-    assert!(txcat(&app, &["people", "add", "anna"]).status.success());
+    told(&app, &["people", "add", "anna"]).ok();
     let link = ["people", "link", "anna", "subject-1", "--oidc-issuer"];
-    let refused = txcat(&app, &[&link[..], &["http://id.bank.example"]].concat());
-    let said = String::from_utf8(refused.stderr).unwrap();
-    assert!(refused.status.code() == Some(2) && said.contains("must be an https address"), "{said}");
-    assert!(txcat(&app, &[&link[..], &["https://id.bank.example"]].concat()).status.success());
+    let error = told(&app, &[&link[..], &["http://id.bank.example"]].concat()).refused(2);
+    assert!(error.contains("must be an https address"), "{error}");
+    told(&app, &[&link[..], &["https://id.bank.example"]].concat()).ok();
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Prompt folders as people work with them, and the labelled transactions that a prompt shows.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 use txcat::{
@@ -16,13 +16,10 @@ use super::{
     provider::{Provider, Reaction, answers, rows},
     row, taxonomy,
 };
-use crate::{harness::App, model::tiny_encoder};
-
-fn txcat(arguments: &[&str]) -> (bool, String, String) {
-    let done = Command::new(env!("CARGO_BIN_EXE_txcat")).args(arguments).output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (done.status.success(), text(done.stdout), text(done.stderr))
-}
+use crate::{
+    harness::{App, Run as _, txcat},
+    model::tiny_encoder,
+};
 
 #[test]
 fn the_shipped_prompts_have_nothing_wrong_with_them() {
@@ -30,8 +27,7 @@ fn the_shipped_prompts_have_nothing_wrong_with_them() {
         let findings = lint(&prompt(name), &taxonomy());
         assert!(findings.iter().all(|finding| finding.gravity == Gravity::Warning), "{name}: {findings:?}");
     }
-    let (good, said, _) = txcat(&["prompts", "lint", "--json"]);
-    assert!(good, "{said}");
+    txcat(&["prompts", "lint", "--json"]).run().ok();
 }
 
 #[test]
@@ -48,13 +44,15 @@ fn a_prompt_that_shows_texts_as_they_stand_is_refused() {
         "<transactions>{% for row in transactions %}{{ row.id }} {{ row.descriptor }}{% endfor %}</transactions>",
     )
     .unwrap();
-    let (good, said, errors) = txcat(&["prompts", "lint", folder.to_str().unwrap()]);
-    assert!(!good && said.contains("as it stands") && errors.contains("1 error in prompts"), "{said} {errors}");
-    let (good, said, _) = txcat(&["prompts", "diff", shipped.to_str().unwrap(), folder.to_str().unwrap()]);
-    assert!(good && said.contains("-{{ transactions | tojson }}") && said.contains("mine_v1@"), "{said}");
+    let (shipped, mine) = (shipped.to_str().unwrap(), folder.to_str().unwrap());
+    let said = txcat(&["prompts", "lint", mine]).run();
+    assert!(said.out.contains("as it stands"), "{said:?}");
+    assert!(said.refused(1).contains("1 error in prompts"));
+    let said = txcat(&["prompts", "diff", shipped, mine]).run().ok();
+    assert!(said.contains("-{{ transactions | tojson }}") && said.contains("mine_v1@"), "{said}");
     fs::write(folder.join("user.j2"), "{{ transactions | tojson }} {{ nothing_here }}").unwrap();
-    let (good, said, _) = txcat(&["prompts", "lint", folder.to_str().unwrap()]);
-    assert!(!good && said.contains("can't be used"), "{said}");
+    let said = txcat(&["prompts", "lint", mine]).run();
+    assert!(said.code == 1 && said.out.contains("can't be used"), "{said:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -134,8 +132,8 @@ async fn requests_are_printed_as_they_would_leave() {
     let common = ["--stage", "few_shot", "--chat-models", models.to_str().unwrap(), "--chat-model", "mine"];
     let file = file.to_str().unwrap();
     let arguments = [&["prompts", "render", file, "--as-sent", "--database-url", &database.url][..], &common].concat();
-    let (good, said, errors) = txcat(&arguments);
-    assert!(good, "{errors}");
+    let done = txcat(&arguments).run();
+    let (errors, said) = (done.err.clone(), done.ok());
     let sent: Vec<Value> = serde_json::Deserializer::from_str(&said).into_iter().map(Result::unwrap).collect();
     let user = |number: usize| sent[number]["messages"][1]["content"].as_str().unwrap();
     assert!(

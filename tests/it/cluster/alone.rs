@@ -15,7 +15,8 @@ use txcat::{
     model::{AdapterModel, BaseEncoder},
 };
 
-use super::places::{Row, answers, counts, recategorize, refusal, rows, spread, texts, write};
+use super::places::{Row, answers, recategorize, rows, spread, texts, write};
+use crate::harness::Run as _;
 
 async fn base() -> BaseEncoder {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
@@ -63,8 +64,7 @@ async fn a_folder_is_answered_as_the_adapter_answers_rows_without_history() {
     let (from, to) = (dir.path().join("rows"), dir.path().join("answers"));
     let rows = rows(300);
     spread(&from, &rows, 3).await;
-    let output = recategorize(from.to_str().unwrap(), to.to_str().unwrap(), &[]).output().unwrap();
-    let counted = counts(&output);
+    let counted = recategorize(from.to_str().unwrap(), to.to_str().unwrap(), &[]).run().json();
     assert_eq!(
         (counted["files"].as_u64(), counted["rows"].as_u64(), counted["answered"].as_u64()),
         (Some(3), Some(300), Some(300)),
@@ -136,7 +136,7 @@ async fn columns_of_numbers_and_times_are_read_as_an_import_reads_text() {
     let mut found = Vec::new();
     for name in ["text", "dates", "times", "zones"] {
         let (from, to) = (dir.path().join(name), dir.path().join(format!("{name} answers")));
-        let counted = counts(&recategorize(from.to_str().unwrap(), to.to_str().unwrap(), &[]).output().unwrap());
+        let counted = recategorize(from.to_str().unwrap(), to.to_str().unwrap(), &[]).run().json();
         assert_eq!(counted["answered"], 4, "{name}: {counted}");
         found.push(answers(&to).await);
     }
@@ -155,7 +155,7 @@ async fn rows_that_are_no_transactions_are_kept_counted_and_shown() {
     rows[5][1] = Some("yesterday".to_owned());
     rows[6][5] = Some("sideways".to_owned());
     write(&from.join("a.parquet"), texts(&rows)).await;
-    let counted = counts(&recategorize(from.to_str().unwrap(), to.to_str().unwrap(), &[]).output().unwrap());
+    let counted = recategorize(from.to_str().unwrap(), to.to_str().unwrap(), &[]).run().json();
     assert_eq!((counted["rows"].as_u64(), counted["refused"].as_u64()), (Some(8), Some(6)));
     let written = answers(&to).await.remove("a.parquet").unwrap();
     assert_eq!(written.len(), 8);
@@ -179,7 +179,7 @@ async fn a_time_that_no_calendar_has_is_a_problem_of_its_row_alone() {
     let mut columns = texts(&rows);
     columns[1] = ("posted_at", Arc::new(TimestampSecondArray::from(vec![1_773_446_400, i64::MAX, 1_773_446_400])));
     write(&from.join("a.parquet"), columns).await;
-    let counted = counts(&recategorize(from.to_str().unwrap(), to.to_str().unwrap(), &[]).output().unwrap());
+    let counted = recategorize(from.to_str().unwrap(), to.to_str().unwrap(), &[]).run().json();
     assert_eq!((counted["answered"].as_u64(), counted["refused"].as_u64()), (Some(2), Some(1)), "{counted}");
     assert_eq!(counted["problems"][0]["what"], "posted_at: is missing");
 }
@@ -190,15 +190,15 @@ async fn what_is_there_is_not_written_over_and_resume_does_the_rest() {
     let (from, to) = (dir.path().join("rows"), dir.path().join("answers"));
     spread(&from, &rows(60), 3).await;
     let (from, place) = (from.to_str().unwrap(), to.to_str().unwrap());
-    counts(&recategorize(from, place, &[]).output().unwrap());
+    recategorize(from, place, &[]).run().json();
     let whole = answers(&to).await;
 
-    let again = refusal(&recategorize(from, place, &[]).output().unwrap());
+    let again = recategorize(from, place, &[]).run().refused(1);
     assert!(again.contains("3 of the files already") && again.contains("--resume"), "{again}");
 
     std::fs::remove_file(to.join("part 1.parquet")).unwrap();
     let kept = std::fs::metadata(to.join("part 0.parquet")).unwrap().modified().unwrap();
-    let counted = counts(&recategorize(from, place, &["--resume"]).output().unwrap());
+    let counted = recategorize(from, place, &["--resume"]).run().json();
     assert_eq!((counted["files"].as_u64(), counted["rows"].as_u64()), (Some(3), Some(60)));
     assert_eq!(answers(&to).await, whole);
     assert_eq!(std::fs::metadata(to.join("part 0.parquet")).unwrap().modified().unwrap(), kept);
@@ -208,7 +208,7 @@ async fn what_is_there_is_not_written_over_and_resume_does_the_rest() {
 async fn places_that_cannot_be_used_are_refused_in_a_sentence() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
-    let said = |from: &str, to: &str| refusal(&recategorize(from, to, &[]).output().unwrap());
+    let said = |from: &str, to: &str| recategorize(from, to, &[]).run().refused(1);
     let rows = rows(3);
     write(Path::new(&at("rows/a.parquet")), texts(&rows)).await;
 
@@ -225,7 +225,7 @@ async fn places_that_cannot_be_used_are_refused_in_a_sentence() {
     let missing = said(&at("other"), &at("answers"));
     assert!(missing.contains("a.parquet` has no column for currency, descriptor"), "{missing}");
     let mapped = ["--map", "descriptor=merchant", "--currency", "EUR"];
-    let counted = counts(&recategorize(&at("other"), &at("mapped"), &mapped).output().unwrap());
+    let counted = recategorize(&at("other"), &at("mapped"), &mapped).run().json();
     assert_eq!(counted["answered"], 3);
 
     std::fs::create_dir(at("broken")).unwrap();

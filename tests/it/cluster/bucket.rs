@@ -13,7 +13,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::places::{answers, counts, recategorize, rows, spread};
+use super::places::{answers, recategorize, rows, spread};
+use crate::harness::Run as _;
 
 type Objects = Arc<Mutex<BTreeMap<String, Bytes>>>;
 
@@ -100,12 +101,12 @@ async fn rows_of_a_bucket_become_answers_in_a_bucket() {
         command.env("AWS_ENDPOINT", &endpoint).env("AWS_ALLOW_HTTP", "true").env("AWS_REGION", "eu-central-1");
         command.env("AWS_ACCESS_KEY_ID", "somebody").env("AWS_SECRET_ACCESS_KEY", "secret");
         command.env("NO_PROXY", "127.0.0.1");
-        tokio::task::spawn_blocking(move || command.output().unwrap())
+        tokio::task::spawn_blocking(move || command.run().json())
     };
 
-    let output = run("s3://rows-and-answers/year", "s3://rows-and-answers/answers").await.unwrap();
-    assert_eq!(counts(&output)["answered"], 90);
-    counts(&recategorize(at("rows").to_str().unwrap(), at("here").to_str().unwrap(), &[]).output().unwrap());
+    let counted = run("s3://rows-and-answers/year", "s3://rows-and-answers/answers").await.unwrap();
+    assert_eq!(counted["answered"], 90);
+    recategorize(at("rows").to_str().unwrap(), at("here").to_str().unwrap(), &[]).run().json();
     for (key, bytes) in objects.lock().unwrap().iter() {
         if let Some(name) = key.strip_prefix("answers/") {
             let file = at("there").join(name);
@@ -115,8 +116,8 @@ async fn rows_of_a_bucket_become_answers_in_a_bucket() {
     }
     assert_eq!(answers(&at("there")).await, answers(&at("here")).await);
 
-    let output = run("s3://rows-and-answers/year/part [13].parquet", "s3://rows-and-answers/some").await.unwrap();
-    assert_eq!(counts(&output)["files"], 2);
+    let counted = run("s3://rows-and-answers/year/part [13].parquet", "s3://rows-and-answers/some").await.unwrap();
+    assert_eq!(counted["files"], 2);
     let keys = objects.lock().unwrap();
     let some: Vec<&String> = keys.keys().filter(|key| key.starts_with("some/")).collect();
     assert_eq!(some, ["some/part 1.parquet", "some/part 3.parquet"]);

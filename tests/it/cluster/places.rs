@@ -1,12 +1,6 @@
 //! Parquet folders to read, and what was written into others.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    path::Path,
-    process::{Command, Output, Stdio},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, fs::File, path::Path, process::Command, sync::Arc};
 
 use datafusion::{
     arrow::{
@@ -17,6 +11,8 @@ use datafusion::{
     prelude::{ParquetReadOptions, SessionContext},
 };
 use flate2::read::MultiGzDecoder;
+
+use crate::harness::txcat;
 
 /// The columns of the demo set's rows, without their categories.
 pub(super) const COLUMNS: [&str; 7] =
@@ -69,25 +65,9 @@ pub(super) async fn spread(folder: &Path, rows: &[Row], files: usize) {
 
 /// `txcat recategorize` from one place to another.
 pub(super) fn recategorize(from: &str, to: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_txcat"));
-    command.args(["recategorize", "--json", "--from", from, "--to", to]).args(arguments);
-    command.env_remove("TXCAT_ADAPTER").env_remove("TXCAT_TAXONOMY").env_remove("TXCAT_SCHEDULER");
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut command = txcat(&["recategorize", "--json", "--from", from, "--to", to]);
+    command.args(arguments).env_remove("TXCAT_ADAPTER").env_remove("TXCAT_TAXONOMY").env_remove("TXCAT_SCHEDULER");
     command
-}
-
-/// The counts that a command printed.
-#[track_caller]
-pub(super) fn counts(output: &Output) -> serde_json::Value {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-/// What a command that failed said.
-#[track_caller]
-pub(super) fn refusal(output: &Output) -> String {
-    assert!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// Every answer below a folder, by file, sorted.

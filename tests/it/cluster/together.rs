@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read},
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdout, Stdio},
     time::{Duration, Instant},
 };
 
@@ -11,7 +11,8 @@ use nix::{
     unistd::Pid,
 };
 
-use super::places::{answers, counts, recategorize, refusal, rows, spread};
+use super::places::{answers, recategorize, rows, spread};
+use crate::harness::{Run as _, Said, txcat};
 
 /// A process of the cluster; it is killed when dropped.
 struct Process {
@@ -22,8 +23,8 @@ struct Process {
 impl Process {
     /// Starts it, and waits for its first line.
     fn start(arguments: &[&str]) -> (Self, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_txcat"));
-        command.arg("cluster").args(arguments).env_remove("TXCAT_TAXONOMY").env_remove("TXCAT_SCHEDULER");
+        let mut command = txcat(&["cluster"]);
+        command.args(arguments).env_remove("TXCAT_TAXONOMY").env_remove("TXCAT_SCHEDULER");
         let mut child = command.stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
         let mut says = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
@@ -91,10 +92,10 @@ async fn a_cluster_answers_row_for_row_as_one_process_does() {
     rows[900][0] = None;
     spread(&dir.path().join("rows"), &rows, 9).await;
 
-    let alone = counts(&recategorize(&at("rows"), &at("alone"), &[]).output().unwrap());
+    let alone = recategorize(&at("rows"), &at("alone"), &[]).run().json();
     let cluster = Cluster::start(2).await;
     let scheduler = ["--scheduler", &cluster.address];
-    let together = counts(&recategorize(&at("rows"), &at("together"), &scheduler).output().unwrap());
+    let together = recategorize(&at("rows"), &at("together"), &scheduler).run().json();
     assert_eq!((together["rows"].as_u64(), together["refused"].as_u64()), (Some(1_200), Some(2)));
     assert_eq!(together, alone);
     let (alone, together) = (answers(&dir.path().join("alone")).await, answers(&dir.path().join("together")).await);
@@ -111,11 +112,12 @@ async fn an_executor_that_is_killed_loses_no_row_and_writes_none_twice() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     spread(&dir.path().join("rows"), &rows(600), 12).await;
-    counts(&recategorize(&at("rows"), &at("alone"), &[]).output().unwrap());
+    recategorize(&at("rows"), &at("alone"), &[]).run().json();
 
     let mut cluster = Cluster::start(2).await;
     let scheduler = ["--scheduler", &cluster.address, "--at-once", "4"];
-    let running = recategorize(&at("rows"), &at("together"), &scheduler).spawn().unwrap();
+    let mut command = recategorize(&at("rows"), &at("together"), &scheduler);
+    let running = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let start = Instant::now();
     while answered_files(&at("together")) == 0 {
         assert!(start.elapsed() < Duration::from_secs(120), "nothing was answered");
@@ -124,7 +126,7 @@ async fn an_executor_that_is_killed_loses_no_row_and_writes_none_twice() {
     drop(cluster.executors.pop());
     let before = answered_files(&at("together"));
     assert!(before < 12, "it was killed before the end: {before}");
-    let counted = counts(&running.wait_with_output().unwrap());
+    let counted = Said::of(running.wait_with_output().unwrap()).json();
     assert_eq!(counted["answered"], 600);
     let (alone, together) = (answers(&dir.path().join("alone")).await, answers(&dir.path().join("together")).await);
     assert!(together == alone, "{:?}", differing(&alone, &together));
@@ -149,7 +151,7 @@ async fn a_cluster_says_which_adapter_it_lacks() {
 
     let cluster = Cluster::start(1).await;
     let arguments = ["--scheduler", &cluster.address, "--adapter", renamed.to_str().unwrap()];
-    let said = refusal(&recategorize(&at("rows"), &at("answers"), &arguments).output().unwrap());
+    let said = recategorize(&at("rows"), &at("answers"), &arguments).run().refused(1);
     assert!(said.contains("adapter:mine@") && said.contains("is not loaded here, only adapter:demo@"), "{said}");
 }
 
@@ -158,9 +160,8 @@ async fn a_scheduler_that_is_not_there_is_missed_in_a_sentence() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     spread(&dir.path().join("rows"), &rows(10), 1).await;
-    let said = |scheduler: &str| {
-        refusal(&recategorize(&at("rows"), &at("answers"), &["--scheduler", scheduler]).output().unwrap())
-    };
+    let said =
+        |scheduler: &str| recategorize(&at("rows"), &at("answers"), &["--scheduler", scheduler]).run().refused(1);
     let nobody = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
     let missed = said(&format!("df://{nobody}"));
     assert!(missed.contains("no scheduler can be reached") && missed.contains("txcat cluster scheduler"), "{missed}");

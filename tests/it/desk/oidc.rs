@@ -2,8 +2,6 @@
 
 mod provider;
 
-use std::process::Command;
-
 use chrono::TimeDelta;
 use reqwest::header::SET_COOKIE;
 use serde_json::json;
@@ -18,7 +16,7 @@ use super::{
     browser::{Screen, browser},
     person,
 };
-use crate::harness::{Answer, App};
+use crate::harness::{Answer, App, NOWHERE, Run as _, txcat};
 
 use provider::{Provider, Signed};
 
@@ -288,16 +286,6 @@ async fn without_a_provider_there_is_nothing_of_it() {
     app.get("/sign-in/oidc/callback?code=a&state=b").await.with(404);
 }
 
-/// What `txcat` says, which must fail.
-fn fails(arguments: &[&str], variables: &[(&str, &str)]) -> String {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_txcat"));
-    let command = command.args(arguments).envs(variables.iter().copied());
-    // Nothing listens there: what is wrong must be said before anybody connects.
-    let output = command.env("DATABASE_URL", "postgres://127.0.0.1:1/none").output().unwrap();
-    assert!(!output.status.success());
-    String::from_utf8(output.stderr).unwrap()
-}
-
 #[test]
 fn half_a_provider_is_an_error_at_the_start() {
     let issuer = ["serve", "--oidc-issuer", "https://id.bank.example"];
@@ -316,9 +304,10 @@ fn half_a_provider_is_an_error_at_the_start() {
         (&[&whole[..], &["--oidc-client-secret-file", "/dev/null"]].concat(), &[], "is empty"),
         (&open("http://txcat.bank.example"), &[secret], "--public-url) must be an https address"),
     ] {
-        let said = fails(arguments, variables);
-        assert!(said.contains(says), "{arguments:?}: {said}");
-        assert!(!said.contains("hidden-secret"), "{said}");
+        // What is wrong must be said before anybody connects.
+        let said = txcat(arguments).envs(variables.iter().copied()).on(NOWHERE).run();
+        assert!(said.code != 0 && said.err.contains(says), "{arguments:?}: {said:?}");
+        assert!(!said.err.contains("hidden-secret"), "{said:?}");
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::{
     process::{Child, ChildStderr, Command},
 };
 
+use super::{Run as _, txcat};
 use crate::{
     database::{TestDatabase, empty_database},
     model::tiny_encoder,
@@ -32,18 +33,11 @@ impl Served {
     pub(crate) async fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let database = empty_database().await;
         let (encoder, _) = tiny_encoder();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_txcat"))
-            .args(["serve", "--bind", "127.0.0.1:0", "--workers", "0", "--stage", "few_shot", "--encoder-dir"])
-            .arg(encoder.path())
-            .args(arguments)
-            .env("DATABASE_URL", &database.url)
-            .envs(variables.iter().copied())
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
+        let mut command =
+            txcat(&["serve", "--bind", "127.0.0.1:0", "--workers", "0", "--stage", "few_shot", "--encoder-dir"]);
+        command.arg(encoder.path()).args(arguments).on(&database.url).envs(variables.iter().copied());
+        let mut child =
+            Command::from(command).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut before = String::new();
         let address = loop {

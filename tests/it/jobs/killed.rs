@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     time::{Duration, Instant},
 };
 
@@ -32,7 +32,7 @@ use txcat::{
 };
 
 use crate::{
-    harness::{Scripted, Server},
+    harness::{Run as _, Scripted, Server, txcat},
     model::tiny_encoder,
     recategorize::{everything, rows},
     store::hour,
@@ -271,26 +271,8 @@ impl Drop for Ground {
 }
 
 fn worker(url: &str, encoder: &Path) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_txcat"))
-        .args([
-            "worker",
-            "--concurrency",
-            "1",
-            "--lease",
-            LEASE,
-            "--drain",
-            "5",
-            "--stage",
-            "few_shot",
-            "--encoder-dir",
-        ])
-        .arg(encoder)
-        .env("DATABASE_URL", url)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
+    let settings = ["--concurrency", "1", "--lease", LEASE, "--drain", "5", "--stage", "few_shot", "--encoder-dir"];
+    txcat(&["worker"]).args(settings).arg(encoder).on(url).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 /// How much of its phase a run has behind it.

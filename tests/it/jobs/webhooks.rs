@@ -28,7 +28,7 @@ use txcat::{
 use super::until;
 use crate::{
     api::schema,
-    harness::{App, Scripted, row},
+    harness::{App, Run as _, Scripted, row, txcat},
     recategorize::{NEXT, Stand, everything, rows},
     store::correction,
 };
@@ -295,18 +295,13 @@ async fn an_endpoint_begins_at_a_place_that_the_feed_has_come_to() {
         (&json!("urn:txcat:problem:event-ahead"), &json!("/after"), &json!("there is no event 2 yet: the newest is 1"))
     );
     let add = |after: &str| {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_txcat"));
-        command.args(["webhooks", "add", "https://backend.example/hook", "--after", after]);
-        command.env("DATABASE_URL", &app.database.url).output().unwrap()
+        let words = ["webhooks", "add", "https://backend.example/hook", "--after", after];
+        txcat(&words).on(&app.database.url).run()
     };
-    let refused = add("2");
-    assert_eq!(
-        (refused.status.code(), String::from_utf8_lossy(&refused.stderr).as_ref()),
-        (Some(1), "txcat: there is no event 2 yet: the newest is 1\n")
-    );
+    assert_eq!(add("2").refused(1), "txcat: there is no event 2 yet: the newest is 1\n");
     assert_eq!(app.get("/v1/webhooks").await.with(200)["webhooks"], json!([]));
     app.post("/v1/webhooks", &body(1)).await.with(201);
-    assert!(add("1").status.success());
+    add("1").ok();
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Runs over HTTP, and on the command line.
 
-use std::{process::Command, sync::Arc};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use txcat::{
@@ -13,7 +13,7 @@ use super::{NEXT, Stand, rows};
 use crate::{
     api::schema,
     database::TestDatabase,
-    harness::{App, Scripted},
+    harness::{App, Run as _, Said, Scripted, txcat},
     model,
     store::{correction, in_force},
 };
@@ -167,16 +167,14 @@ async fn a_day_in_a_scope_is_its_first_moment_over_http_and_on_the_command_line(
     let encoder = encoder.path().to_str().unwrap();
     let preview = |from: &str, to: &str| {
         let stage = ["--stage", "few_shot", "--encoder-dir", encoder, "--json", "--reason", "these days"];
-        on(&app.database, &[&["preview", "--from", from, "--to", to][..], &stage[..]].concat())
+        recategorize(&app.database, &[&["preview", "--from", from, "--to", to][..], &stage[..]].concat())
     };
     for (from, to) in [("2026-01-02", "2026-01-03"), ("2026-01-02T01:00:00+01:00", "2026-01-03T00:00:00Z")] {
-        let (code, seen, error) = preview(from, to);
-        assert_eq!(code, 0, "{error}");
-        let seen: Value = serde_json::from_str(&seen).unwrap();
+        let seen = preview(from, to).json();
         assert_eq!((seen["rows"].clone(), seen["scope"]["from"].clone(), seen["scope"]["to"].clone()), expected);
     }
-    let (code, _, error) = preview("2026-01-02", "tomorrow");
-    assert_eq!((code, error.contains("must be a day (YYYY-MM-DD, in UTC)")), (2, true), "{error}");
+    let error = preview("2026-01-02", "tomorrow").refused(2);
+    assert!(error.contains("must be a day (YYYY-MM-DD, in UTC)"), "{error}");
 }
 
 #[tokio::test]
@@ -218,22 +216,14 @@ async fn a_scope_that_names_what_nobody_has_heard_of_is_refused_by_that_name() {
     let encoder = encoder.path().to_str().unwrap();
     let few_shot = ["--stage", "few_shot", "--encoder-dir", encoder, "--reason", "why"];
     let scope = ["preview", "--account", "account-77", "--category", "no_such_category"];
-    let (code, _, error) = on(&app.database, &[&scope[..], &few_shot[..]].concat());
+    let error = recategorize(&app.database, &[&scope[..], &few_shot[..]].concat()).refused(1);
     let says = "txcat: the scope names what is not known here: account `account-77`, category `no_such_category`";
-    assert_eq!((code, error.lines().last()), (1, Some(says)), "{error}");
+    assert_eq!(error.lines().last(), Some(says), "{error}");
 }
 
-/// Exit code, output and error of `txcat recategorize`.
-pub(super) fn txcat(stand: &Stand, arguments: &[&str]) -> (i32, String, String) {
-    on(&stand.database, arguments)
-}
-
-fn on(database: &TestDatabase, arguments: &[&str]) -> (i32, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_txcat"));
-    command.arg("recategorize").args(arguments).env("DATABASE_URL", &database.url);
-    let output = command.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+/// What `txcat recategorize` says.
+pub(super) fn recategorize(database: &TestDatabase, arguments: &[&str]) -> Said {
+    txcat(&["recategorize"]).args(arguments).on(&database.url).run()
 }
 
 #[tokio::test]
@@ -241,9 +231,8 @@ async fn the_command_line_shows_applies_and_undoes() {
     let stand = Stand::start().await;
     stand.answered(&rows(60)).await;
     let run = stand.previewed(super::everything()).await.to_string();
-    let txcat = |arguments: &[&str]| txcat(&stand, arguments);
-    let (code, shown, _) = txcat(&["show", &run, "--changes", "3"]);
-    assert_eq!(code, 0);
+    let told = |arguments: &[&str]| recategorize(&stand.database, arguments);
+    let shown = told(&["show", &run, "--changes", "3"]).ok();
     for said in [
         "60 of 60 rows looked at with scripted@2",
         "40 rows would change (66.7 % of the scope)",
@@ -254,26 +243,22 @@ async fn the_command_line_shows_applies_and_undoes() {
     ] {
         assert!(shown.contains(said), "{said} in\n{shown}");
     }
-    let (code, _, error) = txcat(&["apply", &run]);
-    assert_eq!(code, 1);
+    let error = told(&["apply", &run]).refused(1);
     assert!(error.contains("66.7 % of the scope would change, of 20.0 % that may"), "{error}");
-    let (code, _, error) = txcat(&["apply", &run, "--override", " "]);
-    assert_eq!((code, error.contains("must not be empty")), (2, true), "{error}");
-    let (code, applied, error) = txcat(&["apply", &run, "--override", "the test says so", "--json"]);
-    assert_eq!(code, 0, "{error}");
-    let applied: Value = serde_json::from_str(&applied).unwrap();
+    let error = told(&["apply", &run, "--override", " "]).refused(2);
+    assert!(error.contains("must not be empty"), "{error}");
+    let applied = told(&["apply", &run, "--override", "the test says so", "--json"]).json();
     assert_eq!((&applied["phase"], &applied["override_reason"]), (&json!("applied"), &json!("the test says so")));
     stand.store.correct(&correction("t1", "bakery", CorrectionScope::Transaction, 3_000)).await.unwrap();
-    let (_, undone, _) = txcat(&["undo", &run]);
+    let undone = told(&["undo", &run]).ok();
     assert!(undone.contains("39 rows undone") && undone.contains("1 rows kept (person)"), "{undone}");
     assert_eq!(in_force(&stand.store, "t1").await, "bakery by correction, reviewed");
     assert_eq!(in_force(&stand.store, "t4").await, "supermarket by stage, accepted");
-    let (_, listed, _) = txcat(&["list"]);
+    let listed = told(&["list"]).ok();
     assert!(listed.contains("undone") && listed.contains("a better engine"), "{listed}");
-    let (code, _, error) = txcat(&["undo", "77"]);
-    assert_eq!((code, error.as_str()), (1, "txcat: there is no recategorization 77\n"), "and no row was looked at");
-    let (code, _, error) = txcat(&["show", "77"]);
-    assert_eq!((code, error.as_str()), (1, "txcat: there is no recategorization 77\n"));
+    let missing = "txcat: there is no recategorization 77\n";
+    assert_eq!(told(&["undo", "77"]).refused(1), missing, "and no row was looked at");
+    assert_eq!(told(&["show", "77"]).refused(1), missing);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -283,19 +268,16 @@ async fn the_command_line_previews_and_resumes() {
     let (encoder, _) = model::tiny_encoder();
     let with_encoder = |arguments: &[&str]| {
         let of_encoder = ["--encoder-dir", encoder.path().to_str().unwrap(), "--json", "--stage"];
-        txcat(&stand, &[&arguments[..arguments.len() - 1], &of_encoder, &arguments[arguments.len() - 1..]].concat())
+        let (stage, arguments) = arguments.split_last().unwrap();
+        recategorize(&stand.database, &[arguments, &of_encoder, &[stage]].concat())
     };
-    let (code, _, error) = with_encoder(&["preview", "--reason", "another stage", "few_shot"]);
-    assert_eq!((code, error.contains("or `everything` and nothing else")), (1, true), "{error}");
-    let (code, seen, error) = with_encoder(&["preview", "--everything", "--reason", "another stage", "few_shot"]);
-    assert_eq!(code, 0, "{error}");
-    let seen: Value = serde_json::from_str(&seen).unwrap();
+    let error = with_encoder(&["preview", "--reason", "another stage", "few_shot"]).refused(1);
+    assert!(error.contains("or `everything` and nothing else"), "{error}");
+    let seen = with_encoder(&["preview", "--everything", "--reason", "another stage", "few_shot"]).json();
     assert_eq!((&seen["phase"], &seen["seen"], &seen["failed"]), (&json!("previewed"), &json!(30), &json!(0)));
     assert!(seen["engines"][0].as_str().unwrap().starts_with("nearest"), "{seen}");
     let run = seen["id"].to_string();
-    let (code, again, error) = with_encoder(&["resume", &run, "few_shot"]);
-    assert_eq!(code, 0, "{error}");
-    assert_eq!(serde_json::from_str::<Value>(&again).unwrap(), seen, "there is nothing left to do");
-    let (code, _, error) = with_encoder(&["resume", &run, "enriched_prompt"]);
-    assert_eq!((code, error.contains("would answer now")), (1, true), "{error}");
+    assert_eq!(with_encoder(&["resume", &run, "few_shot"]).json(), seen, "there is nothing left to do");
+    let error = with_encoder(&["resume", &run, "enriched_prompt"]).refused(1);
+    assert!(error.contains("would answer now"), "{error}");
 }

@@ -16,7 +16,7 @@ use txcat::{
 
 use super::{
     Stand,
-    api::{txcat, until},
+    api::{recategorize, until},
     rows,
 };
 use crate::{
@@ -380,28 +380,24 @@ async fn a_taxonomy_changes_on_the_command_line() {
     let new = file("categories.csv", NEXT);
     let good = file("good.toml", &toml::to_string(&mapping(stand.taxonomy.version())).unwrap());
     let bad = file("bad.toml", &format!("from = \"{}\"\n[map]\ncafe = \"cafes\"\n", stand.taxonomy.version()));
+    let told = |arguments: &[&str]| recategorize(&stand.database, arguments);
     let preview = |mapping: &str| {
         let encoder = encoder.path().to_str().unwrap();
         let words = ["taxonomy", "preview", "--mapping", mapping, "--taxonomy", &new, "--stage", "few_shot"];
-        txcat(&stand, &[&words[..], &["--encoder-dir", encoder, "--reason", "fewer", "--json"]].concat())
+        told(&[&words[..], &["--encoder-dir", encoder, "--reason", "fewer", "--json"]].concat())
     };
-    let (code, _, error) = preview(&bad);
-    assert_eq!(code, 1);
+    let error = preview(&bad).refused(1);
     for mistake in ["`cafe` is no category of the old taxonomy", "`coffee_shop` has 19 rows"] {
         assert!(error.contains(mistake), "{mistake} in {error}");
     }
-    let (code, seen, error) = preview(&good);
-    assert_eq!(code, 0, "{error}");
-    let seen: Value = serde_json::from_str(&seen).unwrap();
+    let seen = preview(&good).json();
     let run = seen["id"].to_string();
     assert_eq!((&seen["phase"], &seen["taxonomy"]["shadow"]), (&json!("previewed"), &json!(false)));
-    let (code, _, error) = txcat(&stand, &["apply", &run, "--override", "a test"]);
-    assert_eq!(code, 0, "{error}");
-    let (_, shown, _) = txcat(&stand, &["show", &run]);
+    told(&["apply", &run, "--override", "a test"]).ok();
+    let shown = told(&["show", &run]).ok();
     assert!(shown.contains("answers tell both") && shown.contains("renamed by the mapping"), "{shown}");
-    let (code, said, _) = txcat(&stand, &["taxonomy", "conclude", &run]);
-    assert!(code == 0 && said.contains("the new taxonomy alone"), "{said}");
-    let (code, _, error) = txcat(&stand, &["undo", &run]);
-    assert_eq!(code, 1);
+    let said = told(&["taxonomy", "conclude", &run]).ok();
+    assert!(said.contains("the new taxonomy alone"), "{said}");
+    let error = told(&["undo", &run]).refused(1);
     assert!(error.contains("is concluded"), "{error}");
 }

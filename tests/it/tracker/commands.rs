@@ -1,35 +1,18 @@
 //! `txcat eval` beside measuring: runs, show, compare, check, export, sample-size.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output},
-};
+use std::{fs, path::Path};
 
 use serde_json::Value;
 use txcat::store::EvalItem;
 
 use super::{answered, run, stored};
-use crate::database::{TestDatabase, fresh_store};
+use crate::{
+    database::{TestDatabase, fresh_store},
+    harness::{Run as _, Said, txcat},
+};
 
-fn eval(database: &TestDatabase, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_txcat"));
-    command.arg("eval").args(arguments).env("DATABASE_URL", &database.url);
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap()
-}
-
-#[track_caller]
-fn ok(database: &TestDatabase, arguments: &[&str]) -> String {
-    let output = eval(database, arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-#[track_caller]
-fn refused(database: &TestDatabase, arguments: &[&str]) -> String {
-    let output = eval(database, arguments);
-    assert_eq!(output.status.code(), Some(1), "{arguments:?}");
-    String::from_utf8(output.stderr).unwrap()
+fn eval(database: &TestDatabase, arguments: &[&str]) -> Said {
+    txcat(&["eval"]).args(arguments).on(&database.url).run()
 }
 
 /// The rows with every answer of some merchants made wrong.
@@ -56,35 +39,35 @@ async fn a_planted_regression_fails_the_check_and_what_is_as_good_passes() {
     let (store, database) = fresh_store().await;
     let dir = tempfile::tempdir().unwrap();
     let floor = thresholds(dir.path(), "floor = 0.85");
-    let unmeasured = refused(&database, &["check", "--thresholds", &floor]);
+    let unmeasured = eval(&database, &["check", "--thresholds", &floor]).refused(1);
     assert!(unmeasured.contains("never scored on made/test_recent"), "{unmeasured}");
 
     let before = answered(1, 1_200, 0.95);
     let first = stored(&store, "adapter", &before).await;
-    let holds = ok(&database, &["check", "--thresholds", &floor]);
+    let holds = eval(&database, &["check", "--thresholds", &floor]).ok();
     assert!(holds.contains("holds") && !holds.contains("fallen"), "{holds}");
 
     // Another training of the same: as good, with other mistakes.
     stored(&store, "adapter", &answered(5, 1_200, 0.95)).await;
     let baseline = thresholds(dir.path(), &format!("floor = 0.85\nbaseline = {{ run = {first} }}"));
-    ok(&database, &["check", "--thresholds", &baseline]);
+    eval(&database, &["check", "--thresholds", &baseline]).ok();
 
     // Two of 25 merchants lost: 7 to 8 points.
     stored(&store, "adapter", &fallen(&before, 24)).await;
-    let failed = refused(&database, &["check", "--thresholds", &baseline]);
+    let failed = eval(&database, &["check", "--thresholds", &baseline]).refused(1);
     assert!(failed.contains("1 of 1 checks failed"), "{failed}");
-    let json = eval(&database, &["check", "--thresholds", &baseline, "--json"]);
-    let verdicts: Value = serde_json::from_slice(&json.stdout).unwrap();
+    let json = eval(&database, &["check", "--thresholds", &baseline, "--json"]).out;
+    let verdicts: Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&verdicts[0]["fallen"], &verdicts[0]["baseline"]), (&true.into(), &first.into()));
     assert!(verdicts[0]["difference"].as_f64().unwrap() < -0.03, "{verdicts}");
 
     let nobody = thresholds(dir.path(), "baseline = { peer = \"svc\" }");
-    assert!(refused(&database, &["check", "--thresholds", &nobody]).contains("is not in the tracker"));
+    assert!(eval(&database, &["check", "--thresholds", &nobody]).refused(1).contains("is not in the tracker"));
     let mut peer = run("svc", &before);
     peer.peer = true;
     store.insert_run(&peer, &before).await.unwrap();
-    assert!(refused(&database, &["check", "--thresholds", &nobody]).contains("checks failed"));
-    assert!(refused(&database, &["check", "--thresholds", "no/such/file"]).contains("can't read"));
+    assert!(eval(&database, &["check", "--thresholds", &nobody]).refused(1).contains("checks failed"));
+    assert!(eval(&database, &["check", "--thresholds", "no/such/file"]).refused(1).contains("can't read"));
 }
 
 #[tokio::test]
@@ -97,7 +80,7 @@ async fn the_shipped_thresholds_are_of_the_demo_sets_stages() {
         (measured.data_set, measured.file) = (check.data_set.clone(), check.file.clone());
         store.insert_run(&measured, &perfect(400)).await.unwrap();
     }
-    ok(&database, &["check"]);
+    eval(&database, &["check"]).ok();
 }
 
 fn perfect(rows: usize) -> Vec<EvalItem> {
@@ -111,39 +94,38 @@ async fn a_run_is_listed_shown_in_every_form_and_compared() {
     let (before, after) = (answered(1, 300, 0.7), answered(2, 300, 0.95));
     let [theirs, ours] = [stored(&store, "few_shot", &before).await, stored(&store, "adapter", &after).await];
     let (theirs, ours) = (theirs.to_string(), ours.to_string());
-    let list = ok(&database, &["runs"]);
+    let list = eval(&database, &["runs"]).ok();
     assert!(list.contains("few_shot") && list.contains("adapter:made@00000000"), "{list}");
-    let list: Value = serde_json::from_str(&ok(&database, &["runs", "--stage", "adapter", "--json"])).unwrap();
+    let list = eval(&database, &["runs", "--stage", "adapter", "--json"]).json();
     assert_eq!(list.as_array().unwrap().len(), 1);
 
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
-    let table = ok(&database, &["show", &ours]);
+    let table = eval(&database, &["show", &ours]).ok();
     for part in ["macro F1", "by merchant", "calibration error", "account_age", "taken for"] {
         assert!(table.contains(part), "no {part} in {table}");
     }
-    let json: Value =
-        serde_json::from_str(&ok(&database, &["show", &ours, "--json", "--items", &path("items.csv")])).unwrap();
+    let json = eval(&database, &["show", &ours, "--json", "--items", &path("items.csv")]).json();
     let items = fs::read_to_string(path("items.csv")).unwrap();
     assert!(items.starts_with("id,expected,predicted,confidence,") && items.lines().count() == 301);
     assert!(items.lines().all(|line| line.starts_with("id,") || line.starts_with("row-")));
-    let markdown = ok(&database, &["show", &ours, "--format", "md"]);
+    let markdown = eval(&database, &["show", &ours, "--format", "md"]).ok();
     let right = format!("{:.1}", 100.0 * json["figures"]["accuracy"]["share"].as_f64().unwrap());
     assert!(markdown.starts_with("# adapter on made/test_recent\n") && markdown.contains(&right), "{markdown}");
     let blank_or_table = |line: &str| line.is_empty() || line.starts_with('|');
     let after_heading = markdown.split("## Slices\n").nth(1).unwrap().lines().take(5);
     assert!(after_heading.clone().all(blank_or_table), "{markdown}");
-    ok(&database, &["show", &ours, "--format", "html", "--out", &path("run.html")]);
+    eval(&database, &["show", &ours, "--format", "html", "--out", &path("run.html")]).ok();
     let html = fs::read_to_string(path("run.html")).unwrap();
     assert!(html.starts_with("<!doctype html>") && html.contains(&right) && !html.contains("http"), "{html}");
     assert!(!html.contains("&lt;small"), "a macro's marks are not escaped");
 
-    let compared = ok(&database, &["compare", &theirs, &ours]);
+    let compared = eval(&database, &["compare", &theirs, &ours]).ok();
     assert!(compared.contains("< 0.0001") && compared.contains("p, Holm"), "{compared}");
-    let compared: Value = serde_json::from_str(&ok(&database, &["compare", &theirs, &ours, "--json"])).unwrap();
+    let compared = eval(&database, &["compare", &theirs, &ours, "--json"]).json();
     assert!(compared[0]["all"]["difference"].as_f64().unwrap() > 0.1);
     let page = ["compare", &theirs, &ours, "--format", "md", "--note", "Made rows.", "--out", &path("page.md")];
-    assert!(ok(&database, &page).is_empty());
+    assert!(eval(&database, &page).ok().is_empty());
     let page = fs::read_to_string(path("page.md")).unwrap();
     assert!(page.starts_with("# few_shot, adapter on made/test_recent\n\nMade rows.\n"), "{page}");
     for part in ["## Differences", "| adapter − few_shot | +", "| key | known | ", "| macro F1, by merchant | 0."] {
@@ -151,12 +133,14 @@ async fn a_run_is_listed_shown_in_every_form_and_compared() {
     }
     let slices = page.split("## Slices\n\n").nth(1).unwrap().split("\n\n").next().unwrap();
     assert!(slices.lines().all(|line| line.matches(" | ").count() == 4 || line.starts_with("|---")), "{slices}");
-    assert!(refused(&database, &["compare", &ours, &ours]).contains("named twice"));
-    assert!(refused(&database, &["show", "77"]).contains("there is no eval run 77"));
+    assert!(eval(&database, &["compare", &ours, &ours]).refused(1).contains("named twice"));
+    assert!(eval(&database, &["show", "77"]).refused(1).contains("there is no eval run 77"));
 
-    let needed = ok(&database, &["sample-size", "--claim", "0.92", "--truly", "0.935", "--power", "0.5"]);
+    let needed = eval(&database, &["sample-size", "--claim", "0.92", "--truly", "0.935", "--power", "0.5"]).ok();
     assert!(needed.contains("label 1179 rows") && needed.contains("1103 of them"), "{needed}");
-    assert!(refused(&database, &["sample-size", "--claim", "0.92", "--truly", "0.9"]).contains("above --claim"));
+    assert!(
+        eval(&database, &["sample-size", "--claim", "0.92", "--truly", "0.9"]).refused(1).contains("above --claim")
+    );
 }
 
 #[tokio::test]
@@ -167,7 +151,7 @@ async fn a_run_goes_to_promptfoo_and_to_mlflow() {
     let dir = tempfile::tempdir().unwrap();
     let out = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let id = id.to_string();
-    ok(&database, &["export", &id, "--format", "promptfoo", "--out", &out("promptfoo")]);
+    eval(&database, &["export", &id, "--format", "promptfoo", "--out", &out("promptfoo")]).ok();
     let configuration: Value =
         serde_json::from_str(&fs::read_to_string(dir.path().join("promptfoo/promptfooconfig.json")).unwrap()).unwrap();
     assert_eq!(configuration["providers"], serde_json::json!(["echo"]));
@@ -180,7 +164,7 @@ async fn a_run_goes_to_promptfoo_and_to_mlflow() {
     assert_eq!((rows.len(), passing), (60, items.iter().filter(|item| item.gold_rank == Some(1)).count()));
 
     for _ in 0..2 {
-        ok(&database, &["export", &id, "--format", "mlflow", "--out", &out("mlflow")]);
+        eval(&database, &["export", &id, "--format", "mlflow", "--out", &out("mlflow")]).ok();
     }
     let experiments: Vec<_> = fs::read_dir(dir.path().join("mlflow")).unwrap().map(Result::unwrap).collect();
     assert_eq!(experiments.len(), 1, "an export twice is one");
