@@ -4,7 +4,7 @@
     python benches/serving.py [--probe cpu_probe.c] [--flame eval/reports/serving.svg]
 
 Starts `txcat serve` on a private Postgres that forgets nothing, with one adapter in int8. Clients post requests of 100 rows, each
-row another text (a descriptor of the demo's with two digits of an amount that it never had before), so that nothing is remembered; each row is of an account
+row another text (a descriptor of the demo's and a word that never came before), so that nothing is remembered; each row is of an account
 of its own unless --accounts says otherwise, so that the adapter reads just what `txcat bench --bodies` reads of the same bodies.
 Each round measures the engine alone and the server at full load (closed loop), in turns first. Then requests come at half of
 what the rounds' median was (open loop: latency counts from when a request was due). Prints rows a second, their share of the
@@ -63,18 +63,17 @@ class Bodies:
         rows = []
         for n in range(self.made, self.made + arguments.rows):
             row = self.pool[n % len(self.pool)]
-            # An adapter reads two digits of an amount: each time around they are others, or ten times as much.
-            around = n // len(self.pool)
-            amount = (10 + around % 90) * 10 ** (around // 90)
+            # In letters: digits of a descriptor are not read.
+            word = "".join(chr(65 + int(digit)) for digit in str(n))
             rows.append(
                 {
                     "id": f"load-{n}",
                     "account_id": f"acc-{n % arguments.accounts if arguments.accounts else n}",
                     "posted_at": "2026-03-14",
-                    "amount": f"{amount}.00",
+                    "amount": row["amount"],
                     "currency": row["currency"],
                     "direction": row["direction"],
-                    "descriptor": row["descriptor"],
+                    "descriptor": f"{row['descriptor']} {word}",
                 }
             )
         self.made += arguments.rows

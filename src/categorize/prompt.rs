@@ -18,6 +18,7 @@ use crate::{
         prediction::{Evidence, Scored, TextHash},
     },
     llm::{Answer, Ask, ChatModel, Fault},
+    model::KnownWork,
 };
 
 /// Engine of what a person's rule of an account says, where no model is asked.
@@ -172,6 +173,10 @@ impl Categorizer for PromptCategorizer {
         let known = known_parts(row).filter(|_| self.wording.enrichment() == Enrichment::Full);
         let text = row.render(self.wording.enrichment());
         Some(InputHash::of([shown, text.into_bytes()].into_iter().chain(known)))
+    }
+
+    fn known_work(&self) -> Option<KnownWork> {
+        self.otherwise.as_ref()?.known_work()
     }
 
     fn categorize<'a>(&'a self, batch: &'a [EnrichedTransaction]) -> BoxFuture<'a, Result<Vec<Prediction>, Error>> {

@@ -21,7 +21,7 @@ use crate::{
 ///
 /// Of the encoder alone, loading and cutting into tokens are outside the clock, and the last line says nothing but
 /// the seconds (with --latency p50 and p99 in milliseconds), so that other engines can be measured beside it. An
-/// adapter is timed from descriptor to category. `--precision` takes `bf16`, or `f32`, the reference, instead of int8.
+/// adapter is timed from descriptor to category, and reads a text that a batch has twice once. `--precision` takes `bf16`, or `f32`, the reference, instead of int8.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Options {

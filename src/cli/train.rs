@@ -25,7 +25,7 @@ use super::{Settings, memory, models};
 use crate::{
     evaluate::metrics,
     model::{
-        AdapterFacts, BaseEncoder, Method,
+        AdapterFacts, BaseEncoder, Format, Method,
         facts::Effort,
         lora::{LoraOptions, TARGETS, Target},
         optim::Decay,
@@ -213,6 +213,9 @@ impl Training {
             rows.texts.len(),
             rows.dev.len()
         ));
+        if self.bf16 && !Format::Bf16.is_fast() {
+            watch.say("this machine has no instructions for bf16: the training is no faster than without --bf16");
+        }
         let memory_before = memory::held();
         memory::forget_peak();
         let classes = naming.categories.len();
@@ -344,6 +347,8 @@ mod tests {
         };
         assert_eq!((source.label_budget, training.method, training.epochs), (12_000, Method::Lora, Some(2)));
         assert_eq!(training.train_options(7), TrainOptions { epochs: 2, seed: 7, ..TrainOptions::default() });
+        let bf16 = parsed("txcat train --data d --out o --bf16").unwrap().training.unwrap();
+        assert!(bf16.train_options(7).bf16 && !training.train_options(7).bf16);
         let compared = parsed("txcat train compare --data d --methods lora,full").unwrap();
         assert!(matches!(compared.action, Some(Action::Compare(_))));
         for wrong in ["txcat train", "txcat train --data d", "txcat train --out o --data d compare --data d"] {

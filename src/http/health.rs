@@ -15,7 +15,10 @@ use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
 use super::{codes, state::AppState};
-use crate::domain::{Descriptor, Direction, EnrichedTransaction, Money, Transaction, transaction::Status};
+use crate::{
+    clock,
+    domain::{Descriptor, Direction, EnrichedTransaction, Money, Transaction, transaction::Status},
+};
 
 /// How long a finding holds.
 const HOLDS: Duration = Duration::from_secs(3);
@@ -105,7 +108,7 @@ async fn taxonomy(state: &AppState) -> Check {
 
 async fn engine(state: &AppState) -> Check {
     check("engine", async {
-        match probe() {
+        match probe(clock::now().timestamp_micros().unsigned_abs()) {
             Some(probe) => state.pipeline.lineup().champion().categorize(&[probe]).await.is_ok(),
             None => false,
         }
@@ -121,15 +124,17 @@ async fn check(what: &'static str, attempt: impl Future<Output = bool>) -> Check
     Check::Failing
 }
 
-/// A transaction that is categorized and forgotten.
-fn probe() -> Option<EnrichedTransaction> {
+/// A transaction that is categorized and forgotten, and whose text never came before: one that did may be known without any engine.
+fn probe(moment: u64) -> Option<EnrichedTransaction> {
+    // In letters, because digits are no part of what an engine reads as a merchant.
+    let word: String = moment.to_string().bytes().map(|digit| char::from(digit - b'0' + b'A')).collect();
     let transaction = Transaction {
         id: "readiness".parse().ok()?,
         account_id: "readiness".parse().ok()?,
         posted_at: chrono::DateTime::UNIX_EPOCH,
         amount: Money::new(rust_decimal::Decimal::ONE, "EUR".parse().ok()?).ok()?,
         direction: Direction::Debit,
-        descriptor: Descriptor::parse("COFFEE").ok()?,
+        descriptor: Descriptor::parse(&format!("COFFEE {word}")).ok()?,
         mcc: None,
         country: None,
         channel: None,
@@ -138,4 +143,18 @@ fn probe() -> Option<EnrichedTransaction> {
         replaces: None,
     };
     Some(EnrichedTransaction::bare(transaction))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Enrichment;
+
+    #[test]
+    fn no_two_probes_read_the_same() {
+        let read = |moment| probe(moment).unwrap().render(Enrichment::None);
+        let first = 1_790_000_000_000_000;
+        let texts: std::collections::HashSet<String> = (first..first + 1_000).map(read).collect();
+        assert_eq!(texts.len(), 1_000);
+    }
 }

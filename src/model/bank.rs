@@ -34,6 +34,10 @@ type Texts = Vec<(Arc<Loaded>, String)>;
 /// Texts of several requests that are read together at most.
 const TOGETHER: usize = 64;
 
+/// Rows from which on their answers are worth all cores. Fewer are put together where they are asked for: the pool also
+/// reads texts in `f32`, and whoever asks it waits until it has.
+const SPREAD: usize = 512;
+
 /// A handle on a base encoder that adapters are loaded onto; clones share it, and so does every
 /// adapter's handle. The last one ends the thread.
 #[derive(Clone)]
@@ -129,15 +133,21 @@ impl AdapterBank {
         self.len() == 0
     }
 
-    /// One answer for each row by its own adapter, in order; their texts are read together, and each once.
+    /// One answer for each row by its own adapter, in order; their texts are read together, those that are the same once.
     ///
     /// # Errors
     /// When the thread has ended or a text can't be tokenized.
     pub async fn classify(&self, rows: Vec<(AdapterModel, AdapterInput)>) -> Result<Vec<AdapterOutput>, Error> {
         let logits = self.logits(&rows).await?;
         let answers = move || {
-            let rows = rows.into_par_iter().zip(logits);
-            rows.map(|((adapter, input), logits)| adapter.loaded.engine.answer(&input, &logits)).collect()
+            let answer = |((adapter, input), logits): ((AdapterModel, AdapterInput), Logits)| {
+                adapter.loaded.engine.answer(&input, &logits)
+            };
+            if rows.len() < SPREAD {
+                rows.into_iter().zip(logits).map(answer).collect()
+            } else {
+                rows.into_par_iter().zip(logits).map(answer).collect()
+            }
         };
         tokio::task::spawn_blocking(answers).await.map_err(|_| Error::Stopped)
     }
@@ -160,9 +170,8 @@ impl AdapterBank {
                     found
                 });
             }
-            known.work.asked += rows.len() as u64;
-            known.work.known += (rows.len() - missing.len()) as u64;
         }
+        let read = missing.len();
         if !asked.is_empty() {
             let computed = self.worker.ask(asked).await?;
             let mut known = held(&self.known);
@@ -171,6 +180,10 @@ impl AdapterBank {
                 said.insert(key, Some(logits));
             }
         }
+        let mut known = held(&self.known);
+        known.work.asked += rows.len() as u64;
+        known.work.known += (rows.len() - read) as u64;
+        drop(known);
         keys.iter().map(|key| said.get(key).cloned().flatten().ok_or(Error::Stopped)).collect()
     }
 
@@ -188,7 +201,7 @@ impl AdapterBank {
             Precision::Int8 => Some(Format::Int8),
             Precision::Bf16 => Some(Format::Bf16),
             Precision::Auto => {
-                let mut fast = Format::ALL.into_iter().filter(|format| infer::is_fast(*format));
+                let mut fast = Format::ALL.into_iter().filter(|format| format.is_fast());
                 if let Some(model) = fast.find_map(|format| self.weights_in(format, &facts, &engine).ok()) {
                     engine.reduce(model);
                 }

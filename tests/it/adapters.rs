@@ -173,6 +173,18 @@ fn engines(results: &[Value]) -> Vec<&str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_numbers_tell_how_many_texts_were_read() {
+    let stand = Stand::start().await;
+    stand.send("alike-", 3).await;
+    stand.app.ingest(&[harness::row("other", "SHELL STATION")]).await;
+    let told = stand.app.get("/metrics").await.with(200);
+    let told = told.as_str().unwrap();
+    for line in ["txcat_adapter_texts{source=\"memory\"} 2\n", "txcat_adapter_texts{source=\"encoder\"} 2\n"] {
+        assert!(told.contains(line), "{line}{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_fitted_for_the_champion_is_taken_up_while_it_answers() {
     let stand = Stand::start().await;
     let before = &stand.send("before-", 1).await[0];

@@ -63,13 +63,11 @@ impl Guard {
             let mut compared = Vec::new();
             for (file, rows) in names.into_iter().zip(files) {
                 let (mut facts, measured) = AdapterFacts::compared(&dir, &base, rows)?;
-                for measured in measured {
-                    facts.dev.keep(measured.format, measured.adapter);
-                    compared.push(OfFile { file: file.clone(), measured });
-                }
                 if keeps {
+                    measured.iter().for_each(|measured| facts.dev.keep(measured.format, measured.adapter));
                     facts.keep(&dir)?;
                 }
+                compared.extend(measured.into_iter().map(|measured| OfFile { file: file.clone(), measured }));
             }
             anyhow::Ok(compared)
         })

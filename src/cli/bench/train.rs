@@ -203,6 +203,8 @@ mod tests {
         let options = train.train_options();
         assert_eq!(options.lora.targets, [Target::Query, Target::Value]);
         assert_eq!((options.lora.alpha, options.lora.dropout, options.batch), (16.0, 0.0, 32));
+        let bf16 = parsed("txcat bench train --data d --bf16").unwrap().action;
+        assert!(matches!(bf16, Some(Action::Train(train)) if train.train_options().bf16) && !options.bf16);
         for wrong in ["txcat bench", "txcat bench train", "txcat bench --texts t train --data d"] {
             assert!(parsed(wrong).is_err(), "{wrong}");
         }

@@ -26,8 +26,3 @@ pub(super) use self::{
     lowrank::LowRank,
     model::Model,
 };
-
-/// Whether this machine computes faster in a format than in `f32`.
-pub(super) fn is_fast(format: Format) -> bool {
-    isa::Isa::fastest().has(format)
-}

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{
+    isa::Isa,
     lanes::{LANES, Lanes, Line},
     panels::Columns,
 };
@@ -30,6 +31,12 @@ impl Format {
             Self::Int8 => "int8",
             Self::Bf16 => "bf16",
         }
+    }
+
+    /// Whether this machine computes faster in it than in `f32`.
+    #[must_use]
+    pub fn is_fast(self) -> bool {
+        Isa::fastest().has(self)
     }
 
     /// Bytes of a value.

@@ -98,6 +98,7 @@ impl Linear {
             out.extend_from_slice(bias);
         }
         if let Weight::Halves(_, halves) = &self.weight {
+            debug_assert!(mix.whole().is_none(), "frozen weights, and others that train in their place");
             halves.ahead(xs, &mut out);
         } else {
             let weight = Mat::new(&weight, self.outputs, self.inputs);
