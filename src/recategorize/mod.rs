@@ -49,7 +49,7 @@ pub enum Error {
         id: i64,
     },
     /// The run is not where this may be done.
-    #[error("recategorization {id} is {phase}: it can't be {done} from there")]
+    #[error("recategorization {id} is {phase}: it can't be {done} from there{}", goes_on(*phase))]
     Phase {
         /// Which run.
         id: i64,
@@ -135,6 +135,16 @@ pub enum Error {
     Diff(#[from] serde_json::Error),
 }
 
+/// How a run that stopped on its way goes on, for whoever tries something else.
+fn goes_on(phase: RecategorizationPhase) -> &'static str {
+    match phase {
+        RecategorizationPhase::Predicting => "; if nobody is at work on it, `resume` goes on",
+        RecategorizationPhase::Applying => "; if nobody is at work on it, `apply` goes on",
+        RecategorizationPhase::Undoing => "; if nobody is at work on it, `undo` goes on",
+        _ => "",
+    }
+}
+
 /// The run of a number.
 ///
 /// # Errors
@@ -149,4 +159,20 @@ pub async fn find(store: &Store, id: i64) -> Result<Recategorization, Error> {
 /// When what is stored can't be read.
 pub fn found(run: &Recategorization) -> Result<Option<Diff>, Error> {
     Ok(run.diff.clone().map(serde_json::from_value).transpose()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_stopped_halfway_says_what_goes_on() {
+        let told = |phase| Error::Phase { id: 3, phase, done: "previewed" }.to_string();
+        let begins = "recategorization 3 is applying: it can't be previewed from there";
+        assert_eq!(
+            told(RecategorizationPhase::Applying),
+            format!("{begins}; if nobody is at work on it, `apply` goes on")
+        );
+        assert!(told(RecategorizationPhase::Undone).ends_with("from there"));
+    }
 }
