@@ -54,10 +54,12 @@ pub struct Telemetry {
 /// When the collector's address can't be one.
 pub fn start() -> Result<Telemetry, Error> {
     let traces = collector_is_named().then(traces).transpose()?;
+    // Nights have long statements: these are no news.
+    let filter = EnvFilter::try_from_env("TXCAT_LOG").unwrap_or_else(|_| "txcat=info,warn,sqlx::query=error".into());
     let log = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_filter(EnvFilter::try_from_env("TXCAT_LOG").unwrap_or_else(|_| "txcat=info,warn".into()));
+        .with_filter(filter);
     tracing_subscriber::registry().with(log).with(traces.as_ref().map(told)).try_init()?;
     Ok(Telemetry { traces })
 }

@@ -8,6 +8,8 @@ use super::Settings;
 use crate::embedded::{Durability, Postgres};
 
 /// Prints the URL of the private Postgres and keeps it running until Ctrl-C or the end of the input.
+///
+///   sleep infinity | txcat database &          # in the background: an input that does not end
 #[derive(Debug, Args)]
 pub struct Options {
     /// Which of its databases the URL names.

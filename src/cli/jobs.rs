@@ -30,7 +30,16 @@ The scope is that of POST /v1/recategorizations; adapter:\"consumer@3\" has a re
 
 /// What waits in the queue, what is being worked on, and what failed. A job that is done is gone: what it did stands with
 /// its run (`txcat recategorize list`).
+///
+///   txcat jobs list
+///   txcat jobs show 12
+///   txcat jobs retry 12
+///   txcat jobs cron nightly.cron
+///
+/// A job that fails is tried again, later and later; one that failed too often stays here until it is retried or
+/// cancelled.
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub struct Options {
     /// What to do.
     #[command(subcommand)]

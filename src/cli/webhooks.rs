@@ -19,7 +19,15 @@ use crate::{
 /// person, by a rule. Each event is sent at least once and in order, up to 100 in a message, signed as Standard Webhooks
 /// has it; any answer of 2xx takes them. What is not taken is sent again, later and later; after twelve failures in a row
 /// the endpoint is paused until it is resumed. Workers do the telling. `GET /v1/events?after=` reads the same.
+///
+///   txcat webhooks add https://backend.example/hook
+///   txcat webhooks list
+///
+/// The secret that `add` prints goes into any library for Standard Webhooks, which verifies a message by its headers
+/// (webhook-id, webhook-timestamp, webhook-signature) and its body as it came. Answer 2xx once it is stored, also where
+/// its webhook-id was seen before: what was not taken comes again under the same one.
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub struct Options {
     /// What to do.
     #[command(subcommand)]

@@ -65,11 +65,10 @@ pub async fn register(
     if !plain || !matches!(parsed.scheme(), "http" | "https") {
         return Err(InvalidUrl.into());
     }
-    let newest = store.last_event().await?;
-    let after = after.unwrap_or(newest);
-    if after > newest {
-        return Err(Error::Ahead { after, newest });
-    }
+    let after = match after {
+        Some(after) => reached(store, after).await?,
+        None => store.last_event().await?,
+    };
     let secret = signature::secret(random);
     let new = NewWebhook {
         url: parsed.into(),
@@ -79,6 +78,24 @@ pub async fn register(
         created_at: now,
     };
     Ok((store.create_webhook(&new).await?, secret))
+}
+
+/// Events after a place in the feed, at most `limit`.
+///
+/// # Errors
+/// When the feed has not come to that place, or the database fails.
+pub async fn after(store: &Store, after: i64, limit: u32) -> Result<Vec<Event>, Error> {
+    let events = store.events(after, limit).await?;
+    if events.is_empty() {
+        reached(store, after).await?;
+    }
+    Ok(events)
+}
+
+/// A place that the feed has come to: whoever keeps one of another database would miss what comes until then.
+async fn reached(store: &Store, after: i64) -> Result<i64, Error> {
+    let newest = store.last_event().await?;
+    if after > newest { Err(Error::Ahead { after, newest }) } else { Ok(after) }
 }
 
 /// What an endpoint is sent.

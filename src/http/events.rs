@@ -12,7 +12,7 @@ use super::{
     extract::{Limit, Params, Place},
     state::AppState,
 };
-use crate::{domain::Slug, store};
+use crate::{domain::Slug, events, store};
 
 /// From where to read.
 #[derive(Deserialize, IntoParams)]
@@ -83,6 +83,8 @@ pub(super) struct EventPage {
         (status = 200, body = EventPage),
         (status = 400, description = "The query can't be read", body = Problem,
             content_type = "application/problem+json"),
+        (status = 422, description = "A place that the feed has not come to", body = Problem,
+            content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn list(
@@ -90,7 +92,7 @@ pub(super) async fn list(
     Params(query): Params<EventQuery>,
 ) -> Result<Json<EventPage>, Error> {
     let after = query.after.get();
-    let events = state.store.events(after, query.limit.get()).await?;
+    let events = events::after(&state.store, after, query.limit.get()).await?;
     let next = events.last().map_or(after, |last| last.id);
     Ok(Json(EventPage { events: events.into_iter().map(Event::from).collect(), next }))
 }

@@ -53,16 +53,21 @@ impl Step {
     }
 
     async fn take(self, hands: &Hands) -> Result<(), Error> {
+        tracing::info!(recategorization.id = self.run, step = %self.step, "a recategorization is taken up");
         let done = tokio::select! {
             biased;
             done = self.work(hands) => done,
             () = hands.called_away(self.urgency) => {
                 self.ask(&hands.store).await?;
+                tracing::info!(recategorization.id = self.run, step = %self.step, "a recategorization makes room");
                 return Ok(());
             }
         };
         match done {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                tracing::info!(recategorization.id = self.run, step = %self.step, "a recategorization came further");
+                Ok(())
+            }
             Err(error) => {
                 tracing::warn!(
                     recategorization.id = self.run,
@@ -87,7 +92,10 @@ impl Step {
                     preview::run(store, pipeline, run, quiet).await?;
                 }
                 let ask = Ask { guards: Guards::default(), overrides: None, by: CRON.to_owned() };
-                apply::allow(store, run, &ask, clock::now()).await?;
+                if let Err(refused) = apply::allow(store, run, &ask, clock::now()).await {
+                    store.stop_recategorization(run, Some(&with_causes(&refused))).await?;
+                    return Err(refused);
+                }
                 apply::apply(store, run, clock::now(), quiet).await
             }
         }

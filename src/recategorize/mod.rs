@@ -77,16 +77,18 @@ pub enum Error {
         id: i64,
     },
     /// The guards refuse.
-    #[error("{}; to apply it all the same, say why that shall not count (`override`)", refusals.iter().map(Refusal::to_string).collect::<Vec<_>>().join("; "))]
+    #[error("{}; to apply it all the same, say why that shall not count (`override`, on the command line `--override`)", refusals.iter().map(Refusal::to_string).collect::<Vec<_>>().join("; "))]
     Refused {
         /// All that they found.
         refusals: Vec<Refusal>,
     },
     /// A mapping from a taxonomy that is not stored here.
-    #[error("no taxonomy `{version}` is known here: `from` names the version that answers name")]
+    #[error("no taxonomy `{version}` is known here: `from` names the version that answers name, one of {}", known.join(", "))]
     UnknownTaxonomy {
         /// What was asked for.
         version: String,
+        /// What is known, newest first.
+        known: Vec<String>,
     },
     /// A mapping from the taxonomy that it leads to.
     #[error("`{version}` is the taxonomy in force already: give the new one")]

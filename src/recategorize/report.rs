@@ -56,7 +56,7 @@ pub struct Report {
     /// The job that takes it further; `null` where there is nothing to do.
     #[schema(required)]
     pub job: Option<Work>,
-    /// Why the preview stopped before its end; `null` where it did not.
+    /// Why it went no further: what ended its preview early, or kept what began by the clock from being applied; `null` where nothing did.
     #[schema(required)]
     pub stopped: Option<String>,
     /// Rows that change, by what became of them.

@@ -46,7 +46,9 @@ pub async fn plan(
     if version == new.version() {
         return Err(Error::SameTaxonomy { version });
     }
-    let Some(old) = store.taxonomy(&version).await? else { return Err(Error::UnknownTaxonomy { version }) };
+    let Some(old) = store.taxonomy(&version).await? else {
+        return Err(Error::UnknownTaxonomy { version, known: store.taxonomy_versions().await? });
+    };
     let parents: BTreeSet<&Slug> = old.categories.iter().filter_map(|category| category.parent.as_ref()).collect();
     let old = old.categories.iter().map(|category| &category.slug).filter(|slug| !parents.contains(slug));
     let used = store.categories_in_use(&version).await?;

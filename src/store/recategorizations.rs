@@ -205,6 +205,7 @@ impl Store {
             "update recategorizations
             set
                 phase = $3,
+                stopped = null,
                 chunk_cursor = null,
                 applied_by = case when $3 = 'applying' then $4 else applied_by end,
                 applied_at = case when $3 = 'applying' then $5 else applied_at end,
@@ -250,7 +251,7 @@ impl Store {
         Ok(put.rows_affected() == 1)
     }
 
-    /// Keeps why a preview stopped.
+    /// Keeps why a run went no further.
     ///
     /// # Errors
     /// When the database fails.

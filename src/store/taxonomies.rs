@@ -64,6 +64,20 @@ impl Store {
         }
     }
 
+    /// All versions, newest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn taxonomy_versions(&self) -> Result<Vec<String>, Error> {
+        let versions = sqlx::query_scalar!(
+            "select
+                version
+            from taxonomies
+            order by synced_at desc, version"
+        );
+        Ok(versions.fetch_all(&self.pool).await?)
+    }
+
     /// The version, if it was ever stored.
     ///
     /// # Errors

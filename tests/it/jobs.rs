@@ -90,6 +90,11 @@ async fn what_began_by_the_clock_is_one_run_however_often_its_job_is_begun() {
     let runs = stand.text("select concat_ws(' ', made_by, reason, phase) from recategorizations").await;
     assert_eq!(runs, "cron nightly previewed", "two thirds would change, so the guards keep it from being applied");
     assert!(in_force(&stand.store, "t1").await.starts_with("supermarket"));
+    let told = |arguments: &[&str]| txcat(&["recategorize"]).args(arguments).on(&stand.database.url).run();
+    let shown = told(&["show", "1"]).ok();
+    assert!(shown.contains("it went no further: 66.7 % of the scope would change"), "{shown}");
+    told(&["apply", "1", "--override", "a person looked"]).ok();
+    assert_eq!(stand.report(1).await.stopped, None);
 }
 
 /// An engine that never answers.

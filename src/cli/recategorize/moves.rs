@@ -5,8 +5,9 @@ use crate::{
     access::LOCAL,
     cli::service::{said, share},
     clock,
+    domain::RecategorizationPhase,
     recategorize::{
-        Guards, Report,
+        self, Guards, Report,
         apply::{self, Ask},
     },
     store::Store,
@@ -46,6 +47,7 @@ impl Apply {
         let guards = Guards { max_changed: self.max_changed.into(), max_category_loss: self.max_category_loss.into() };
         let ask = Ask { guards, overrides: self.overrides, by: LOCAL.to_owned() };
         let now = clock::now();
+        said_if_done(store, self.run, RecategorizationPhase::Applied).await?;
         apply::allow(store, self.run, &ask, now).await?;
         let moving = Moving::begin("looked at, to apply");
         let done = apply::apply(store, self.run, now, &moving.to()).await;
@@ -69,11 +71,20 @@ pub struct Undo {
 
 impl Undo {
     pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
+        said_if_done(store, self.run, RecategorizationPhase::Undone).await?;
         let moving = Moving::begin("looked at, to put back");
         let done = apply::undo(store, self.run, LOCAL, clock::now(), &moving.to()).await;
         moving.end_of(done)?;
         print(&Report::of(store, self.run).await?, self.json)
     }
+}
+
+/// Says so where all is done already: the same command is given again after a kill, so that is no failure.
+async fn said_if_done(store: &Store, run: i64, there: RecategorizationPhase) -> anyhow::Result<()> {
+    if recategorize::find(store, run).await?.phase == there {
+        eprintln!("recategorization {run} is {there} already: nothing is left to do");
+    }
+    Ok(())
 }
 
 /// Gives up a run of which nothing was applied; a preview that is under way stops at its next page.

@@ -63,6 +63,8 @@ impl Show {
         print(&report, false)?;
         if !changes.is_empty() {
             println!("{}", rows(&changes));
+        } else if self.changes > 0 {
+            println!("no row is so");
         }
         Ok(())
     }
@@ -132,7 +134,7 @@ pub(super) fn print(report: &Report, json: bool) -> anyhow::Result<()> {
         }
     }
     if let Some(why) = &report.stopped {
-        println!("  the preview stopped: {why}");
+        println!("  it went no further: {why}");
     }
     for tally in &report.changes {
         let why = tally.why.map_or_else(String::new, |why| format!(" ({why})"));

@@ -300,6 +300,13 @@ async fn an_endpoint_begins_at_a_place_that_the_feed_has_come_to() {
         (&refused["type"], &refused["pointer"], &refused["detail"]),
         (&json!("urn:txcat:problem:event-ahead"), &json!("/after"), &json!("there is no event 2 yet: the newest is 1"))
     );
+    let read = app.get("/v1/events?after=2").await.with(422);
+    assert_eq!(
+        (&read["type"], &read["detail"]),
+        (&refused["type"], &refused["detail"]),
+        "no page that seems to be the end"
+    );
+    assert_eq!(app.get("/v1/events?after=1").await.with(200), json!({ "events": [], "next": 1 }));
     let add = |after: &str| {
         let words = ["webhooks", "add", "https://backend.example/hook", "--after", after];
         txcat(&words).on(&app.database.url).run()

@@ -254,6 +254,9 @@ async fn the_command_line_shows_applies_and_undoes() {
     assert!(undone.contains("39 rows undone") && undone.contains("1 rows kept (person)"), "{undone}");
     assert_eq!(in_force(&stand.store, "t1").await, "bakery by correction, reviewed");
     assert_eq!(in_force(&stand.store, "t4").await, "supermarket by stage, accepted");
+    let again = told(&["undo", &run]);
+    assert!(again.err.starts_with("recategorization 1 is undone already"), "{}", again.err);
+    assert!(again.ok().contains("39 rows undone"));
     let listed = told(&["list"]).ok();
     assert!(listed.contains("undone") && listed.contains("a better engine"), "{listed}");
     let missing = "txcat: there is no recategorization 77\n";

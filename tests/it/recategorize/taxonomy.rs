@@ -312,7 +312,9 @@ async fn every_mistake_of_a_mapping_is_named_and_nothing_begins() {
     ] {
         assert!(error.contains(mistake), "{mistake} in {error}");
     }
-    assert!(planned("consumer@00000000", json!({})).await.contains("no taxonomy `consumer@00000000` is known here"));
+    let unknown = planned("consumer@00000000", json!({})).await;
+    assert!(unknown.contains("no taxonomy `consumer@00000000` is known here"), "{unknown}");
+    assert!(unknown.ends_with(&format!("one of {}", stand.taxonomy.version())), "{unknown}");
     assert!(planned(next.version(), json!({})).await.contains("is the taxonomy in force already"));
     assert_eq!(stand.text("select count(*)::text from recategorizations").await, "0");
 }
