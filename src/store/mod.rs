@@ -268,19 +268,17 @@ impl Store {
         self.begin_with("BEGIN").await
     }
 
-    /// As [`Self::begin`], for statements about rows that are named, however many: each row is looked up by an index, in the order in
-    /// which joins are written, and no table read whole. A connection keeps their plans and those by which foreign keys are checked:
-    /// planned for the values at hand, as every statement is otherwise, they would be made anew for each call, and a check's for each
-    /// row, which takes longer than the work. Where rows are also told by what a partial index holds, a plan that was made while that
-    /// was short would read it whole for ever: such a statement must not be `persistent`.
+    /// As [`Self::begin`], for statements about rows that are named, however many: no table is read whole. A connection keeps their
+    /// plans and those by which foreign keys are checked: planned for the values at hand, as every statement is otherwise, they would
+    /// be made anew for each call, and a check's for each row, which takes longer than the work. A kept plan is for tables of any
+    /// size: one that was made while a table was small would walk through it for each row for ever. So rows are looked up in
+    /// `lateral` parts that end with `offset 0`, which the planner doesn't turn around; where they are also told by what a
+    /// partial index holds, the statement must not be `persistent`.
     async fn begin_for_rows(&self) -> Result<Transaction<'static, Postgres>, Error> {
         self.begin_with(
             "BEGIN;
             set local plan_cache_mode = auto;
-            set local join_collapse_limit = 1;
-            set local enable_seqscan = off;
-            set local enable_hashjoin = off;
-            set local enable_mergejoin = off",
+            set local enable_seqscan = off",
         )
         .await
     }

@@ -208,26 +208,52 @@ pub(super) async fn bring_into_force(
             confidence,
             review_status
         )
-        select distinct on (transactions.id)
-            transactions.id,
-            transactions.posted_at,
-            coalesce(account_rules.category, predictions.category),
+        select distinct on (row.id)
+            row.id,
+            row.posted_at,
+            coalesce(rule.category, prediction.category),
             case
-                when account_rules.id is null then 'stage'
-                when account_rules.account_id is null then 'merchant_rule'
+                when rule.id is null then 'stage'
+                when rule.account_id is null then 'merchant_rule'
                 else 'account_rule'
             end,
-            predictions.id,
-            predictions.confidence,
+            prediction.id,
+            prediction.confidence,
             case when said.reason is null then 'accepted' else 'pending' end
         from unnest($1::bigint[], $2::text[]) as said(prediction_id, reason)
-        join predictions on predictions.id = said.prediction_id
-        join transactions on transactions.id = predictions.transaction_id
-        left join account_rules on account_rules.id = predictions.rule_id
-        where transactions.replaced_by is null
+        cross join lateral (
+            select
+                predictions.id,
+                predictions.transaction_id,
+                predictions.category,
+                predictions.confidence,
+                predictions.rule_id
+            from predictions
+            where predictions.id = said.prediction_id
+            offset 0
+        ) as prediction
+        cross join lateral (
+            select
+                transactions.id,
+                transactions.posted_at,
+                transactions.replaced_by
+            from transactions
+            where transactions.id = prediction.transaction_id
+            offset 0
+        ) as row
+        left join lateral (
+            select
+                account_rules.id,
+                account_rules.account_id,
+                account_rules.category
+            from account_rules
+            where account_rules.id = prediction.rule_id
+            offset 0
+        ) as rule on true
+        where row.replaced_by is null
         order by
-            transactions.id,
-            predictions.id desc
+            row.id,
+            prediction.id desc
         on conflict (transaction_id) do update set
             prediction_id = excluded.prediction_id,
             confidence = excluded.confidence,
@@ -261,13 +287,17 @@ pub(super) async fn bring_into_force(
             resolved_by = 'prediction'
         where resolved_at is null
         and transaction_id = any(array(
-            select in_force.transaction_id
-            from predictions
-            join in_force
-                on in_force.transaction_id = predictions.transaction_id
-                and in_force.prediction_id = predictions.id
-            where predictions.id = any($1)
-            and in_force.review_status = 'accepted'
+            select stands.transaction_id
+            from unnest($1::bigint[]) as said(prediction_id)
+            cross join lateral (
+                select
+                    in_force.transaction_id,
+                    in_force.review_status
+                from in_force
+                where in_force.prediction_id = said.prediction_id
+                offset 0
+            ) as stands
+            where stands.review_status = 'accepted'
         ))",
         &prediction_ids,
         now,
@@ -296,22 +326,37 @@ async fn ask_about(
             opened_at
         )
         select
-            in_force.transaction_id,
+            row.id,
             said.reason,
-            review_group_key(said.reason, transactions.direction, transactions.descriptor_key, transactions.id),
-            case said.reason when 'unanswered' then 1 else 1 - in_force.confidence end,
-            transactions.amount,
-            transactions.currency,
+            review_group_key(said.reason, row.direction, row.descriptor_key, row.id),
+            case said.reason when 'unanswered' then 1 else 1 - stands.confidence end,
+            row.amount,
+            row.currency,
             $3
         from unnest($1::bigint[], $2::text[]) as said(prediction_id, reason)
-        join predictions on predictions.id = said.prediction_id
-        join in_force
-            on in_force.transaction_id = predictions.transaction_id
-            and in_force.prediction_id = predictions.id
-        join transactions on transactions.id = in_force.transaction_id
-        where in_force.review_status = 'pending'
+        cross join lateral (
+            select
+                in_force.transaction_id,
+                in_force.confidence,
+                in_force.review_status
+            from in_force
+            where in_force.prediction_id = said.prediction_id
+            offset 0
+        ) as stands
+        cross join lateral (
+            select
+                transactions.id,
+                transactions.direction,
+                transactions.descriptor_key,
+                transactions.amount,
+                transactions.currency
+            from transactions
+            where transactions.id = stands.transaction_id
+            offset 0
+        ) as row
+        where stands.review_status = 'pending'
         and said.reason is not null
-        order by in_force.transaction_id
+        order by row.id
         on conflict (transaction_id) do update set
             reason = excluded.reason,
             group_key = excluded.group_key,
@@ -328,7 +373,6 @@ async fn ask_about(
         reasons as &[Option<&str>],
         now,
     )
-    .persistent(false)
     .execute(tx)
     .await?;
     Ok(())

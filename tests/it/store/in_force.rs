@@ -1,3 +1,4 @@
+use sqlx::PgPool;
 use txcat::{
     domain::{
         CorrectionScope, Direction, Merchant, ReviewReason,
@@ -7,7 +8,7 @@ use txcat::{
 };
 
 use super::{correction, hour, id, in_force, row, said, slug, view};
-use crate::database::fresh_store;
+use crate::{database::fresh_store, jobs::until};
 
 async fn waiting(store: &txcat::store::Store) -> Vec<String> {
     let items = store.reviews(&ReviewFilter::default(), None, 100).await.unwrap();
@@ -152,7 +153,7 @@ async fn what_was_predicted_and_corrected_can_never_be_changed() {
     store.ingest(&[row("a", "acc", 1, "SHOP")], hour(9)).await.unwrap();
     store.record(&[said("a", "groceries", 0.9)], hour(9)).await.unwrap();
     store.correct(&correction("a", "fuel", CorrectionScope::Transaction, 10)).await.unwrap().unwrap();
-    let pool = sqlx::PgPool::connect(&database.url).await.unwrap();
+    let pool = PgPool::connect(&database.url).await.unwrap();
     for statement in [
         "update predictions set category = 'fuel'",
         "delete from predictions",
@@ -168,4 +169,35 @@ async fn what_was_predicted_and_corrected_can_never_be_changed() {
     pool.close().await;
     let listed = store.list(&TransactionFilter { category: Some(slug("fuel")), ..Default::default() }, None, 5).await;
     assert_eq!(listed.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_a_call_reads_does_not_grow_with_tables_that_nobody_has_analyzed() {
+    let (store, database) = fresh_store().await;
+    let (calls, rows) = (30, 40);
+    for call in 0..calls {
+        let ids: Vec<String> = (0..rows).map(|row| format!("t{call}-{row}")).collect();
+        let told: Vec<_> = ids.iter().map(|id| row(id, "acc", 1, "SHOP")).collect();
+        store.ingest(&told, hour(9)).await.unwrap();
+        let decisions: Vec<_> =
+            ids.iter().map(|id| said(id, "groceries", if id.ends_with('7') { 0.1 } else { 0.9 })).collect();
+        store.record(&decisions, hour(9)).await.unwrap();
+    }
+    // A connection tells what it has read at the latest when it ends.
+    store.close().await;
+    let pool = PgPool::connect(&database.url).await.unwrap();
+    let told =
+        "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'txcat'";
+    until(async || sqlx::query_scalar::<_, i64>(told).fetch_one(&pool).await.unwrap() == 0).await;
+    let read: i64 = sqlx::query_scalar(
+        "select sum(idx_tup_fetch)::bigint
+        from pg_stat_user_tables
+        where relname in ('transactions', 'predictions', 'in_force')",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    let of_a_row = read as f64 / f64::from(calls * rows);
+    assert!((1.0..15.0).contains(&of_a_row), "{of_a_row:.1} rows are looked up for each that is recorded");
+    pool.close().await;
 }
