@@ -20,7 +20,7 @@ use crate::{
 /// has it; any answer of 2xx takes them. What is not taken is sent again, later and later; after twelve failures in a row
 /// the endpoint is paused until it is resumed. Workers do the telling. `GET /v1/events?after=` reads the same.
 ///
-///   txcat webhooks add https://backend.example/hook
+///   txcat webhooks add URL
 ///   txcat webhooks list
 ///
 /// The secret that `add` prints goes into any library for Standard Webhooks, which verifies a message by its headers

@@ -169,7 +169,7 @@ code_enum!(
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LeftBecause {
-    /// A person has spoken of it since.
+    /// A person has spoken of it since, or it waits for one because its customer complained.
     Person,
     /// Another answer has come into force since.
     Changed,

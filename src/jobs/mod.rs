@@ -13,6 +13,7 @@ use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use graphile_worker::WorkerContext;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use cron::Cron;
@@ -116,8 +117,9 @@ impl Hands {
         context.get_ext().ok_or_else(|| Told("the worker was started without hands".to_owned()))
     }
 
-    /// Ends when something of this urgency should make room: the worker stops, or a more urgent job finds none free.
-    async fn called_away(&self, urgency: Urgency) {
+    /// Ends when something of this urgency should make room: the worker stops, or a more urgent job finds none free. What a
+    /// person asked for comes `further` first: it would be begun again and again where others keep coming.
+    async fn called_away(&self, urgency: Urgency, further: &mut watch::Receiver<u64>) {
         let mut looks = tokio::time::interval(PATIENCE);
         looks.tick().await;
         loop {
@@ -127,9 +129,15 @@ impl Hands {
             }
             let since = clock::now() - TimeDelta::from_std(PATIENCE).unwrap_or_default();
             // A database that can't be had is the work's own business.
-            if self.store.more_urgent_job_waits(urgency.priority(), since).await.unwrap_or(false) {
-                return;
+            if !self.store.more_urgent_job_waits(urgency.priority(), since).await.unwrap_or(false) {
+                continue;
             }
+            let rows = *further.borrow();
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                _ = further.wait_for(|now| urgency == Urgency::Nightly || *now > rows) => {}
+            }
+            return;
         }
     }
 }

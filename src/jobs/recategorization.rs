@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::{Error, Hands, Told};
 use crate::{
@@ -54,10 +55,11 @@ impl Step {
 
     async fn take(self, hands: &Hands) -> Result<(), Error> {
         tracing::info!(recategorization.id = self.run, step = %self.step, "a recategorization is taken up");
+        let (came, mut further) = watch::channel(0);
         let done = tokio::select! {
             biased;
-            done = self.work(hands) => done,
-            () = hands.called_away(self.urgency) => {
+            done = self.work(hands, &came) => done,
+            () = hands.called_away(self.urgency, &mut further) => {
                 self.ask(&hands.store).await?;
                 tracing::info!(recategorization.id = self.run, step = %self.step, "a recategorization makes room");
                 return Ok(());
@@ -79,24 +81,27 @@ impl Step {
         }
     }
 
-    async fn work(self, hands: &Hands) -> Result<(), recategorize::Error> {
+    /// Does it, and sends how many rows it has come to.
+    async fn work(self, hands: &Hands, came: &watch::Sender<u64>) -> Result<(), recategorize::Error> {
         let Hands { store, pipeline, .. } = hands;
-        let (run, quiet) = (self.run, &|_, _| {});
+        let (run, told) = (self.run, &|rows, _| {
+            came.send_replace(rows);
+        });
         match self.step {
-            RecategorizationStep::Preview => preview::run(store, pipeline, run, quiet).await,
-            RecategorizationStep::Apply => apply::apply(store, run, clock::now(), quiet).await,
-            RecategorizationStep::Undo => apply::put_back(store, run, quiet).await,
+            RecategorizationStep::Preview => preview::run(store, pipeline, run, told).await,
+            RecategorizationStep::Apply => apply::apply(store, run, clock::now(), told).await,
+            RecategorizationStep::Undo => apply::put_back(store, run, told).await,
             RecategorizationStep::PreviewAndApply => {
                 let phase = recategorize::find(store, run).await?.phase;
                 if matches!(phase, RecategorizationPhase::Predicting | RecategorizationPhase::Previewed) {
-                    preview::run(store, pipeline, run, quiet).await?;
+                    preview::run(store, pipeline, run, told).await?;
                 }
                 let ask = Ask { guards: Guards::default(), overrides: None, by: CRON.to_owned() };
                 if let Err(refused) = apply::allow(store, run, &ask, clock::now()).await {
                     store.stop_recategorization(run, Some(&with_causes(&refused))).await?;
                     return Err(refused);
                 }
-                apply::apply(store, run, clock::now(), quiet).await
+                apply::apply(store, run, clock::now(), told).await
             }
         }
     }
@@ -178,8 +183,11 @@ impl Recategorize {
         let scope = self.scope_at(due);
         // Its worker may have died between the two steps.
         let begun = store.recategorizations(None, None, LATEST).await?;
-        let same =
-            |run: &&Recategorization| run.run.made_by == CRON && run.run.made_at == due && run.run.scope == scope;
+        let same = |run: &&Recategorization| {
+            let run = &run.run;
+            (run.made_by.as_str(), run.made_at, &run.reason) == (CRON, due, &self.reason)
+                && (&run.scope, &run.adapter) == (&scope, &self.adapter)
+        };
         let run = match begun.iter().find(same) {
             Some(run) => run.id,
             None => {

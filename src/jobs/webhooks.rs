@@ -57,7 +57,8 @@ impl Deliver {
                 Delivered::Some => {}
                 Delivered::Nothing => return Ok(()),
                 Delivered::Later(at) => {
-                    self.ask(&hands.store, Some(at)).await?;
+                    // Events of meanwhile have asked for the next try at once.
+                    self.put(&hands.store, Some(at), false).await?;
                     return Ok(());
                 }
             }

@@ -54,6 +54,11 @@ async fn free(hands: &Hands, lease: Duration) {
             Ok(queues) => tracing::warn!(queues, "Queues were freed whose job was gone"),
             Err(error) => tracing::debug!(error = %error, "The queues could not be looked at"),
         }
+        match hands.store.drop_replaced_jobs().await {
+            Ok(0) => {}
+            Ok(jobs) => tracing::info!(jobs, "Jobs were dropped whose place others had taken"),
+            Err(error) => tracing::debug!(error = %error, "The jobs could not be looked at"),
+        }
     }
 }
 

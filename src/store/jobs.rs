@@ -207,6 +207,19 @@ impl Store {
         Ok(self.queue().execute(sql, vec![lease].into()).await.map_err(GraphileWorkerError::from)?)
     }
 
+    /// Drops jobs in whose place others were asked for while a worker was at them, and which that worker did not end: nobody
+    /// takes them up again, and they would count as failed.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn drop_replaced_jobs(&self) -> Result<u64, Error> {
+        let sql = "delete from graphile_worker._private_jobs as jobs
+            using graphile_worker._private_job_retirements as replaced
+            where replaced.id = jobs.id
+            and jobs.locked_at is null";
+        Ok(self.queue().execute(sql, Vec::new().into()).await.map_err(GraphileWorkerError::from)?)
+    }
+
     /// Lets workers' last heartbeats be no later than now. A clock that was put back leaves some that are yet to come, and a worker
     /// that died before would keep its jobs until then.
     ///

@@ -66,7 +66,7 @@ pub(super) async fn names_of(tx: &mut PgConnection, key: &str) -> Result<Names, 
 
 /// Merges and what takes them back go one after the other, so that no two make a circle.
 pub(super) async fn lock_merges(tx: &mut PgConnection) -> Result<(), Error> {
-    sqlx::query_scalar!(r#"select true as "locked!" from pg_advisory_xact_lock(8022)"#).fetch_one(tx).await?;
+    sqlx::query_scalar!(r#"select true as "locked!" from pg_advisory_xact_lock(8025)"#).fetch_one(tx).await?;
     Ok(())
 }
 

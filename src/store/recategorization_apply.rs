@@ -45,6 +45,7 @@ impl Store {
                             in_force.decided_by in ('correction', 'import')
                             or standing.id is distinct from (changes.decision -> 'rule' ->> 'id')::bigint
                             or standing.category <> changes.to_category
+                            or complains.transaction_id is not null
                         ) then 'person'
                         when taxonomy_migrations.run_id is not null and exists (
                             select
@@ -60,6 +61,10 @@ impl Store {
                 left join in_force on in_force.transaction_id = changes.transaction_id
                 left join lateral rule_for(transactions.account_id, transactions.descriptor_key, transactions.direction)
                     as standing on true
+                left join review_items as complains
+                    on complains.transaction_id = changes.transaction_id
+                    and complains.reason = 'complaint'
+                    and complains.resolved_at is null
                 where changes.run_id = $1
                 and changes.transaction_id = any($2)
             ),
@@ -85,6 +90,7 @@ impl Store {
         )
         .fetch_all(&mut *tx)
         .await?;
+        tell_cause(&mut tx, &format!("recategorization:{run}")).await?;
         let brought = append_decided(&mut tx, run, &applied, now).await?;
         free_split_in(&mut tx, run, &applied).await?;
         bring_into_force(&mut tx, &brought, now).await?;
@@ -115,21 +121,30 @@ impl Store {
             r#"select
                 changes.transaction_id,
                 case
-                    when taxonomy_migrations.run_id is null and in_force.review_status = 'reviewed' then 'person'
+                    when taxonomy_migrations.run_id is null and (
+                        in_force.review_status = 'reviewed'
+                        or in_force.decided_by in ('correction', 'import')
+                        or complains.transaction_id is not null
+                    ) then 'person'
                     when taxonomy_migrations.run_id is not null and exists (
                         select
                         from corrections_made
                         where corrections_made.transaction_id = changes.transaction_id
                         and corrections_made.id > taxonomy_migrations.upto_correction
                     ) then 'person'
-                    when taxonomy_migrations.run_id is not null and in_force.category <> changes.to_category
-                        then 'changed'
+                    when in_force.category <> changes.to_category then 'changed'
+                    when taxonomy_migrations.run_id is null
+                        and (in_force.decided_by = 'stage') <> (changes.decision ->> 'rule' is null) then 'changed'
                     when predictions.recategorization_id is distinct from changes.run_id then 'changed'
                 end as why
             from recategorization_changes as changes
             left join taxonomy_migrations on taxonomy_migrations.run_id = changes.run_id
             left join in_force on in_force.transaction_id = changes.transaction_id
             left join predictions on predictions.id = in_force.prediction_id
+            left join review_items as complains
+                on complains.transaction_id = changes.transaction_id
+                and complains.reason = 'complaint'
+                and complains.resolved_at is null
             where changes.run_id = $1
             and changes.transaction_id = any($2)"#,
             run,
@@ -390,11 +405,12 @@ async fn put_back(tx: &mut PgConnection, run: i64, ids: &[String]) -> Result<(),
             opened_at = before.opened_at,
             resolved_at = before.resolved_at,
             resolved_by = before.resolved_by,
-            group_key = before.group_key,
+            group_key = review_group_key(before.reason, row.direction, row.descriptor_key, row.id),
             doubt = before.doubt,
             amount = before.amount,
             currency = before.currency
         from recategorization_changes as changes
+        join transactions as row on row.id = changes.transaction_id
         cross join lateral jsonb_populate_record(null::review_items, changes.review_before) as before
         where changes.run_id = $1
         and changes.transaction_id = any($2)

@@ -182,7 +182,8 @@ impl Store {
     }
 
     /// Keeps what became of a page that begins at `from`, and where it ended, in one database transaction. Tells whether
-    /// the run still stood there; otherwise another process is at it, and nothing was stored.
+    /// the run still stood there; otherwise another process is at it, and nothing was stored. What was previewed before no
+    /// longer is: its diff does not count the page.
     ///
     /// # Errors
     /// When the database fails; then nothing was stored.
@@ -198,6 +199,7 @@ impl Store {
         let moved = sqlx::query!(
             "update recategorizations
             set
+                phase = 'predicting',
                 cursor_account_id = coalesce($3, cursor_account_id),
                 cursor_posted_at = coalesce($4, cursor_posted_at),
                 cursor_id = coalesce($5, cursor_id),

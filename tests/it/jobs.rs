@@ -202,3 +202,19 @@ async fn a_queue_that_is_kept_for_a_job_that_is_gone_is_freed() {
     until(async || stand.report(run).await.phase.as_str() == "previewed").await;
     drop(worker);
 }
+
+#[tokio::test]
+async fn a_job_whose_place_another_took_and_whose_worker_died_is_dropped() {
+    let (stand, _, run) = waiting_preview().await;
+    let die = "update graphile_worker._private_jobs set locked_by = 'a worker', locked_at = now() returning locked_by";
+    assert_eq!(stand.text(die).await, "a worker");
+    let step = Step { run, step: RecategorizationStep::Preview, urgency: Urgency::Interactive };
+    let asked = step.ask(&stand.store).await.unwrap();
+    assert_eq!(stand.store.drop_replaced_jobs().await.unwrap(), 0, "its worker may still be at it");
+    let freed = "update graphile_worker._private_jobs set locked_by = null, locked_at = null
+                 where locked_at is not null returning 'freed'";
+    assert_eq!(stand.text(freed).await, "freed");
+    assert_eq!(stand.store.drop_replaced_jobs().await.unwrap(), 1);
+    let left: Vec<i64> = queue(&stand.store).await.into_iter().map(|job| job.id).collect();
+    assert_eq!(left, [asked]);
+}

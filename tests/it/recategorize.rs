@@ -13,7 +13,8 @@ use txcat::{
     categorize::{Categorizer, Lineup, Stage},
     clock,
     domain::{
-        Acceptance, ChangeState, CorrectionScope, Enrichment, LeftBecause, RecategorizationScope, Taxonomy, Transaction,
+        Acceptance, ChangeState, CorrectionScope, Enrichment, LeftBecause, RecategorizationScope, ReviewReason,
+        Taxonomy, Transaction,
     },
     enrich::Enricher,
     pipeline::Pipeline,
@@ -290,6 +291,31 @@ async fn whoever_speaks_between_apply_and_undo_is_heard() {
     let kept = ChangeFilter { state: Some(ChangeState::Kept), ..Default::default() };
     let kept = stand.store.recategorization_changes(run, &kept, None, 100).await.unwrap();
     assert_eq!(kept.iter().map(|row| row.transaction_id.as_str()).collect::<Vec<_>>(), ["t1", "t2"]);
+}
+
+#[tokio::test]
+async fn a_row_of_which_a_customer_complained_waits_for_a_person_whatever_runs_do() {
+    let stand = Stand::start().await;
+    stand.answered(&rows(60)).await;
+    let complain = async |of: &str| {
+        assert_eq!(stand.store.ask_people(&[id(of)], ReviewReason::Complaint, hour(2_100)).await.unwrap(), 1);
+    };
+    let run = stand.previewed(everything()).await;
+    complain("t1").await;
+    stand.apply(run).await;
+    assert_eq!(in_force(&stand.store, "t1").await, "supermarket by stage, pending");
+    assert_eq!(stand.tally(run, ChangeState::Skipped).await, [(Some(LeftBecause::Person), 1)]);
+
+    stand.store.correct(&correction("t4", "bakery", CorrectionScope::Transaction, 2_100)).await.unwrap();
+    complain("t4").await;
+    complain("t7").await;
+    stand.undo(run).await;
+    assert_eq!(in_force(&stand.store, "t4").await, "bakery by correction, pending");
+    assert_eq!(in_force(&stand.store, "t7").await, "convenience_store by stage, pending");
+    assert_eq!(in_force(&stand.store, "t10").await, "supermarket by stage, accepted");
+    assert_eq!(stand.tally(run, ChangeState::Kept).await, [(Some(LeftBecause::Person), 2)]);
+    let open = "select transaction_id from review_items where reason = 'complaint' and resolved_at is null order by 1";
+    assert_eq!(stand.text(open).await, "t1\nt4\nt7");
 }
 
 #[tokio::test]

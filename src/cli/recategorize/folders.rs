@@ -117,7 +117,7 @@ mod with_cluster {
                 let opened = Opened::new(settings).await?;
                 let fitted = roster::fitted(&opened.store, &taxonomy).await;
                 opened.close().await?;
-                let nothing = || anyhow::anyhow!("nothing is fitted for {engine}: `txcat eval run` fits and stores it");
+                let nothing = || anyhow::anyhow!("nothing is fitted for {engine}: `txcat eval` fits and stores it");
                 Some(fitted?.remove(&engine).ok_or_else(nothing)?)
             } else {
                 None

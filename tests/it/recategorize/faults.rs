@@ -17,6 +17,7 @@ use txcat::{
         apply::{self, Ask},
         preview,
     },
+    store::PageDone,
 };
 
 use super::{NEXT, Stand, everything, rows};
@@ -147,6 +148,12 @@ async fn rows_that_fail_are_listed_and_tried_again() {
 
     preview::run(&stand.store, &pipeline, run, &|_, _| {}).await.unwrap();
     assert_eq!(stand.report(run).await.failures[1].tries, 2, "still so");
+    // As a process that dies once the rows are kept, and before they are counted, leaves it.
+    let cursor = stand.store.recategorization(run).await.unwrap().unwrap().cursor;
+    assert!(stand.store.put_recategorization_page(run, cursor.as_ref(), &PageDone::default()).await.unwrap());
+    let ask = Ask { guards: Guards::default(), overrides: Some("a test".to_owned()), by: "night".to_owned() };
+    let refused = apply::allow(&stand.store, run, &ask, hour(2_001)).await.unwrap_err();
+    assert!(matches!(refused, Error::Phase { .. }), "its diff does not count them: {refused}");
     mended.store(true, Ordering::SeqCst);
     preview::run(&stand.store, &pipeline, run, &|_, _| {}).await.unwrap();
     let report = stand.report(run).await;

@@ -136,7 +136,13 @@ async fn everything_is_led_to_another_taxonomy_and_back_to_the_byte() {
     );
 
     let audited = in_force(&stand.store, "t0").await;
+    let told = "select concat(cause, ' ', recategorization_id) from events order by seq";
+    let told_before = stand.text(told).await;
     stand.apply(run).await;
+    let told = stand.text(told).await;
+    let of_run: Vec<&str> = told.strip_prefix(&told_before).unwrap().trim_start().lines().collect();
+    let cause = format!("recategorization {run}");
+    assert!(of_run.len() > 50 && of_run.iter().all(|told| *told == cause), "also of what people said: {of_run:?}");
     assert_eq!(
         in_force(&stand.store, "t0").await,
         audited.replace("coffee_shop", "cafes"),
