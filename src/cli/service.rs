@@ -126,6 +126,23 @@ pub(super) fn share(text: &str) -> Result<f32, String> {
     if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("must be from 0 to 1".to_owned()) }
 }
 
+/// [`share`] in twice the digits.
+pub(super) fn share64(text: &str) -> Result<f64, String> {
+    share(text)?;
+    text.parse().map_err(|_| "must be a number".to_owned())
+}
+
+/// A number above 0.
+pub(super) fn positive(text: &str) -> Result<f32, String> {
+    let number: f32 = text.parse().map_err(|_| "must be a number")?;
+    if number > 0.0 && number.is_finite() { Ok(number) } else { Err("must be above 0".to_owned()) }
+}
+
+/// A share that leaves something.
+pub(super) fn not_all(text: &str) -> Result<f32, String> {
+    if share(text)? < 1.0 { share(text) } else { Err("must be from 0 to less than 1".to_owned()) }
+}
+
 /// What answers, and what keeps it as the registry has it.
 pub struct Ready {
     /// The way of a transaction.

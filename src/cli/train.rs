@@ -14,6 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use clap::builder::RangedU64ValueParser;
 use indicatif::HumanDuration;
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +22,10 @@ pub(super) use self::{
     source::{LabelledRows, Prepared, Source, lexicon},
     watch::Watch,
 };
-use super::{Settings, memory, models};
+use super::{
+    Settings, memory, models,
+    service::{not_all, positive, share, share64},
+};
 use crate::{
     evaluate::metrics,
     model::{
@@ -29,6 +33,7 @@ use crate::{
         facts::Effort,
         lora::{LoraOptions, TARGETS, Target},
         optim::Decay,
+        replaceable,
         train::{DevMetrics, TrainOptions, train},
         wide::WideOptions,
     },
@@ -61,7 +66,7 @@ pub enum Action {
 /// One training.
 #[derive(Debug, clap::Args)]
 pub struct Training {
-    /// The adapter's folder; what stood there is replaced.
+    /// The adapter's folder; an adapter that stood there is replaced.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
 
@@ -70,15 +75,15 @@ pub struct Training {
     pub method: Method,
 
     /// Rank of the LoRA difference.
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 16, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_024))]
     pub rank: usize,
 
     /// Its scale is alpha / rank.
-    #[arg(long, default_value_t = 32.0)]
+    #[arg(long, default_value_t = 32.0, value_parser = positive)]
     pub alpha: f32,
 
     /// Share of a layer's inputs dropped on the way into the difference.
-    #[arg(long, default_value_t = 0.05)]
+    #[arg(long, default_value_t = 0.05, value_parser = not_all)]
     pub dropout: f32,
 
     /// Linear layers that get a difference. [default: all]
@@ -90,15 +95,15 @@ pub struct Training {
     pub epochs: Option<usize>,
 
     /// Rows in one step.
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub batch: usize,
 
     /// Learning rate of what trains beside the head. [default: 0.001, and 0.0001 of every weight]
-    #[arg(long)]
+    #[arg(long, value_parser = positive)]
     pub learning_rate: Option<f32>,
 
     /// Learning rate of the head.
-    #[arg(long, default_value_t = 3e-3)]
+    #[arg(long, default_value_t = 3e-3, value_parser = positive)]
     pub head_learning_rate: f32,
 
     /// How the learning rate falls after the warm-up.
@@ -106,11 +111,11 @@ pub struct Training {
     pub decay: Decay,
 
     /// Share of the steps in which the learning rate rises.
-    #[arg(long, default_value_t = 0.06)]
+    #[arg(long, default_value_t = 0.06, value_parser = share)]
     pub warmup: f32,
 
     /// Weight of a category: its rows to the power of minus this. 0 is none, 1 makes all equal.
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, value_parser = share)]
     pub class_weighting: f32,
 
     /// Passes without a better dev accuracy before training ends.
@@ -126,7 +131,7 @@ pub struct Training {
     pub no_wide: bool,
 
     /// Accuracy that accepted answers shall have on dev.
-    #[arg(long, default_value_t = 0.92)]
+    #[arg(long, default_value_t = 0.92, value_parser = share64)]
     pub target: f64,
 
     /// Print one JSON object instead of sentences.
@@ -204,6 +209,7 @@ impl Training {
     }
 
     fn fit_now(&self, source: &Source, base: &BaseEncoder, stop: &AtomicBool) -> anyhow::Result<Outcome> {
+        replaceable(&self.out)?;
         let Prepared { rows, mut naming } = source.prepare(!self.no_wide)?;
         let mut watch = Watch::new(self.json);
         watch.say(&format!(
@@ -253,7 +259,7 @@ impl Training {
         TrainOptions {
             lora: LoraOptions { rank: self.rank, alpha: self.alpha, dropout: self.dropout, targets },
             epochs: self.epochs.unwrap_or(self.method.epochs()),
-            batch: self.batch.max(1),
+            batch: self.batch,
             learning_rate: self.learning_rate.unwrap_or(self.method.learning_rate()),
             head_learning_rate: self.head_learning_rate,
             warmup: self.warmup,
@@ -328,6 +334,8 @@ fn bytes_in(dir: &Path) -> anyhow::Result<u64> {
 mod tests {
     use clap::Parser;
 
+    use clap::error::ErrorKind;
+
     use super::*;
     use crate::cli::{Cli, Command};
 
@@ -353,6 +361,20 @@ mod tests {
         assert!(matches!(compared.action, Some(Action::Compare(_))));
         for wrong in ["txcat train", "txcat train --data d", "txcat train --out o --data d compare --data d"] {
             assert!(parsed(wrong).is_err(), "{wrong}");
+        }
+        for wrong in [
+            "--rank 0",
+            "--alpha 0",
+            "--dropout 1",
+            "--batch 0",
+            "--learning-rate=-1",
+            "--head-learning-rate NaN",
+            "--warmup 9",
+            "--class-weighting=-0.5",
+            "--target 7",
+        ] {
+            let refused = parsed(&format!("txcat train --data d --out o {wrong}")).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::ValueValidation, "{wrong}");
         }
     }
 }

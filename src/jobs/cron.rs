@@ -91,6 +91,9 @@ impl Cron {
     }
 }
 
+/// How often a line's run is begun before the line is taken to be wrong.
+const TRIES: u16 = 3;
+
 fn understood(text: &str) -> Result<Line, CronProblem> {
     let crontabs = parse_crontab(text).map_err(|_| CronProblem::Form)?;
     let [mut crontab] = <[Crontab; 1]>::try_from(crontabs).map_err(|_| CronProblem::Form)?;
@@ -106,6 +109,8 @@ fn understood(text: &str) -> Result<Line, CronProblem> {
     asked.scope_at(DateTime::UNIX_EPOCH).checked()?;
     crontab.timer.dows = weekdays(&crontab.timer.dows);
     crontab.options.priority.get_or_insert(Urgency::Nightly.priority());
+    // It begins a run, which takes a moment: what fails so often is the line's own fault.
+    crontab.options.max.get_or_insert(TRIES);
     Ok(Line { text: text.to_owned(), crontab, asked })
 }
 

@@ -151,6 +151,15 @@ impl fmt::Debug for Told {
     }
 }
 
+/// What the queue is told of a job. The log hears that it failed: why may name accounts.
+fn told<T>(context: &WorkerContext, done: Result<T, Error>) -> Result<T, Told> {
+    done.map_err(|error| {
+        let (job, tries) = (context.job(), format!("{} of {}", context.job().attempts(), context.job().max_attempts()));
+        tracing::warn!(job.id = job.id(), job.tries = tries, "A job failed: `txcat jobs show` says why");
+        Told::from(error)
+    })
+}
+
 impl From<Error> for Told {
     fn from(error: Error) -> Self {
         Self(with_causes(&error))

@@ -5,7 +5,7 @@ use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::{Error, Hands, Told};
+use super::{Error, Hands, told};
 use crate::{
     causes::with_causes,
     clock,
@@ -135,7 +135,7 @@ impl TaskHandler for Step {
 
     async fn run(self, context: WorkerContext) -> impl IntoTaskHandlerResult {
         let hands = Hands::of(&context)?;
-        self.take(hands).await.map_err(Told::from)
+        told(&context, self.take(hands).await)
     }
 }
 
@@ -206,6 +206,6 @@ impl TaskHandler for Recategorize {
 
     async fn run(self, context: WorkerContext) -> impl IntoTaskHandlerResult {
         let hands = Hands::of(&context)?;
-        self.begin(hands).await.map_err(Told::from)
+        told(&context, self.begin(hands).await)
     }
 }

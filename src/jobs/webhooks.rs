@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use serde::{Deserialize, Serialize};
 
-use super::{AGAIN, Error, Hands, Told};
+use super::{AGAIN, Error, Hands, told};
 use crate::{
     causes::with_causes,
     clock,
@@ -73,7 +73,7 @@ impl TaskHandler for Deliver {
 
     async fn run(self, context: WorkerContext) -> impl IntoTaskHandlerResult {
         let hands = Hands::of(&context)?;
-        self.take(hands).await.map_err(Told::from)
+        told(&context, self.take(hands).await)
     }
 }
 

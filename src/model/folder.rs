@@ -6,7 +6,13 @@
 //! lexicon), and `txcat.json` the facts: base model, taxonomy, calibration, the SHA-256 of every other
 //! file, and probes with the answers they must give.
 
-use std::{borrow::Cow, collections::BTreeMap, fs, io::Write, path::Path};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    fs,
+    io::{ErrorKind, Write},
+    path::Path,
+};
 
 use safetensors::Dtype;
 use serde::Serialize;
@@ -41,6 +47,22 @@ pub(super) struct Parts {
     pub(super) wide: Option<Wide>,
 }
 
+/// Whether an adapter may take the place of what stands there: nothing, an empty folder, or an adapter and no more.
+///
+/// # Errors
+/// When something else stands there, or it can't be looked at.
+pub fn replaceable(dir: &Path) -> Result<(), Error> {
+    let failed = |source| Error::File { action: "read", path: dir.to_owned(), source };
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(failed)?,
+    };
+    let ours = [PEFT_CONFIG, PEFT_MODEL, GAINS, OTHER, CARD, FACTS];
+    let others = entries.iter().any(|entry| !ours.iter().any(|name| entry.file_name() == *name));
+    let adapter = entries.is_empty() || entries.iter().any(|entry| entry.file_name() == FACTS);
+    if others || !adapter { Err(Error::Occupied { path: dir.to_owned() }) } else { Ok(()) }
+}
+
 impl Trained {
     /// Writes the folder: whole, or not at all. `weights` are what the numbers are a difference to.
     pub(super) fn write(
@@ -50,6 +72,7 @@ impl Trained {
         probes: Vec<Probe>,
         weights: &Packed,
     ) -> Result<AdapterFacts, Error> {
+        replaceable(dir)?;
         let failed = |action| move |source| Error::File { action, path: dir.to_owned(), source };
         let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(parent).map_err(failed("create"))?;
@@ -380,4 +403,24 @@ fn wide(other: &Tensors<'_>, classes: usize) -> Result<Wide, Error> {
 /// A number as the card prints it.
 pub(super) fn percent(share: f64) -> Cow<'static, str> {
     format!("{:.2} %", share * 100.0).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_but_an_adapter_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        assert!(replaceable(&at("new")).is_ok() && replaceable(folder.path()).is_ok());
+        assert!(replaceable(Path::new("models/adapters/demo")).is_ok());
+        assert!(matches!(replaceable(Path::new("models/adapters")), Err(Error::Occupied { .. })));
+        fs::write(at("letter.txt"), "dear").unwrap();
+        assert!(matches!(replaceable(folder.path()), Err(Error::Occupied { .. })));
+        fs::write(at(FACTS), "{}").unwrap();
+        assert!(matches!(replaceable(folder.path()), Err(Error::Occupied { .. })), "an adapter and more");
+        fs::remove_file(at("letter.txt")).unwrap();
+        assert!(replaceable(folder.path()).is_ok());
+    }
 }

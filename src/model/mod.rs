@@ -50,6 +50,7 @@ pub use base::BaseEncoder;
 pub use calibrate::{Fusion, argmax};
 pub use encoder::Encoder;
 pub use facts::{AdapterFacts, Naming};
+pub use folder::replaceable;
 pub use infer::Format;
 pub use input::{AdapterInput, Labelled, Payment};
 pub use known::KnownWork;
@@ -74,6 +75,12 @@ pub enum Error {
         /// Why.
         #[source]
         source: std::io::Error,
+    },
+    /// A folder for an adapter that holds something else.
+    #[error("{} holds more than an adapter: name another folder, or empty it", path.display())]
+    Occupied {
+        /// Which folder.
+        path: PathBuf,
     },
     /// A file's content is not what its name promises.
     #[error("{} is not a well-formed {what}", path.display())]

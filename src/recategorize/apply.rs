@@ -41,11 +41,19 @@ pub async fn allow(store: &Store, id: i64, ask: &Ask, now: DateTime<Utc>) -> Res
     if !refusals.is_empty() && ask.overrides.is_none() {
         return Err(Error::Refused { refusals });
     }
+    let wider = || {
+        let Guards { max_changed, max_category_loss } = ask.guards;
+        let refused = !Guards::default().look_at(&diff).is_empty();
+        let limits = (100.0 * max_changed, 100.0 * max_category_loss);
+        refused.then(|| format!("with limits of {:.0} % changed and {:.0} % of a category lost", limits.0, limits.1))
+    };
+    // Wider limits than there are without a word are one too.
+    let override_reason = if refusals.is_empty() { wider() } else { ask.overrides.clone() };
     let step = PhaseMove {
         from: &[RecategorizationPhase::Previewed],
         to: RecategorizationPhase::Applying,
         by: &ask.by,
-        override_reason: ask.overrides.as_deref().filter(|_| !refusals.is_empty()),
+        override_reason: override_reason.as_deref(),
         now,
     };
     if store.move_recategorization(id, step).await? {

@@ -13,7 +13,7 @@ use crate::{
         registry,
     },
     categorize::Stage,
-    cli::{Settings, eval, labels::LabelChoice, models, service::share},
+    cli::{Settings, eval, labels::LabelChoice, models, service::share64},
     clock,
     domain::{AdapterState, Taxonomy, Transaction},
     enrich::Enricher,
@@ -54,7 +54,7 @@ pub struct Evaluate {
     pub files: Vec<String>,
 
     /// What the lower end of the accuracy's 95 % interval must reach.
-    #[arg(long, value_parser = parsed_share, default_value_t = Limits::default().target)]
+    #[arg(long, value_parser = share64, default_value_t = Limits::default().target)]
     pub target: f64,
 
     /// Longest time in milliseconds that 95 % of single rows may take.
@@ -207,9 +207,4 @@ pub(super) fn tell_next(adapter: &StoredAdapter, report: &GateReport) {
     } else {
         println!("the gate is shut; a shadow harms nobody: txcat adapters promote {reference} --to shadow --share 0.1");
     }
-}
-
-/// A share, from 0 to 1.
-fn parsed_share(text: &str) -> Result<f64, String> {
-    share(text).map(f64::from)
 }

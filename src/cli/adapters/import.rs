@@ -8,7 +8,7 @@ use crate::{
         train::{Prepared, Source, Watch, interrupted, tell_dev},
     },
     model::{
-        Method, PeftAdapter,
+        Method, PeftAdapter, replaceable,
         train::{Progress, TrainOptions},
         wide::WideOptions,
     },
@@ -52,6 +52,7 @@ impl Import {
             println!("passed over, because it is zero and mean pooling never reads it: {name}");
         }
         let stop = interrupted();
+        replaceable(&self.out)?;
         let facts = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
             let Prepared { rows, mut naming } = self.source.prepare(self.wide)?;
             naming.sources.extend(peft.sources.clone());

@@ -163,6 +163,8 @@ impl Train {
 /// Texts and categories of a file's first rows.
 fn read(path: &Path, most: usize) -> anyhow::Result<Vec<(String, String)>> {
     let wrong = || format!("can't read {}", path.display());
+    ensure!(path.is_file(), "{} is no file", path.display());
+    ensure!(path.extension().is_none_or(|end| end != "gz"), "{} is compressed: unpack it first", path.display());
     let mut reader = csv::Reader::from_path(path).with_context(wrong)?;
     let rows: Vec<Row> = reader.deserialize().take(most).collect::<Result<_, _>>().with_context(wrong)?;
     let row = |Row { text, descriptor, category }| {

@@ -2,7 +2,7 @@
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
 use indicatif::HumanCount;
-use serde_json::json;
+use serde::Serialize;
 
 use crate::{
     domain::{ChangeState, Slug},
@@ -47,6 +47,18 @@ pub struct Show {
     pub json: bool,
 }
 
+/// Written as they are: a value in between would make long numbers of short ones.
+#[derive(Serialize)]
+struct Shown {
+    run: Report,
+    changes: Vec<recategorize::report::Change>,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    recategorizations: Vec<Report>,
+}
+
 impl Show {
     pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
         let report = Report::of(store, self.run).await?;
@@ -57,7 +69,7 @@ impl Show {
         };
         if self.json {
             let changes: Vec<_> = changes.into_iter().map(recategorize::report::Change::from).collect();
-            println!("{}", json!({ "run": report, "changes": changes }));
+            println!("{}", serde_json::to_string(&Shown { run: report, changes })?);
             return Ok(());
         }
         print(&report, false)?;
@@ -86,14 +98,18 @@ impl List {
     pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
         let reports = Report::list(store, None, self.limit).await?;
         if self.json {
-            println!("{}", json!({ "recategorizations": reports }));
+            println!("{}", serde_json::to_string(&Listed { recategorizations: reports })?);
             return Ok(());
         }
         let mut table = table(&["run", "phase", "begun", "rows", "seen", "job", "changes", "failed", "by", "reason"]);
         for report in reports {
             table.add_row([
                 Cell::new(report.id),
-                Cell::new(report.phase),
+                Cell::new(if report.stopped.is_some() {
+                    format!("{}, stopped", report.phase)
+                } else {
+                    report.phase.to_string()
+                }),
                 Cell::new(report.made_at.format("%Y-%m-%d %H:%M")),
                 number(report.rows),
                 number(report.seen),

@@ -109,7 +109,11 @@ async fn guards_take_their_limits_over_http() {
     until(&app, &run, "previewed").await;
     let wide = json!({ "max_changed": 0.7, "max_category_loss": 1.0 });
     app.post(&format!("/v1/recategorizations/{run}/apply"), &wide).await.with(202);
-    assert_eq!(until(&app, &run, "applied").await["override_reason"], Value::Null, "nothing had to be overridden");
+    let kept = &until(&app, &run, "applied").await["override_reason"];
+    assert_eq!(
+        kept, "with limits of 70 % changed and 100 % of a category lost",
+        "what would have been refused otherwise"
+    );
 }
 
 #[tokio::test]
