@@ -26,6 +26,9 @@ at and why. Without apply:true it is previewed only; with it, applied where the 
   30 2 * * * recategorize ?id=doubtful&fill=6h {scope:{below_confidence:0.8},last_days:30,reason:\"nightly\",apply:true}
   0 4 * * 0 recategorize ?id=all {scope:{everything:true},reason:\"weekly look\"}
 
+What can't be begun is tried three times (?max=N says otherwise) and then stands among the jobs as failed: accounts, merchants,
+categories and adapters of a line are looked up when it is due, and not by `txcat jobs cron`.
+
 The scope is that of POST /v1/recategorizations; adapter:\"consumer@3\" has a registered adapter answer.";
 
 /// What waits in the queue, what is being worked on, and what failed. A job that is done is gone: what it did stands with
