@@ -41,14 +41,14 @@ pub async fn allow(store: &Store, id: i64, ask: &Ask, now: DateTime<Utc>) -> Res
     if !refusals.is_empty() && ask.overrides.is_none() {
         return Err(Error::Refused { refusals });
     }
-    let wider = || {
+    // Wider limits than there are without a word override them too.
+    let overridden = !refusals.is_empty() || !Guards::default().look_at(&diff).is_empty();
+    let override_reason = overridden.then(|| {
         let Guards { max_changed, max_category_loss } = ask.guards;
-        let refused = !Guards::default().look_at(&diff).is_empty();
-        let limits = (100.0 * max_changed, 100.0 * max_category_loss);
-        refused.then(|| format!("with limits of {:.0} % changed and {:.0} % of a category lost", limits.0, limits.1))
-    };
-    // Wider limits than there are without a word are one too.
-    let override_reason = if refusals.is_empty() { wider() } else { ask.overrides.clone() };
+        let (changed, lost) = (100.0 * max_changed, 100.0 * max_category_loss);
+        let limits = || format!("with limits of {changed:.0} % changed and {lost:.0} % of a category lost");
+        ask.overrides.clone().unwrap_or_else(limits)
+    });
     let step = PhaseMove {
         from: &[RecategorizationPhase::Previewed],
         to: RecategorizationPhase::Applying,
