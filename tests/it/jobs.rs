@@ -72,10 +72,11 @@ async fn what_began_by_the_clock_is_one_run_however_often_its_job_is_begun() {
     let due = json!({ "ts": "2026-03-14T02:30:00Z", "backfilled": false });
     let asked = json!({ "scope": { "everything": true }, "reason": "nightly", "apply": true, "_cron": due });
     let asked: Recategorize = serde_json::from_value(asked).unwrap();
-    for _ in 0..2 {
+    let other = Recategorize { reason: "another line".to_owned(), apply: false, ..asked.clone() };
+    for asked in [&asked, &asked, &other] {
         let job = NewJob {
             task: "recategorize",
-            payload: serde_json::to_value(&asked).unwrap(),
+            payload: serde_json::to_value(asked).unwrap(),
             queue: Some("one after the other".to_owned()),
             key: None,
             priority: Urgency::Nightly.priority(),
@@ -87,8 +88,9 @@ async fn what_began_by_the_clock_is_one_run_however_often_its_job_is_begun() {
     let worker = work(&stand.store, &Arc::new(stand.next()), 2);
     until(async || queue(&stand.store).await.is_empty()).await;
     drop(worker);
-    let runs = stand.text("select concat_ws(' ', made_by, reason, phase) from recategorizations").await;
-    assert_eq!(runs, "cron nightly previewed", "two thirds would change, so the guards keep it from being applied");
+    let runs = stand.text("select concat_ws(' ', made_by, reason, phase) from recategorizations order by id").await;
+    let told = "two thirds would change, so the guards keep it from being applied";
+    assert_eq!(runs, "cron nightly previewed\ncron another line previewed", "{told}");
     assert!(in_force(&stand.store, "t1").await.starts_with("supermarket"));
     let told = |arguments: &[&str]| txcat(&["recategorize"]).args(arguments).on(&stand.database.url).run();
     let shown = told(&["show", "1"]).ok();
