@@ -275,6 +275,10 @@ impl Serving {
     pub async fn pipeline(&self, settings: &Settings, store: &Store) -> anyhow::Result<Ready> {
         let taxonomy = Arc::new(self.taxonomy()?);
         store.sync_taxonomy(&taxonomy, clock::now()).await?;
+        if let Some(now) = store.taxonomy_left(taxonomy.version()).await? {
+            let here = taxonomy.version();
+            eprintln!("txcat: it answers in the taxonomy {here}, which was left for {now} (--taxonomy says in which)");
+        }
         let base = models::pull(settings, None).await?;
         let entry = self.entry()?;
         let mut roster = None;

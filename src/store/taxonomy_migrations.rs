@@ -150,18 +150,35 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn taxonomy_left_by(&self, run: i64) -> Result<Option<(String, String)>, Error> {
-        let left = sqlx::query!(
+        let answers_in = sqlx::query_scalar!(
+            r#"select changes.decision -> 'prediction' -> 'provenance' ->> 'taxonomy' as "taxonomy!"
+            from recategorization_changes as changes
+            where changes.run_id = $1
+            and not exists (
+                select
+                from taxonomy_migrations as own
+                where own.run_id = $1
+            )
+            limit 1"#,
+            run,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some(version) = answers_in else { return Ok(None) };
+        Ok(self.taxonomy_left(&version).await?.map(|now| (version, now)))
+    }
+
+    /// The taxonomy that took the place of this one, where rows have been led from the one to the other and not back.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn taxonomy_left(&self, version: &str) -> Result<Option<String>, Error> {
+        let now = sqlx::query_scalar!(
             "select
-                left_by.from_taxonomy,
                 left_by.to_taxonomy
             from taxonomy_migrations as left_by
             where (left_by.shadow or left_by.concluded_at is not null)
-            and left_by.from_taxonomy = (
-                select changes.decision -> 'prediction' -> 'provenance' ->> 'taxonomy'
-                from recategorization_changes as changes
-                where changes.run_id = $1
-                limit 1
-            )
+            and left_by.from_taxonomy = $1
             and not exists (
                 select
                 from taxonomy_migrations as back
@@ -169,18 +186,11 @@ impl Store {
                 and (back.shadow or back.concluded_at is not null)
                 and back.run_id > left_by.run_id
             )
-            and not exists (
-                select
-                from taxonomy_migrations as own
-                where own.run_id = $1
-            )
             order by left_by.run_id desc
             limit 1",
-            run,
-        )
-        .fetch_optional(&self.pool)
-        .await?;
-        Ok(left.map(|left| (left.from_taxonomy, left.to_taxonomy)))
+            version,
+        );
+        Ok(now.fetch_optional(&self.pool).await?)
     }
 
     /// Where a run leads, if it is a migration.

@@ -408,4 +408,7 @@ async fn a_taxonomy_changes_on_the_command_line() {
     assert!(said.contains("the new taxonomy alone"), "{said}");
     let error = told(&["undo", &run]).refused(1);
     assert!(error.contains("is concluded"), "{error}");
+    let old = ["preview", "--everything", "--reason", "why", "--stage", "few_shot"];
+    let warned = told(&[&old[..], &["--encoder-dir", encoder.path().to_str().unwrap()]].concat()).err;
+    assert!(warned.contains(&format!("the taxonomy {}, which was left for", stand.taxonomy.version())), "{warned}");
 }
