@@ -11,6 +11,7 @@ use crate::embedded::{Durability, Postgres};
 ///
 ///   sleep infinity | txcat database &          # in the background: an input that does not end
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub struct Options {
     /// Which of its databases the URL names.
     #[arg(long, default_value = "txcat")]

@@ -1,6 +1,6 @@
 //! The command line: one file per subcommand, each `Options` + `run`.
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, builder::StyledStr};
 
 use crate::config;
 
@@ -73,6 +73,7 @@ pub struct Settings {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the whole product on the generated demo set, and serve it.
+    #[command(long_about = whole::<demo::Options>())]
     Demo(demo::Options),
     /// Make the demo data set again from its seed.
     DemoData(demo_data::Options),
@@ -81,12 +82,14 @@ pub enum Command {
     /// Check a labelled set before anything learns from it; pick what to label next.
     Data(data::Options),
     /// Hold the private Postgres for other programs.
+    #[command(long_about = whole::<database::Options>())]
     Database(database::Options),
     /// Check a deployment and say what to mend.
     Doctor(doctor::Options),
     /// Erase one account, or write down all that is stored of it.
     Accounts(accounts::Options),
     /// Drop rows that are older than a deployment keeps them.
+    #[command(long_about = whole::<retention::Options>())]
     Retention(retention::Options),
     /// Show, export and check the log of privileged acts.
     Audit(audit::Options),
@@ -97,42 +100,62 @@ pub enum Command {
     /// List, fetch, check or find the base encoders.
     Models(models::Options),
     /// Let people in to the pages, list them, and take them out again.
+    #[command(long_about = whole::<people::Options>())]
     People(people::Options),
     /// Show, check and compare prompt folders.
     Prompts(Box<prompts::Options>),
     /// Serve the JSON API and the pages.
+    #[command(long_about = whole::<serve::Options>())]
     Serve(serve::Options),
     /// Work on jobs, beside any number of others on one Postgres.
+    #[command(long_about = whole::<worker::Options>())]
     Worker(worker::Options),
     /// Make, list, resume and take away endpoints that are told of changes.
+    #[command(long_about = whole::<webhooks::Options>())]
     Webhooks(webhooks::Options),
     /// List jobs that are not done, try them again, take them out; check cron lines.
+    #[command(long_about = whole::<jobs::Options>())]
     Jobs(jobs::Options),
     /// Show what chat models took and cost.
+    #[command(long_about = whole::<spend::Options>())]
     Spend(spend::Options),
     /// Check a set of categories, or put it into the database.
     Taxonomy(taxonomy::Options),
     /// Register, measure, promote, watch and renew adapters; bring in those of others.
+    #[command(long_about = whole::<adapters::Options>())]
     Adapters(Box<adapters::Options>),
     /// Train an adapter on a data set's labels, or compare the ways to.
+    #[command(long_about = whole::<train::Options>())]
     Train(Box<train::Options>),
     /// Measure every stage on labelled rows.
     Eval(Box<eval::Command>),
     /// Train a provider's model on labels: write and check files, create and follow jobs.
+    #[command(long_about = whole::<finetune::Options>())]
     Finetune(Box<finetune::Options>),
     /// Say which lever to pull next, what it costs, and what would change that.
+    #[command(long_about = whole::<advise::Options>())]
     Advise(Box<advise::Options>),
     /// Measure how fast this machine computes the encoder or an adapter, and how fast it trains one.
+    #[command(long_about = whole::<bench::Options>())]
     Bench(Box<bench::Options>),
     /// Experiments on labels: how many, which, how clean, and how few keep a target.
     Experiments(Box<experiments::Options>),
     /// Categorize stored transactions anew: preview, apply, undo.
+    #[command(long_about = whole::<recategorize::Options>())]
     Recategorize(Box<recategorize::Options>),
     /// Be a part of a cluster that categorizes folders of Parquet files.
+    #[command(long_about = whole::<cluster::Options>())]
     #[cfg(feature = "cluster")]
     Cluster(Box<cluster::Options>),
     /// Read transactions from a file.
+    #[command(long_about = whole::<import::Options>())]
     Import(Box<import::Options>),
+}
+
+/// All that a command's options say of it: clap takes the line beside the command's name for the whole.
+fn whole<A: Args>() -> StyledStr {
+    let told = A::augment_args(clap::Command::new(""));
+    told.get_long_about().or_else(|| told.get_about()).cloned().unwrap_or_default()
 }
 
 /// Runs one command.

@@ -139,6 +139,8 @@ async fn what_takes_the_night_makes_room_for_what_a_person_waits_for_and_is_hand
 
 #[tokio::test]
 async fn the_command_line_lists_retries_and_cancels_jobs() {
+    let help = txcat(&["jobs", "--help"]).run().ok();
+    assert!(help.contains("  txcat jobs retry 12\n"), "{help}");
     let stand = Stand::start().await;
     let step = Step { run: 77, step: RecategorizationStep::Undo, urgency: Urgency::Nightly };
     let id = step.ask(&stand.store).await.unwrap().to_string();
