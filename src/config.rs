@@ -4,6 +4,8 @@ use std::{fmt, net::SocketAddr, path::PathBuf};
 
 use clap::Args;
 
+use crate::model::Instructions;
+
 /// Which Postgres.
 #[derive(Debug, Clone, Args)]
 pub struct Database {
@@ -58,6 +60,11 @@ pub struct Compute {
     /// instructions for it, and `auto` takes either only where the adapter's own figures on dev show that it costs nothing.
     #[arg(long, env = "TXCAT_PRECISION", value_enum, default_value_t, global = true)]
     pub precision: Precision,
+
+    /// The fastest instructions that adapters may be computed with, to measure what they give or to do without them.
+    /// [default: the fastest that the machine has]
+    #[arg(long, env = "TXCAT_INSTRUCTIONS", value_enum, value_name = "NAME", global = true)]
+    pub instructions: Option<Instructions>,
 }
 
 /// What an adapter computes in.

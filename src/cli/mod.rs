@@ -163,6 +163,9 @@ fn whole<A: Args>() -> StyledStr {
 /// # Errors
 /// Whatever the command could not do, in one sentence with its causes.
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
+    if let Some(fastest) = cli.settings.compute.instructions {
+        fastest.limit();
+    }
     match cli.command {
         Command::Demo(options) => demo::run(options, &cli.settings).await,
         Command::DemoData(options) => demo_data::run(&options),

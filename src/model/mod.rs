@@ -51,7 +51,7 @@ pub use calibrate::{Fusion, argmax};
 pub use encoder::Encoder;
 pub use facts::{AdapterFacts, Naming};
 pub use folder::replaceable;
-pub use infer::Format;
+pub use infer::{Format, Instructions};
 pub use input::{AdapterInput, Labelled, Payment};
 pub use known::KnownWork;
 pub use method::Method;

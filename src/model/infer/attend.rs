@@ -20,6 +20,10 @@ struct Head {
     stride: usize,
 }
 
+/// Sixteen queries of a head, numbers before queries, each vector on a cache line of its own.
+#[repr(C, align(64))]
+struct Queries<const D: usize>([[[f32; LANES]; LANES]; D]);
+
 /// Sixteen queries' scores of each key lie in one vector, so that a softmax needs no sum across one.
 ///
 /// `rows` has each token's query, key and value, `hidden` numbers each; the context takes the query's place.
@@ -32,12 +36,12 @@ pub(super) fn attend<S: Lanes, const D: usize>(
     scores: &mut [[f32; LANES]],
 ) {
     let tokens = rows.len() / stride;
-    let mut queries = [[[0.0; LANES]; LANES]; D];
+    let mut queries = Queries([[[0.0; LANES]; LANES]; D]);
     for from in (0..hidden).step_by(D * LANES) {
         let head = Head { query: from, key: hidden + from, value: 2 * hidden + from, stride };
         for first in (0..tokens).step_by(LANES) {
             let count = LANES.min(tokens - first);
-            for (d, turned) in queries.iter_mut().enumerate() {
+            for (d, turned) in queries.0.iter_mut().enumerate() {
                 let mut columns = [s.splat(0.0); LANES];
                 for (i, column) in columns.iter_mut().enumerate() {
                     // Past the last query the last is taken again: nobody reads those lanes.
@@ -52,10 +56,10 @@ pub(super) fn attend<S: Lanes, const D: usize>(
             let mut at = 0;
             while at < tokens {
                 if tokens - at > KEYS / 2 {
-                    top = s.max(top, score::<S, D, KEYS>(s, &queries, rows, (at, tokens), head, scores));
+                    top = s.max(top, score::<S, D, KEYS>(s, &queries.0, rows, (at, tokens), head, scores));
                     at += KEYS;
                 } else {
-                    top = s.max(top, score::<S, D, { KEYS / 2 }>(s, &queries, rows, (at, tokens), head, scores));
+                    top = s.max(top, score::<S, D, { KEYS / 2 }>(s, &queries.0, rows, (at, tokens), head, scores));
                     at += KEYS / 2;
                 }
             }

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     super::held,
-    isa::Isa,
+    isa::{Instructions, Isa},
     lowrank::LowRank,
     meet::{Arc, AtomicUsize, Builder, Condvar, JoinHandle, Mutex, Ordering, PoisonError, RwLock},
     model::{Block, Model, Scratch},
@@ -100,8 +100,8 @@ impl Crew {
     }
 
     /// Which instructions compute.
-    pub(in crate::model) fn instructions(&self) -> &'static str {
-        self.shared.isa.name()
+    pub(in crate::model) fn instructions(&self) -> Instructions {
+        self.shared.isa.instructions()
     }
 
     /// Operations a second that these threads reach at most, measured now, for about a tenth of a second.

@@ -60,7 +60,7 @@ impl Laid {
         let (mut bytes, mut ranges) = (vec![0; xs.len() * Bf16::SIZE], vec![[0.0; 2]; tokens]);
         isa.to_bytes::<Bf16>(xs, (self.inputs, self.inputs), &mut bytes, &mut ranges);
         let mut chunks = Vec::new();
-        cut(&[(tokens, None)], &mut chunks);
+        cut(&[(tokens, None)], isa.rows(), &mut chunks);
         let read = Bytes { bytes: &bytes, ranges: &ranges };
         let to = Rows { values: out, stride: self.panels.columns.len() * COLUMNS };
         isa.added::<Bf16>(read, (&self.steps, &self.panels), &chunks, None, to);
@@ -96,11 +96,11 @@ mod tests {
             for token in 0..tokens {
                 for at in 0..outputs {
                     let (found, expected) = (f64::from(out[token * outputs + at]), 1.0 + ahead(token, at));
-                    assert!((found - expected).abs() < 1e-4, "{}, ahead: {found} for {expected}", isa.name());
+                    assert!((found - expected).abs() < 1e-4, "{}, ahead: {found} for {expected}", isa.instructions());
                 }
                 for at in 0..inputs {
                     let (found, expected) = (f64::from(into[token * inputs + at]), 1.0 + back(token, at));
-                    assert!((found - expected).abs() < 1e-4, "{}, back: {found} for {expected}", isa.name());
+                    assert!((found - expected).abs() < 1e-4, "{}, back: {found} for {expected}", isa.instructions());
                 }
             }
         }

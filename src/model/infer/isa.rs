@@ -1,17 +1,54 @@
 //! The kernels compiled for each instruction set, one of which is chosen when the program runs.
 
-use std::hint::black_box;
+use std::{fmt, hint::black_box, sync::OnceLock};
 
 #[cfg(target_arch = "x86_64")]
-use super::lanes::{Avx2, Avx512};
+use super::lanes::{Avx2, Avx512, TILE};
 use super::{
     attend,
     lanes::{LANES, Lanes, Portable},
     number::{Bf16, Format, Int8, Number},
     panels::{Panels, Step, VECTORS},
-    product::{self, Added, Beside, Bytes, Chunk, Gelu, Plain, Rows},
+    product::{self, Added, Beside, Bytes, Chunk, Gelu, Plain, ROWS, Rows},
     rows,
 };
+
+/// Instructions that the encoder's products are computed with, the slowest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Instructions {
+    /// Plain Rust.
+    Portable,
+    /// AVX2 with FMA.
+    Avx2,
+    /// AVX-512 with VNNI: four products of bytes are one instruction.
+    Avx512,
+    /// That, and two products in bf16 are one instruction.
+    Avx512Bf16,
+    /// That, and tiles: products of bytes and of bf16, sixteen rows at a time.
+    Amx,
+}
+
+impl fmt::Display for Instructions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "AVX2",
+            Self::Avx512 => "AVX-512 VNNI",
+            Self::Avx512Bf16 => "AVX-512 VNNI and BF16",
+            Self::Amx => "AMX",
+        })
+    }
+}
+
+/// What [`Instructions::limit`] was told.
+static FASTEST: OnceLock<Instructions> = OnceLock::new();
+
+impl Instructions {
+    /// Nothing faster is used in this process from now on, even where the machine has it; the first word counts.
+    pub fn limit(self) {
+        let _ = FASTEST.set(self);
+    }
+}
 
 /// Which instructions compute.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +67,7 @@ impl Isa {
     pub(super) fn all() -> impl Iterator<Item = Self> {
         #[cfg(target_arch = "x86_64")]
         let found = [
+            Avx512::detect().and_then(Avx512::with_tiles).map(Self::Avx512Bf16),
             Avx512::detect().map(Self::Avx512Bf16),
             Avx512::detect().map(Self::Avx512),
             Avx2::detect().map(Self::Avx2),
@@ -39,8 +77,10 @@ impl Isa {
         found.into_iter().flatten().chain([Self::Portable(Portable)])
     }
 
+    /// Of those that may be used.
     pub(super) fn fastest() -> Self {
-        Self::all().next().unwrap_or(Self::Portable(Portable))
+        let allowed = |isa: &Self| FASTEST.get().is_none_or(|fastest| isa.instructions() <= *fastest);
+        Self::all().find(allowed).unwrap_or(Self::Portable(Portable))
     }
 
     /// Whether products of this format are instructions, so that it is faster than `f32`.
@@ -52,15 +92,36 @@ impl Isa {
         }
     }
 
-    pub(super) fn name(self) -> &'static str {
+    /// What computes so many rows fastest. Where they are too few for more than one tile, weights are read as often as they are used,
+    /// and products of bytes are as fast without tiles, which take longer to wait for them.
+    pub(super) fn for_rows(self, rows: usize, format: Format) -> Self {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Bf16(_) => "AVX-512 VNNI and BF16",
+            Self::Avx512Bf16(s) if rows <= TILE && format == Format::Int8 => Self::Avx512Bf16(s.without_tiles()),
+            isa => isa,
+        }
+    }
+
+    /// Rows that are multiplied together, at most.
+    pub(super) fn rows(self) -> usize {
+        match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512(_) => "AVX-512 VNNI",
+            Self::Avx512Bf16(s) if s.tiles().is_some() => TILE,
+            _ => ROWS,
+        }
+    }
+
+    pub(super) fn instructions(self) -> Instructions {
+        match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2(_) => "AVX2",
-            Self::Portable(_) => "portable",
+            Self::Avx512Bf16(s) if s.tiles().is_some() => Instructions::Amx,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16(_) => Instructions::Avx512Bf16,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => Instructions::Avx512,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(_) => Instructions::Avx2,
+            Self::Portable(_) => Instructions::Portable,
         }
     }
 }
@@ -78,6 +139,12 @@ impl Isa {
     /// Nothing but products, of which none is prepared, and how many operations those were: a multiplication and an
     /// addition are two.
     pub(super) fn probe(self, format: Format) -> usize {
+        #[cfg(target_arch = "x86_64")]
+        if let Self::Avx512Bf16(s) = self
+            && let Some(tiles) = s.tiles()
+        {
+            return tiles.set().probe(PROBED, format == Format::Bf16);
+        }
         let mut sums = [0.0; LANES];
         match format {
             Format::Int8 => self.multiply::<Int8>(&mut sums),
@@ -96,15 +163,18 @@ mod bodies {
     pub(super) fn multiply<S: Lanes, N: Number>(s: S, sums: &mut [f32; LANES]) {
         // What is multiplied differs from sum to sum, and from step to step for all that the compiler knows: it may prepare nothing.
         // As bf16 the bytes are numbers below 1, whose products are none that processors take time over.
-        let weights = black_box([[0x3f; 4 * LANES]; CHAINS]);
-        let mut chains = [N::start(s, &[0; LANES]); CHAINS];
+        // A step has whole cache lines, as a panel's have: a vector that lies on two of them takes twice as long to read.
+        let steps = black_box([Step([[0x3f; 4 * LANES]; VECTORS]); CHAINS / VECTORS]);
+        let mut chains = [[N::start(s, &[0; LANES]); VECTORS]; CHAINS / VECTORS];
         for _ in 0..PROBED {
             let xs = black_box([0x3e, 0x3f, 0x40, 0x3f]);
-            for (chain, weights) in chains.iter_mut().zip(&weights) {
-                *chain = N::dot(s, *chain, xs, weights);
+            for (chains, step) in chains.iter_mut().zip(&steps) {
+                for (chain, weights) in chains.iter_mut().zip(&step.0) {
+                    *chain = N::dot(s, *chain, xs, weights);
+                }
             }
         }
-        for chain in chains {
+        for chain in chains.into_iter().flatten() {
             s.store(s.add(s.load(sums), N::floats(s, chain)), sums);
         }
     }

@@ -19,10 +19,10 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
-pub use self::number::Format;
 pub(super) use self::{
     crew::{Crew, Group},
     halves::Halves,
     lowrank::LowRank,
     model::Model,
 };
+pub use self::{isa::Instructions, number::Format};

@@ -15,7 +15,7 @@ use super::{
     number::{Bf16, Format, Int8, Number},
     pages::Pages,
     panels::{COLUMNS, Panels, Step, VECTORS},
-    product::{Beside, Bytes, Chunk, ROWS, Rows},
+    product::{Beside, Bytes, Chunk, Rows},
 };
 
 /// Sizes of an encoder.
@@ -154,7 +154,6 @@ pub(super) struct Scratch {
     numbers: Pages<f32>,
     bytes: Pages<u8>,
     ranges: Vec<[f32; 2]>,
-    scores: Vec<[f32; LANES]>,
     chunks: Vec<Chunk>,
 }
 
@@ -179,24 +178,25 @@ fn room<T: Clone + Default>(kept: &mut Vec<T>, size: usize) -> &mut [T] {
     &mut kept[..size]
 }
 
-/// Chunks of like size that fit into as few as possible, sequences of one adapter together.
-pub(super) fn cut(sequences: &[(usize, Option<usize>)], chunks: &mut Vec<Chunk>) {
+/// As few chunks of at most so many rows as possible, sequences of one adapter together. All are of one size but the last, because
+/// tiles are set anew for another.
+pub(super) fn cut(sequences: &[(usize, Option<usize>)], most: usize, chunks: &mut Vec<Chunk>) {
     chunks.clear();
     let mut row = 0;
     for alike in sequences.chunk_by(|a, b| a.1 == b.1) {
         let tokens: usize = alike.iter().map(|(tokens, _)| tokens).sum();
-        let pieces = tokens.div_ceil(ROWS);
-        chunks.extend((0..pieces).map(|at| {
-            let (from, to) = (at * tokens / pieces, (at + 1) * tokens / pieces);
-            Chunk { row: row + from, rows: to - from, adapter: alike[0].1 }
-        }));
-        row += tokens;
+        let end = row + tokens;
+        let size = tokens.div_ceil(tokens.div_ceil(most).max(1)).max(1);
+        let of = |row| Chunk { row, rows: size.min(end - row), adapter: alike[0].1 };
+        chunks.extend((row..end).step_by(size).map(of));
+        row = end;
     }
 }
 
 impl Model {
     /// Mean over each sequence's tokens of the last layer, `[sequences, hidden]`; zeros for one without tokens.
     pub(super) fn pooled(&self, isa: Isa, block: Block<'_>, scratch: &mut Scratch, out: &mut [f32]) {
+        let isa = isa.for_rows(block.ids.len(), self.format);
         match self.format {
             Format::Int8 => self.pooled_in::<Int8>(isa, block, scratch, out),
             Format::Bf16 => self.pooled_in::<Bf16>(isa, block, scratch, out),
@@ -212,12 +212,14 @@ impl Model {
         let (of_qkv, of_slice) = (3 * hidden + LANES, slice + LANES);
         // `wide` has query, key and value of each token, then a slice of the feed-forward part; `reduced` what first factors make of
         // each row, and `gathered` what they make of the feed-forward part's slices together.
-        let sizes = [tokens * hidden, tokens * of_qkv.max(of_slice), tokens * width, tokens * width];
-        let [xs, wide, reduced, gathered] = parts(&mut scratch.numbers, sizes);
+        // All of them are whole vectors, so that none lies on two cache lines.
+        let scores = (longest + KEYS) * LANES;
+        let sizes = [tokens * hidden, tokens * of_qkv.max(of_slice), tokens * width, tokens * width, scores];
+        let [xs, wide, reduced, gathered, scores] = parts(&mut scratch.numbers, sizes);
+        let scores = scores.as_chunks_mut().0;
         let [bytes, inner_bytes] = parts(&mut scratch.bytes, [tokens * hidden * N::SIZE, tokens * slice * N::SIZE]);
         let (ranges, inner_ranges) = room(&mut scratch.ranges, 2 * tokens).split_at_mut(tokens);
-        let scores = room(&mut scratch.scores, longest + KEYS);
-        cut(block.sequences, &mut scratch.chunks);
+        cut(block.sequences, isa.rows(), &mut scratch.chunks);
         let low = Low { isa, adapters: block.adapters, chunks: &scratch.chunks, width };
         let chunks = low.chunks;
 

@@ -9,6 +9,11 @@ use super::{
     lanes::{LANES, Lanes, Line},
     panels::Columns,
 };
+#[cfg(target_arch = "x86_64")]
+use super::{
+    lanes::{Read, Set, Sums},
+    panels::Step,
+};
 
 /// What weights and activations are kept as, where that is not `f32`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -66,6 +71,12 @@ pub(super) trait Number {
     /// Adds to each lane the products of a word of activations with the lane's own word of weights.
     fn dot<S: Lanes>(s: S, sums: Self::Sums<S>, xs: [u8; 4], weights: &Line) -> Self::Sums<S>;
     fn floats<S: Lanes>(s: S, sums: Self::Sums<S>) -> S::F;
+    /// Sums of products of some rows with a panel, by tiles.
+    #[cfg(target_arch = "x86_64")]
+    fn tiles<const V: usize>(tiles: &mut Set, xs: Read<'_>, steps: &[Step<V>], sums: &mut Sums<V>);
+    /// Sums as tiles have left them.
+    #[cfg(target_arch = "x86_64")]
+    fn left<S: Lanes>(s: S, sums: &[i32; LANES]) -> Self::Sums<S>;
     /// What the sums of a row in a panel's vector stand for; `range` is the row's scale and least.
     fn value<S: Lanes, const V: usize>(
         s: S,
@@ -98,6 +109,18 @@ impl Number for Int8 {
     #[inline(always)]
     fn floats<S: Lanes>(s: S, sums: S::I) -> S::F {
         s.floats(sums)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn tiles<const V: usize>(tiles: &mut Set, xs: Read<'_>, steps: &[Step<V>], sums: &mut Sums<V>) {
+        tiles.bytes(xs, steps, sums);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn left<S: Lanes>(s: S, sums: &[i32; LANES]) -> S::I {
+        s.ints(sums)
     }
 
     #[inline(always)]
@@ -148,6 +171,18 @@ impl Number for Bf16 {
     #[inline(always)]
     fn floats<S: Lanes>(_: S, sums: S::F) -> S::F {
         sums
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn tiles<const V: usize>(tiles: &mut Set, xs: Read<'_>, steps: &[Step<V>], sums: &mut Sums<V>) {
+        tiles.halves(xs, steps, sums);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn left<S: Lanes>(s: S, sums: &[i32; LANES]) -> S::F {
+        s.bits(s.ints(sums))
     }
 
     #[inline(always)]

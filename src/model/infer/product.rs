@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+#[cfg(target_arch = "x86_64")]
+use super::lanes::{Read, Set, Sums};
 use super::{
     lanes::{LANES, Lanes, Line, gelu},
     lowrank::{Difference, LayerDifference, LowRank},
@@ -19,7 +21,7 @@ pub(super) struct Bytes<'a> {
     pub(super) ranges: &'a [[f32; 2]],
 }
 
-/// Rows that are computed together, at most [`ROWS`], all read with the same adapter.
+/// Rows that are computed together, at most [`ROWS`] or a tile's, all read with the same adapter.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Chunk {
     pub(super) row: usize,
@@ -127,6 +129,8 @@ pub(super) fn product<S: Lanes, N: Number, const V: usize>(
     beside: Option<Beside<'_>>,
     finish: &mut impl Finish<S, V>,
 ) {
+    #[cfg(target_arch = "x86_64")]
+    let mut tiles = s.tiles().map(|tiles| (tiles.set(), Sums::<V>::EMPTY));
     let mut rest = &all[panels.at..];
     for (at, columns) in panels.columns.iter().enumerate() {
         let (steps, others) = rest.split_at(panels.steps);
@@ -136,6 +140,11 @@ pub(super) fn product<S: Lanes, N: Number, const V: usize>(
         for chunk in chunks {
             let panel = Panel { steps, columns, column: at * V * LANES, next: fetched.next().unwrap_or(&[]) };
             let low = beside.and_then(|beside| beside.factors(at, *chunk).map(|of| (of, beside.stride)));
+            #[cfg(target_arch = "x86_64")]
+            if let Some((set, sums)) = &mut tiles {
+                by_tiles::<S, N, V>(s, xs, panel, *chunk, low, (set, sums), finish);
+                continue;
+            }
             if S::FEW {
                 for row in chunk.row..chunk.row + chunk.rows {
                     let low = low.map(|((reduced, factors), stride)| {
@@ -223,7 +232,21 @@ fn tile<S: Lanes, N: Number, const R: usize, const V: usize>(
             }
         }
     }
-    let ranges: &[[f32; 2]; R] = xs.ranges[row..].first_chunk().expect("every row has a range");
+    complete::<S, N, R, V>(s, sums, xs.ranges, panel, row, low, finish);
+}
+
+/// What becomes of the sums of `R` rows with one panel.
+#[inline(always)]
+fn complete<S: Lanes, N: Number, const R: usize, const V: usize>(
+    s: S,
+    sums: [[N::Sums<S>; V]; R],
+    ranges: &[[f32; 2]],
+    panel: Panel<'_, V>,
+    row: usize,
+    low: Option<Low<'_, V>>,
+    finish: &mut impl Finish<S, V>,
+) {
+    let ranges: &[[f32; 2]; R] = ranges[row..].first_chunk().expect("every row has a range");
     let mut values = [[s.splat(0.0); V]; R];
     for r in 0..R {
         let range = [s.splat(ranges[r][0]), s.splat(ranges[r][1])];
@@ -249,4 +272,26 @@ fn tile<S: Lanes, N: Number, const R: usize, const V: usize>(
         )*};
     }
     each!(0 1 2 3 4 5);
+}
+
+/// A chunk's rows with one panel, by tiles: their sums go through memory.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn by_tiles<S: Lanes, N: Number, const V: usize>(
+    s: S,
+    xs: Bytes<'_>,
+    panel: Panel<'_, V>,
+    chunk: Chunk,
+    low: Option<Low<'_, V>>,
+    (tiles, sums): (&mut Set, &mut Sums<V>),
+    finish: &mut impl Finish<S, V>,
+) {
+    let stride = panel.steps.len() * 4;
+    let read = Read { bytes: &xs.bytes[chunk.row * stride..], stride, rows: chunk.rows, next: panel.next };
+    N::tiles(tiles, read, panel.steps, sums);
+    for (at, sums) in sums.0[..chunk.rows].iter().enumerate() {
+        let sums = sums.each_ref().map(|sums| N::left(s, sums));
+        let low = low.map(|((reduced, factors), stride)| ((&reduced[at * stride..], factors), stride));
+        complete::<S, N, 1, V>(s, [sums], xs.ranges, panel, chunk.row + at, low, finish);
+    }
 }

@@ -75,7 +75,7 @@ fn sequences_of_every_length_are_near_the_exact_ones_on_every_instruction_set() 
                 let found = pooled(&Crew::of(3, isa), &model, &groups);
                 let (from_exact, from_portable) = (apart(&found, &expected), apart(&found, &portable));
                 let near = from_exact < allowed(format) && from_portable < 0.01;
-                assert!(near, "{format} on {}: {from_exact} {from_portable}", isa.name());
+                assert!(near, "{format} on {}: {from_exact} {from_portable}", isa.instructions());
             }
         }
     }
@@ -155,7 +155,7 @@ fn adapters_are_computed_beside_the_weights_each_for_its_own_rows() {
         for isa in Isa::all() {
             let found = pooled(&Crew::of(2, isa), &model, &groups);
             let apart = apart(&found, &expected);
-            assert!(apart < 1.2 * allowed(format), "{format} on {}: {apart}", isa.name());
+            assert!(apart < 1.2 * allowed(format), "{format} on {}: {apart}", isa.instructions());
         }
         let head = Layout::new(&config, Method::Head, &LoraOptions::default(), 3);
         assert!(model.beside(&head, &vec![0.0; head.len()]).is_none());

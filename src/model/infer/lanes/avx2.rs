@@ -140,6 +140,11 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    fn bits(self, x: [__m256i; 2]) -> Two {
+        here!([_mm256_castsi256_ps(x[0]), _mm256_castsi256_ps(x[1])])
+    }
+
+    #[inline(always)]
     fn dot(self, mut sums: [__m256i; 2], xs: [u8; 4], weights: &Line) -> [__m256i; 2] {
         // Less 128, so that a byte's sign can go to the weights: two products of at most 128 * 127 fit in 16 bits.
         let xs = here!(_mm256_set1_epi32(i32::from_le_bytes(xs.map(|x| x ^ 0x80))));

@@ -4,11 +4,13 @@
 
 use std::{arch::x86_64::*, mem::transmute};
 
-use super::{EXP2, LANES, Lanes, Line};
+use super::{EXP2, LANES, Lanes, Line, Tiles};
 
-/// The proof that the instructions are there, those for bf16 among them or not.
+/// The proof that the instructions are there, those for bf16 among them or not; and tiles, where they are to be used.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::model::infer) struct Avx512<const BF16: bool>(());
+pub(in crate::model::infer) struct Avx512<const BF16: bool> {
+    tiles: Option<Tiles>,
+}
 
 impl<const BF16: bool> Avx512<BF16> {
     pub(in crate::model::infer) fn detect() -> Option<Self> {
@@ -18,7 +20,18 @@ impl<const BF16: bool> Avx512<BF16> {
             && is_x86_feature_detected!("avx512vl")
             && is_x86_feature_detected!("avx512vnni")
             && (!BF16 || is_x86_feature_detected!("avx512bf16"));
-        found.then_some(Self(()))
+        found.then_some(Self { tiles: None })
+    }
+}
+
+impl Avx512<true> {
+    /// The same beside tiles.
+    pub(in crate::model::infer) fn with_tiles(self) -> Option<Self> {
+        Tiles::detect().map(|tiles| Self { tiles: Some(tiles) })
+    }
+
+    pub(in crate::model::infer) fn without_tiles(self) -> Self {
+        Self { tiles: None }
     }
 }
 
@@ -43,6 +56,12 @@ impl<const BF16: bool> Lanes for Avx512<BF16> {
     type I = __m512i;
     const SHIFTED: bool = false;
     const FEW: bool = false;
+
+    #[inline(always)]
+    fn tiles(self) -> Option<Tiles> {
+        // So that what knows of no bf16 has no code for tiles.
+        self.tiles.filter(|_| BF16)
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
@@ -152,6 +171,11 @@ impl<const BF16: bool> Lanes for Avx512<BF16> {
     #[inline(always)]
     fn floats(self, x: __m512i) -> __m512 {
         here!(_mm512_cvtepi32_ps(x))
+    }
+
+    #[inline(always)]
+    fn bits(self, x: __m512i) -> __m512 {
+        here!(_mm512_castsi512_ps(x))
     }
 
     #[inline(always)]

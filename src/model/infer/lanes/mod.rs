@@ -9,10 +9,16 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod portable;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 
 pub(super) use self::portable::Portable;
 #[cfg(target_arch = "x86_64")]
-pub(super) use self::{avx2::Avx2, avx512::Avx512};
+pub(super) use self::{
+    avx2::Avx2,
+    avx512::Avx512,
+    tiles::{Read, Set, Sums, TILE, Tiles},
+};
 
 /// Numbers in a vector.
 pub(super) const LANES: usize = 16;
@@ -30,6 +36,13 @@ pub(super) trait Lanes: Copy {
     const SHIFTED: bool;
     /// Whether there are too few registers for six rows of four vectors.
     const FEW: bool;
+
+    /// What multiplies whole tiles, where the machine has that.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn tiles(self) -> Option<Tiles> {
+        None
+    }
 
     fn splat(self, x: f32) -> Self::F;
     fn load(self, from: &[f32; LANES]) -> Self::F;
@@ -50,6 +63,8 @@ pub(super) trait Lanes: Copy {
     fn transpose(self, rows: [Self::F; LANES]) -> [Self::F; LANES];
     fn ints(self, from: &[i32; LANES]) -> Self::I;
     fn floats(self, x: Self::I) -> Self::F;
+    /// The same bits.
+    fn bits(self, x: Self::I) -> Self::F;
     /// Adds to each lane the sum of four products: `xs` with the lane's own four weights, none of which is -128.
     fn dot(self, sums: Self::I, xs: [u8; 4], weights: &Line) -> Self::I;
     /// Adds to each lane the sum of two products in bf16: `xs` with the lane's own two weights.

@@ -102,6 +102,11 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    fn bits(self, x: [i32; LANES]) -> Sixteen {
+        x.map(|x| f32::from_bits(x.cast_unsigned()))
+    }
+
+    #[inline(always)]
     fn dot(self, mut sums: [i32; LANES], xs: [u8; 4], weights: &Line) -> [i32; LANES] {
         for (sum, weights) in sums.iter_mut().zip(weights.as_chunks::<4>().0) {
             *sum += xs.iter().zip(weights).map(|(x, weight)| i32::from(*x) * i32::from(*weight)).sum::<i32>();
