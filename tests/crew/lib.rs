@@ -42,13 +42,16 @@ mod model {
             #[derive(Debug, Clone, Copy)]
             pub(in crate::model) struct Isa;
 
+            #[derive(Debug, Clone, Copy)]
+            pub(in crate::model) struct Instructions;
+
             impl Isa {
                 pub(super) fn fastest() -> Self {
                     Self
                 }
 
-                pub(super) fn name(self) -> &'static str {
-                    "loom"
+                pub(super) fn instructions(self) -> Instructions {
+                    Instructions
                 }
 
                 pub(super) fn probe(self, _: Format) -> usize {
