@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
+use clap::builder::RangedU64ValueParser;
 
 use super::{Settings, models};
 use crate::{
@@ -16,6 +17,9 @@ use crate::{
     http,
     model::{AdapterBank, AdapterInput, BaseEncoder, Format, bench::Bench},
 };
+
+/// More threads than a machine has cores are slower, and mistyped.
+const MOST_THREADS: u64 = 1_024;
 
 /// Times the base encoder with a head of 20 categories, or a whole adapter, on the lines of a file.
 ///
@@ -64,7 +68,7 @@ pub struct Forward {
     pub latency: bool,
 
     /// Threads of the encoder, but for `f32`. [default: all cores, and 1 with --latency]
-    #[arg(long)]
+    #[arg(long, value_parser = RangedU64ValueParser::<usize>::new().range(1..=MOST_THREADS))]
     pub threads: Option<usize>,
 
     /// Time this adapter instead, from descriptor to category.
@@ -159,13 +163,16 @@ fn encoder(options: &Forward, base: &BaseEncoder, precision: Precision, texts: &
     for batch in rows.chunks(size).take(8) {
         bench.batch(batch);
     }
+    // Before and after, because what else a machine does changes from one second to the next.
+    let before = bench.peak();
     let mut times = Vec::with_capacity(rows.len().div_ceil(size));
     for batch in rows.chunks(size) {
         let started = Instant::now();
         std::hint::black_box(bench.batch(batch));
         times.push(started.elapsed());
     }
-    if let (Some(peak), Some(operations)) = (bench.peak(), bench.operations()) {
+    if let (Some(before), Some(after), Some(operations)) = (before, bench.peak(), bench.operations()) {
+        let peak = (before + after) / 2.0;
         let reached = (operations * tokens) as f64 / times.iter().sum::<Duration>().as_secs_f64();
         println!("{:.0} of {:.0} GOP/s: {:.0} % of the peak", reached / 1e9, peak / 1e9, reached / peak * 100.0);
     }
