@@ -92,7 +92,10 @@ pub(super) async fn resume(
 ) -> Result<(StatusCode, Json<Report>), Error> {
     let id = number(id)?;
     preview::allow(&state.store, id).await?;
-    accepted(&state, id, RecategorizationStep::Preview).await
+    // A run of the night that is to be applied where its guards allow that stays one.
+    let asked = Step::asked(&state.store, id).await?;
+    let step = asked.filter(|step| *step == RecategorizationStep::PreviewAndApply);
+    accepted(&state, id, step.unwrap_or(RecategorizationStep::Preview)).await
 }
 
 /// A change of the taxonomy to begin.

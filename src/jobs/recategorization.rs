@@ -15,7 +15,7 @@ use crate::{
         apply::{self, Ask},
         preview,
     },
-    store::{self, NewJob, Recategorization, Store},
+    store::{self, JobFilter, NewJob, Recategorization, Store},
 };
 
 /// Who begins runs by the clock.
@@ -51,6 +51,16 @@ impl Step {
             keeps_time: false,
         };
         store.add_job(job).await
+    }
+
+    /// What was asked of a run last and is not done, whether it waits, runs or has failed.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn asked(store: &Store, run: i64) -> Result<Option<RecategorizationStep>, store::Error> {
+        let queue = JobFilter { queue: Some(Recategorization::queue(run)), ..JobFilter::default() };
+        let job = store.jobs(&queue, 1).await?.pop();
+        Ok(job.and_then(|job| serde_json::from_value(job.payload).ok()).map(|Self { step, .. }| step))
     }
 
     async fn take(self, hands: &Hands) -> Result<(), Error> {

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use txcat::{
     access::Scope,
     categorize::{Lineup, Stage},
-    domain::{Acceptance, CorrectionScope, Enrichment},
+    domain::{Acceptance, CorrectionScope, Enrichment, RecategorizationStep, Urgency},
+    jobs::recategorization::Step,
 };
 
 use super::{NEXT, Stand, rows};
@@ -147,6 +148,27 @@ async fn what_makes_no_sense_is_refused_with_a_problem() {
     let cancelled = app.send(app.request("POST", &format!("/v1/recategorizations/{run}/cancel"))).await.with(200);
     assert_eq!(cancelled["phase"], "cancelled");
     app.send(app.request("POST", &format!("/v1/recategorizations/{run}/resume"))).await.with(409);
+}
+
+#[tokio::test]
+async fn a_run_of_the_night_that_is_resumed_is_applied_all_the_same() {
+    let app = service(3).await;
+    // Nobody works, so that what was asked for waits.
+    let body = json!({ "scope": { "everything": true }, "reason": "a night" });
+    let run = app.post("/v1/recategorizations", &body).await.with(202)["id"].clone();
+    let number = run.as_i64().unwrap();
+    let asked = async || Step::asked(&app.store, number).await.unwrap();
+    assert_eq!(asked().await, Some(RecategorizationStep::Preview));
+    let resume = async || {
+        let path = format!("/v1/recategorizations/{run}/resume");
+        app.send(app.request("POST", &path)).await.with(202);
+    };
+    resume().await;
+    assert_eq!(asked().await, Some(RecategorizationStep::Preview), "what nobody wanted to be applied");
+    let night = Step { run: number, step: RecategorizationStep::PreviewAndApply, urgency: Urgency::Nightly };
+    night.ask(&app.store).await.unwrap();
+    resume().await;
+    assert_eq!(asked().await, Some(RecategorizationStep::PreviewAndApply));
 }
 
 #[tokio::test(flavor = "multi_thread")]
