@@ -3,9 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
+use futures::FutureExt as _;
 use sqlx::PgConnection;
 
-use super::{Error, Store, content::content_hash};
+use super::{Error, Store, content::content_hash, past_deadlocks};
 use crate::domain::{
     Transaction, TransactionId,
     transaction::{Channel, Counterparty, Country, Mcc},
@@ -47,15 +48,8 @@ impl Store {
     /// # Errors
     /// When the database fails; then nothing was stored.
     pub async fn ingest(&self, rows: &[Transaction], now: DateTime<Utc>) -> Result<Vec<Ingested>, Error> {
-        // Two calls that take each other's ids in crossed roles can deadlock; Postgres ends one, and
-        // it finds the other's rows on the second try.
-        for _ in 0..3 {
-            match self.ingest_once(rows, now).await {
-                Err(Error::Sqlx(sqlx::Error::Database(refusal))) if refusal.code().as_deref() == Some("40P01") => {}
-                other => return other,
-            }
-        }
-        self.ingest_once(rows, now).await
+        // Two calls may take each other's ids in crossed roles.
+        past_deadlocks(|| self.ingest_once(rows, now).boxed()).await
     }
 
     async fn ingest_once(&self, rows: &[Transaction], now: DateTime<Utc>) -> Result<Vec<Ingested>, Error> {

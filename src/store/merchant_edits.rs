@@ -4,12 +4,13 @@
 //! a row stays. A preview does the very thing and rolls back, so that it can't differ from what comes.
 
 use chrono::{DateTime, Utc};
+use futures::FutureExt as _;
 use sqlx::{PgConnection, Postgres, Transaction};
 
 use super::{
     Error, Store, count,
     merchant_merges::{Names, follow, lock_merges, names_of, regroup},
-    read,
+    past_deadlocks, read,
     review_decisions::{Covered, NewRule, cover, leave_rule, note_covered, put_in_force, resolve},
 };
 use crate::domain::{ActionKind, Direction, Slug, TransactionId};
@@ -122,6 +123,10 @@ impl Store {
     /// # Errors
     /// When the database fails; then nothing was changed.
     pub async fn edit_merchant(&self, edit: &MerchantEdit) -> Result<Result<(i64, u32), EditRefused>, Error> {
+        past_deadlocks(|| self.edit_merchant_once(edit).boxed()).await
+    }
+
+    async fn edit_merchant_once(&self, edit: &MerchantEdit) -> Result<Result<(i64, u32), EditRefused>, Error> {
         let CarriedOut { mut tx, action, rows, .. } = match self.carried_out(edit).await? {
             Ok(carried_out) => carried_out,
             Err(refused) => return Ok(Err(refused)),

@@ -73,6 +73,7 @@ mod webhooks;
 
 use std::{str::FromStr, time::Duration};
 
+use futures::future::BoxFuture;
 use sqlx::{
     AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, Transaction,
     migrate::MigrateDatabase,
@@ -189,6 +190,21 @@ fn is_passing(code: &str) -> bool {
 /// make: the build checks them.
 fn is_lack(code: &str) -> bool {
     ["42P01", "42703", "42883", "3F000"].contains(&code)
+}
+
+/// How often something is done again after a deadlock.
+const DEADLOCKS: usize = 3;
+
+/// Does something again that Postgres has ended because it and another waited for each other: the next time, what the other did is
+/// there.
+async fn past_deadlocks<'a, T>(once: impl Fn() -> BoxFuture<'a, Result<T, Error>>) -> Result<T, Error> {
+    for _ in 0..DEADLOCKS {
+        match once().await {
+            Err(Error::Sqlx(sqlx::Error::Database(refusal))) if refusal.code().as_deref() == Some("40P01") => {}
+            done => return done,
+        }
+    }
+    once().await
 }
 
 impl From<sqlx::Error> for Error {

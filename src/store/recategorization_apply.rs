@@ -4,11 +4,13 @@
 //! then what is in force of its rows, in the order of their ids as everybody does. What a person said is never touched.
 
 use chrono::{DateTime, Utc};
+use futures::FutureExt as _;
 use sqlx::PgConnection;
 
 use super::{
     Error, Store,
     events::tell_cause,
+    past_deadlocks,
     predictions::{Brought, bring_into_force},
     read,
     taxonomy_migrations::{begin_in, free_split_in, rename_said_in, take_back_in},
@@ -23,6 +25,10 @@ impl Store {
     /// # Errors
     /// When the database fails; then nothing of the chunk was stored.
     pub async fn apply_recategorization(&self, run: i64, limit: u32, now: DateTime<Utc>) -> Result<Option<u32>, Error> {
+        past_deadlocks(|| self.apply_once(run, limit, now).boxed()).await
+    }
+
+    async fn apply_once(&self, run: i64, limit: u32, now: DateTime<Utc>) -> Result<Option<u32>, Error> {
         let mut tx = self.begin().await?;
         let Some(after) = locked_in(&mut tx, run, RecategorizationPhase::Applying).await? else { return Ok(None) };
         if after.is_empty() {
@@ -107,6 +113,10 @@ impl Store {
     /// # Errors
     /// When the database fails; then nothing of the chunk was stored.
     pub async fn undo_recategorization(&self, run: i64, limit: u32) -> Result<Option<u32>, Error> {
+        past_deadlocks(|| self.take_back_once(run, limit).boxed()).await
+    }
+
+    async fn take_back_once(&self, run: i64, limit: u32) -> Result<Option<u32>, Error> {
         let mut tx = self.begin().await?;
         let Some(after) = locked_in(&mut tx, run, RecategorizationPhase::Undoing).await? else { return Ok(None) };
         let ids = next_ids(&mut tx, run, &after, "applied", limit).await?;

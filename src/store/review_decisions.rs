@@ -5,12 +5,13 @@
 //! person was shown. The trail is in [`super::review_trail`], taking back in [`super::review_undo`].
 
 use chrono::{DateTime, Utc};
+use futures::FutureExt as _;
 use sqlx::PgConnection;
 
 use super::{
     Error, Store, TransactionView, count,
     merchant_merges::{Names, names_of},
-    read,
+    past_deadlocks, read,
 };
 use crate::domain::{Correction, CorrectionScope, ReviewStatus, Slug, TransactionId};
 
@@ -121,6 +122,10 @@ impl Store {
     /// # Errors
     /// When the database fails; then nothing was stored.
     pub async fn correct(&self, correction: &Correction) -> Result<Option<TransactionView>, Error> {
+        past_deadlocks(|| self.correct_once(correction).boxed()).await
+    }
+
+    async fn correct_once(&self, correction: &Correction) -> Result<Option<TransactionView>, Error> {
         let mut tx = self.begin().await?;
         let Some(target) = lock_latest(&mut tx, &correction.transaction_id).await? else {
             return Ok(None);
@@ -139,6 +144,10 @@ impl Store {
     /// # Errors
     /// When the database fails; then nothing was stored.
     pub async fn decide(&self, verdict: &Verdict) -> Result<Decided, Error> {
+        past_deadlocks(|| self.decide_once(verdict).boxed()).await
+    }
+
+    async fn decide_once(&self, verdict: &Verdict) -> Result<Decided, Error> {
         let correction = &verdict.correction;
         let mut tx = self.begin().await?;
         let Some(target) = lock_latest(&mut tx, &correction.transaction_id).await? else {

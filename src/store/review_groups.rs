@@ -11,8 +11,9 @@
 //! fixed day ranks the same (forward decay, Cormode et al. 2009) and no group is counted again because time has passed.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures::FutureExt as _;
 
-use super::{Error, Store, count, read};
+use super::{Error, Store, count, past_deadlocks, read};
 use crate::domain::{ActionKind, Lane, ReviewReason, Slug, TransactionId};
 
 /// Rows that one decision may cover.
@@ -414,6 +415,15 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn ask_people(
+        &self,
+        ids: &[TransactionId],
+        reason: ReviewReason,
+        now: DateTime<Utc>,
+    ) -> Result<u64, Error> {
+        past_deadlocks(|| self.ask_people_once(ids, reason, now).boxed()).await
+    }
+
+    async fn ask_people_once(
         &self,
         ids: &[TransactionId],
         reason: ReviewReason,

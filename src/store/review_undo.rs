@@ -4,6 +4,7 @@
 //! rule go back to what the stage said, and wait for a person's eye. What was said of a merchant is taken back in the same way.
 
 use chrono::{DateTime, Utc};
+use futures::FutureExt as _;
 use sqlx::PgConnection;
 
 use super::{
@@ -11,6 +12,7 @@ use super::{
     events::tell_cause,
     merchant_edits::call,
     merchant_merges::{follow, lock_merges, names_of, regroup},
+    past_deadlocks,
 };
 
 /// What became of an undo.
@@ -51,6 +53,16 @@ impl Store {
     /// # Errors
     /// When the database fails; then nothing was changed.
     pub async fn undo(
+        &self,
+        action: i64,
+        note: Option<&str>,
+        made_by: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Undone, Error> {
+        past_deadlocks(|| self.undo_once(action, note, made_by, now).boxed()).await
+    }
+
+    async fn undo_once(
         &self,
         action: i64,
         note: Option<&str>,

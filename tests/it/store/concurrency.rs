@@ -103,6 +103,35 @@ async fn a_correction_survives_a_replacement_and_a_prediction_at_the_same_moment
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_correction_that_postgres_ends_in_a_deadlock_is_made_all_the_same() {
+    let (store, database) = fresh_store().await;
+    store.ingest(&[row("t", "acc", 1, "SHOP")], hour(1)).await.unwrap();
+    store.record(&[said("t", "groceries", 0.9)], hour(1)).await.unwrap();
+    // Another takes what the correction takes last, waits until that waits for it, and takes what the correction has.
+    let mut other = PgConnection::connect(&database.url).await.unwrap();
+    let mut looks = PgConnection::connect(&database.url).await.unwrap();
+    // Whoever has waited for a second is ended, and that is the correction.
+    sqlx::query("set deadlock_timeout = '1min'").execute(&mut other).await.unwrap();
+    let mut taken = other.begin().await.unwrap();
+    let takes_last = "select 1 from in_force where transaction_id = 't' for update";
+    sqlx::query(takes_last).execute(&mut *taken).await.unwrap();
+    let corrected = {
+        let store = store.clone();
+        tokio::spawn(async move { store.correct(&correction("t", "fuel", CorrectionScope::Transaction, 9)).await })
+    };
+    let waits =
+        "select count(*) > 0 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    while !sqlx::query_scalar::<_, bool>(waits).fetch_one(&mut looks).await.unwrap() {
+        assert!(!corrected.is_finished(), "it waits for nobody");
+        tokio::task::yield_now().await;
+    }
+    sqlx::query("select 1 from transactions where id = 't' for update").execute(&mut *taken).await.unwrap();
+    taken.commit().await.unwrap();
+    corrected.await.unwrap().unwrap().unwrap();
+    assert_eq!(in_force(&store, "t").await, "fuel by correction, reviewed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn several_processes_may_bring_up_the_schema_at_once_and_create_the_database() {
     let database = empty_database().await;
     let stores = futures::future::join_all((0..4).map(|_| Store::connect(&database.url, 1))).await;
