@@ -15,10 +15,10 @@ use crate::{
     config::Precision,
     domain::{Descriptor, EnrichedTransaction, Enrichment},
     http,
-    model::{AdapterBank, AdapterInput, BaseEncoder, Format, bench::Bench},
+    model::{AdapterBank, AdapterInput, BaseEncoder, Format, Instructions, bench::Bench},
 };
 
-/// More threads than a machine has cores are slower, and mistyped.
+/// More than any machine has cores.
 const MOST_THREADS: u64 = 1_024;
 
 /// Times the base encoder with a head of 20 categories, or a whole adapter, on the lines of a file.
@@ -52,15 +52,15 @@ pub struct Forward {
     pub texts: PathBuf,
 
     /// Lines to read, or with --bodies rows.
-    #[arg(long, default_value_t = 512)]
+    #[arg(long, default_value_t = 512, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub rows: usize,
 
     /// Rows computed together.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub batch: usize,
 
     /// Put rows of like length together.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "adapter")]
     pub sorted: bool,
 
     /// Time every row alone.
@@ -68,7 +68,7 @@ pub struct Forward {
     pub latency: bool,
 
     /// Threads of the encoder, but for `f32`. [default: all cores, and 1 with --latency]
-    #[arg(long, value_parser = RangedU64ValueParser::<usize>::new().range(1..=MOST_THREADS))]
+    #[arg(long, value_parser = RangedU64ValueParser::<usize>::new().range(1..=MOST_THREADS), conflicts_with = "adapter")]
     pub threads: Option<usize>,
 
     /// Time this adapter instead, from descriptor to category.
@@ -97,12 +97,15 @@ async fn forward(options: Forward, settings: &Settings) -> anyhow::Result<()> {
     let text =
         std::fs::read_to_string(&options.texts).with_context(|| format!("can't read {}", options.texts.display()))?;
     let texts: Vec<String> = text.lines().take(options.rows).map(str::to_owned).collect();
-    ensure!(!texts.is_empty() && options.batch > 0, "there is nothing to time");
+    ensure!(!texts.is_empty(), "{} is empty", options.texts.display());
     let base = models::pull(settings, None).await?;
     match &options.adapter {
         Some(dir) => {
             let adapter = AdapterBank::open(&base)?.in_precision(settings.compute.precision).load(dir)?;
-            println!("{} in {}", adapter.facts().name, adapter.format().map_or("f32", Format::name));
+            match adapter.format() {
+                Some(format) => println!("{} in {format} on {}", adapter.facts().name, Instructions::in_use()),
+                None => println!("{} in f32", adapter.facts().name),
+            }
             let inputs = inputs(&options, &texts, adapter.facts().enrichment)?;
             let mut times = Vec::new();
             for pass in 0..2 {

@@ -220,7 +220,7 @@ impl Training {
             rows.dev.len()
         ));
         if self.bf16 && !Format::Bf16.is_fast() {
-            watch.say("this machine has no instructions for bf16: the training is no faster than without --bf16");
+            watch.say("there are no instructions for bf16 here: the training is no faster than without --bf16");
         }
         let memory_before = memory::held();
         memory::forget_peak();

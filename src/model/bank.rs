@@ -21,7 +21,7 @@ use super::{
     folder::Parts,
     guard::{Reduced, Refused},
     held,
-    infer::{self, Crew, Format, Model},
+    infer::{self, Crew, Format, Instructions, Model},
     known::{Known, KnownWork, Logits, key},
     packed::Group,
     worker::Worker,
@@ -212,6 +212,13 @@ impl AdapterBank {
             let model = self.weights_in(format, &facts, &engine);
             engine.reduce(model.map_err(|reason| Error::NotIn { dir: dir.to_owned(), format, reason })?);
         }
+        let computed_in = engine.reduced.as_ref().map(|reduced| reduced.model.format());
+        tracing::info!(
+            adapter.name = %facts.name,
+            adapter.precision = computed_in.map_or("f32", Format::name),
+            adapter.instructions = computed_in.map(|_| tracing::field::display(Instructions::in_use())),
+            "read an adapter"
+        );
         Ok(Loaded { facts, hash, engine })
     }
 

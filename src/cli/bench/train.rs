@@ -6,10 +6,11 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+use clap::builder::RangedU64ValueParser;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cli::{Settings, memory, models},
+    cli::{Settings, memory, models, service::positive},
     evaluate::metrics::{Share, wilson},
     model::{
         Method,
@@ -35,7 +36,7 @@ pub struct Train {
     pub method: Method,
 
     /// Of the low-rank difference; its scale is 2.
-    #[arg(long, default_value_t = LoraOptions::default().rank)]
+    #[arg(long, default_value_t = LoraOptions::default().rank, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_024))]
     pub rank: usize,
 
     /// Which linear layers have one: all six, or query and value.
@@ -43,7 +44,7 @@ pub struct Train {
     pub targets: Targets,
 
     /// Rows to read.
-    #[arg(long, default_value_t = 4_000)]
+    #[arg(long, default_value_t = 4_000, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub rows: usize,
 
     /// Such a file of other rows, answered after the pass and outside the clock.
@@ -51,15 +52,15 @@ pub struct Train {
     pub dev: Option<PathBuf>,
 
     /// Rows in one step.
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub batch: usize,
 
-    /// Multiply with the frozen weights in bf16; LoRA alone has any.
+    /// Multiply with the frozen weights in bf16; only LoRA leaves any frozen.
     #[arg(long)]
     pub bf16: bool,
 
     /// Learning rate. [default: the method's]
-    #[arg(long)]
+    #[arg(long, value_parser = positive)]
     pub learning_rate: Option<f32>,
 }
 
@@ -104,7 +105,7 @@ struct Timed {
 impl Train {
     pub(super) async fn run(self, settings: &Settings) -> anyhow::Result<()> {
         let read = read(&self.data, self.rows)?;
-        ensure!(!read.is_empty() && self.batch > 0, "there is nothing to time");
+        ensure!(!read.is_empty(), "{} has no rows", self.data.display());
         let of_dev = self.dev.as_deref().map(|path| self::read(path, usize::MAX)).transpose()?.unwrap_or_default();
         let names: BTreeSet<String> = read.iter().map(|(_, category)| category.clone()).collect();
         let (rows, dev_rows) = (read.len(), of_dev.len());
@@ -167,10 +168,11 @@ fn read(path: &Path, most: usize) -> anyhow::Result<Vec<(String, String)>> {
     ensure!(path.extension().is_none_or(|end| end != "gz"), "{} is compressed: unpack it first", path.display());
     let mut reader = csv::Reader::from_path(path).with_context(wrong)?;
     let rows: Vec<Row> = reader.deserialize().take(most).collect::<Result<_, _>>().with_context(wrong)?;
-    let row = |Row { text, descriptor, category }| {
-        Ok((text.or(descriptor).context("no column is `text` or `descriptor`")?, category))
+    let row = |(at, Row { text, descriptor, category })| {
+        let text = text.or(descriptor);
+        Ok((text.with_context(|| format!("row {} has no `text` and no `descriptor`", at + 1))?, category))
     };
-    rows.into_iter().map(row).collect::<anyhow::Result<_>>().with_context(wrong)
+    rows.into_iter().enumerate().map(row).collect::<anyhow::Result<_>>().with_context(wrong)
 }
 
 /// Categories by their places among the names; one that is not among them has a place that no answer has.

@@ -106,17 +106,20 @@ impl Crew {
 
     /// Operations a second that these threads reach at most, measured now, for about a tenth of a second.
     pub(in crate::model) fn peak(&self, format: Format) -> f64 {
+        // By one clock: threads that wait for a core take turns.
+        let started = Instant::now();
         let alone = || {
-            let (mut operations, started) = (0, Instant::now());
+            let mut operations = 0;
             while started.elapsed() < PROBE {
                 operations += self.shared.isa.probe(format);
             }
-            operations as f64 / started.elapsed().as_secs_f64()
+            operations
         };
-        std::thread::scope(|scope| {
+        let operations: usize = std::thread::scope(|scope| {
             let probes: Vec<_> = (0..self.threads()).map(|_| scope.spawn(alone)).collect();
             probes.into_iter().filter_map(|probe| probe.join().ok()).sum()
-        })
+        });
+        operations as f64 / started.elapsed().as_secs_f64()
     }
 
     /// The mean of each sequence's tokens in the last layer, group after group: `[sequences, hidden]` in `out`.

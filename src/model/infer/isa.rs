@@ -1,6 +1,8 @@
 //! The kernels compiled for each instruction set, one of which is chosen when the program runs.
 
-use std::{fmt, hint::black_box, sync::OnceLock};
+use std::{fmt, hint::black_box, num::NonZero, sync::OnceLock};
+
+use clap::ValueEnum;
 
 #[cfg(target_arch = "x86_64")]
 use super::lanes::{Avx2, Avx512, TILE};
@@ -14,7 +16,7 @@ use super::{
 };
 
 /// Instructions that the encoder's products are computed with, the slowest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Instructions {
     /// Plain Rust.
     Portable,
@@ -48,6 +50,12 @@ impl Instructions {
     pub fn limit(self) {
         let _ = FASTEST.set(self);
     }
+
+    /// The fastest that this machine has and that may be used.
+    #[must_use]
+    pub fn in_use() -> Self {
+        Isa::fastest().instructions()
+    }
 }
 
 /// Which instructions compute.
@@ -64,42 +72,58 @@ pub(super) enum Isa {
 
 impl Isa {
     /// Every one that this machine has, the fastest first.
+    #[cfg(test)]
     pub(super) fn all() -> impl Iterator<Item = Self> {
-        #[cfg(target_arch = "x86_64")]
-        let found = [
-            Avx512::detect().and_then(Avx512::with_tiles).map(Self::Avx512Bf16),
-            Avx512::detect().map(Self::Avx512Bf16),
-            Avx512::detect().map(Self::Avx512),
-            Avx2::detect().map(Self::Avx2),
-        ];
-        #[cfg(not(target_arch = "x86_64"))]
-        let found = [None];
-        found.into_iter().flatten().chain([Self::Portable(Portable)])
+        Self::up_to(Instructions::Amx)
     }
 
-    /// Of those that may be used.
+    /// The fastest that may be used.
     pub(super) fn fastest() -> Self {
-        let allowed = |isa: &Self| FASTEST.get().is_none_or(|fastest| isa.instructions() <= *fastest);
-        Self::all().find(allowed).unwrap_or(Self::Portable(Portable))
+        let fastest = FASTEST.get().copied().unwrap_or(Instructions::Amx);
+        Self::up_to(fastest).next().unwrap_or(Self::Portable(Portable))
     }
 
-    /// Whether products of this format are instructions, so that it is faster than `f32`.
+    /// Those that this machine has of these and slower ones, the fastest first. Nobody looks for faster ones, or asks the system for them.
+    fn up_to(fastest: Instructions) -> impl Iterator<Item = Self> {
+        let slower = Instructions::value_variants().iter().rev();
+        slower.copied().filter(move |instructions| *instructions <= fastest).filter_map(Self::of)
+    }
+
+    fn of(instructions: Instructions) -> Option<Self> {
+        match instructions {
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Amx => Avx512::detect().and_then(Avx512::with_tiles).map(Self::Avx512Bf16),
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512Bf16 => Avx512::detect().map(Self::Avx512Bf16),
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512 => Avx512::detect().map(Self::Avx512),
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx2 => Avx2::detect().map(Self::Avx2),
+            Instructions::Portable => Some(Self::Portable(Portable)),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => None,
+        }
+    }
+
+    /// Whether there are instructions for products of this format, without which `f32` is faster.
     pub(super) fn has(self, format: Format) -> bool {
-        match (self, format) {
-            #[cfg(target_arch = "x86_64")]
-            (Self::Avx512Bf16(_), Format::Bf16) => true,
-            (_, format) => format == Format::Int8,
-        }
+        let least = if format == Format::Bf16 { Instructions::Avx512Bf16 } else { Instructions::Avx2 };
+        self.instructions() >= least
     }
 
-    /// What computes so many rows fastest. Where they are too few for more than one tile, weights are read as often as they are used,
-    /// and products of bytes are as fast without tiles, which take longer to wait for them.
+    /// What computes so many rows fastest: with no more than one tile's, each weight is used once, and without tiles they arrive sooner.
+    /// Sums of bytes are exact, so that this changes no answer.
     pub(super) fn for_rows(self, rows: usize, format: Format) -> Self {
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512Bf16(s) if rows <= TILE && format == Format::Int8 => Self::Avx512Bf16(s.without_tiles()),
-            isa => isa,
+        #[cfg(target_arch = "x86_64")]
+        if let Self::Avx512Bf16(s) = self
+            && rows <= TILE
+            && format == Format::Int8
+        {
+            return Self::Avx512Bf16(s.without_tiles());
         }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (rows, format);
+        self
     }
 
     /// Rows that are multiplied together, at most.
@@ -131,9 +155,12 @@ type Factors<'a> = (&'a [Step<1>], &'a Panels<1>);
 type Sizes = (usize, usize);
 type Scores<'a> = &'a mut [[f32; LANES]];
 
-/// Steps of [`Isa::probe`], and sums that it keeps going at once.
-const PROBED: usize = 4_000;
-const CHAINS: usize = 12;
+/// Vectors of sums that [`Isa::probe`] keeps going at once, in steps of a panel: as many as there are registers for.
+const CHAINS: usize = 3;
+const FEW_CHAINS: usize = 1;
+
+/// Steps of [`Isa::probe`].
+const PROBED: NonZero<usize> = NonZero::new(4_000).unwrap();
 
 impl Isa {
     /// Nothing but products, of which none is prepared, and how many operations those were: a multiplication and an
@@ -143,7 +170,10 @@ impl Isa {
         if let Self::Avx512Bf16(s) = self
             && let Some(tiles) = s.tiles()
         {
-            return tiles.set().probe(PROBED, format == Format::Bf16);
+            #[expect(unsafe_code, reason = "only the caller knows what else a thread does")]
+            // SAFETY: this thread does nothing else with tiles until the probe is over.
+            let mut set = unsafe { tiles.set() };
+            return set.probe(PROBED, format == Format::Bf16);
         }
         let mut sums = [0.0; LANES];
         match format {
@@ -151,7 +181,8 @@ impl Isa {
             Format::Bf16 => self.multiply::<Bf16>(&mut sums),
         }
         black_box(sums);
-        PROBED * CHAINS * LANES * (4 / format.size()) * 2
+        let chains = if self.instructions() >= Instructions::Avx512 { CHAINS } else { FEW_CHAINS };
+        PROBED.get() * chains * VECTORS * LANES * (4 / format.size()) * 2
     }
 }
 
@@ -161,12 +192,17 @@ mod bodies {
 
     #[inline(always)]
     pub(super) fn multiply<S: Lanes, N: Number>(s: S, sums: &mut [f32; LANES]) {
+        if S::FEW { chains::<S, N, FEW_CHAINS>(s, sums) } else { chains::<S, N, CHAINS>(s, sums) }
+    }
+
+    #[inline(always)]
+    fn chains<S: Lanes, N: Number, const C: usize>(s: S, sums: &mut [f32; LANES]) {
         // What is multiplied differs from sum to sum, and from step to step for all that the compiler knows: it may prepare nothing.
         // As bf16 the bytes are numbers below 1, whose products are none that processors take time over.
         // A step has whole cache lines, as a panel's have: a vector that lies on two of them takes twice as long to read.
-        let steps = black_box([Step([[0x3f; 4 * LANES]; VECTORS]); CHAINS / VECTORS]);
-        let mut chains = [[N::start(s, &[0; LANES]); VECTORS]; CHAINS / VECTORS];
-        for _ in 0..PROBED {
+        let steps = black_box([Step([[0x3f; 4 * LANES]; VECTORS]); C]);
+        let mut chains = [[N::start(s, &[0; LANES]); VECTORS]; C];
+        for _ in 0..PROBED.get() {
             let xs = black_box([0x3e, 0x3f, 0x40, 0x3f]);
             for (chains, step) in chains.iter_mut().zip(&steps) {
                 for (chain, weights) in chains.iter_mut().zip(&step.0) {

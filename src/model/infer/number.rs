@@ -38,7 +38,7 @@ impl Format {
         }
     }
 
-    /// Whether this machine computes faster in it than in `f32`.
+    /// Whether this machine has instructions for its products.
     #[must_use]
     pub fn is_fast(self) -> bool {
         Isa::fastest().has(self)
@@ -76,7 +76,7 @@ pub(super) trait Number {
     fn tiles<const V: usize>(tiles: &mut Set, xs: Read<'_>, steps: &[Step<V>], sums: &mut Sums<V>);
     /// Sums as tiles have left them.
     #[cfg(target_arch = "x86_64")]
-    fn left<S: Lanes>(s: S, sums: &[i32; LANES]) -> Self::Sums<S>;
+    fn sums_of_tiles<S: Lanes>(s: S, sums: &[i32; LANES]) -> Self::Sums<S>;
     /// What the sums of a row in a panel's vector stand for; `range` is the row's scale and least.
     fn value<S: Lanes, const V: usize>(
         s: S,
@@ -119,7 +119,7 @@ impl Number for Int8 {
 
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    fn left<S: Lanes>(s: S, sums: &[i32; LANES]) -> S::I {
+    fn sums_of_tiles<S: Lanes>(s: S, sums: &[i32; LANES]) -> S::I {
         s.ints(sums)
     }
 
@@ -181,7 +181,7 @@ impl Number for Bf16 {
 
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    fn left<S: Lanes>(s: S, sums: &[i32; LANES]) -> S::F {
+    fn sums_of_tiles<S: Lanes>(s: S, sums: &[i32; LANES]) -> S::F {
         s.bits(s.ints(sums))
     }
 

@@ -130,7 +130,9 @@ pub(super) fn product<S: Lanes, N: Number, const V: usize>(
     finish: &mut impl Finish<S, V>,
 ) {
     #[cfg(target_arch = "x86_64")]
-    let mut tiles = s.tiles().map(|tiles| (tiles.set(), Sums::<V>::EMPTY));
+    #[expect(unsafe_code, reason = "only the caller knows what else a thread does")]
+    // SAFETY: nothing that is called until this ends sets tiles: sums are finished by this file's own arithmetic.
+    let mut tiles = s.tiles().map(|tiles| (unsafe { tiles.set() }, Sums::<V>::EMPTY));
     let mut rest = &all[panels.at..];
     for (at, columns) in panels.columns.iter().enumerate() {
         let (steps, others) = rest.split_at(panels.steps);
@@ -160,7 +162,10 @@ pub(super) fn product<S: Lanes, N: Number, const V: usize>(
                 3 => tile::<S, N, 3, V>(s, xs, panel, chunk.row, low, finish),
                 4 => tile::<S, N, 4, V>(s, xs, panel, chunk.row, low, finish),
                 5 => tile::<S, N, 5, V>(s, xs, panel, chunk.row, low, finish),
-                _ => tile::<S, N, 6, V>(s, xs, panel, chunk.row, low, finish),
+                rows => {
+                    assert!(rows == ROWS, "a chunk of {rows} rows");
+                    tile::<S, N, ROWS, V>(s, xs, panel, chunk.row, low, finish);
+                }
             }
         }
     }
@@ -290,7 +295,7 @@ fn by_tiles<S: Lanes, N: Number, const V: usize>(
     let read = Read { bytes: &xs.bytes[chunk.row * stride..], stride, rows: chunk.rows, next: panel.next };
     N::tiles(tiles, read, panel.steps, sums);
     for (at, sums) in sums.0[..chunk.rows].iter().enumerate() {
-        let sums = sums.each_ref().map(|sums| N::left(s, sums));
+        let sums = sums.each_ref().map(|sums| N::sums_of_tiles(s, sums));
         let low = low.map(|((reduced, factors), stride)| ((&reduced[at * stride..], factors), stride));
         complete::<S, N, 1, V>(s, [sums], xs.ranges, panel, chunk.row + at, low, finish);
     }

@@ -64,6 +64,7 @@ pub(super) trait Lanes: Copy {
     fn ints(self, from: &[i32; LANES]) -> Self::I;
     fn floats(self, x: Self::I) -> Self::F;
     /// The same bits.
+    #[cfg(target_arch = "x86_64")]
     fn bits(self, x: Self::I) -> Self::F;
     /// Adds to each lane the sum of four products: `xs` with the lane's own four weights, none of which is -128.
     fn dot(self, sums: Self::I, xs: [u8; 4], weights: &Line) -> Self::I;

@@ -101,6 +101,7 @@ impl Lanes for Portable {
         x.map(|x| x as f32)
     }
 
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     fn bits(self, x: [i32; LANES]) -> Sixteen {
         x.map(|x| f32::from_bits(x.cast_unsigned()))

@@ -6,6 +6,8 @@
 
 use std::{
     arch::{asm, x86_64::__cpuid_count},
+    marker::PhantomData,
+    num::NonZero,
     sync::LazyLock,
 };
 
@@ -40,10 +42,11 @@ pub(in crate::model::infer) struct Read<'a> {
     pub(in crate::model::infer) next: &'a [Line],
 }
 
-/// How this thread's tiles are set: for products of so many rows. Whoever drops it gives the registers back, so that the system need
-/// not keep them.
+/// How this thread's tiles are set: for products of so many rows. It stays on its thread, and whoever drops it gives the registers
+/// back, so that the system need not keep them.
 pub(in crate::model::infer) struct Set {
     rows: usize,
+    here: PhantomData<*const ()>,
 }
 
 /// What `ldtilecfg` reads: the palette, then bytes of a row and rows of each of eight tiles.
@@ -63,18 +66,21 @@ impl Tiles {
     }
 
     /// Nobody's rows yet.
+    ///
+    /// # Safety
+    /// A thread has one set of tiles: until this is dropped, it makes no other.
     #[inline(always)]
-    pub(in crate::model::infer) fn set(self) -> Set {
-        Set { rows: 0 }
+    pub(in crate::model::infer) unsafe fn set(self) -> Set {
+        Set { rows: 0, here: PhantomData }
     }
 }
 
 /// Whether the processor has tiles, and products of bytes and of bf16 between them.
 fn are_there() -> bool {
-    const BF16: u32 = 1 << 22;
-    const TILE: u32 = 1 << 24;
-    const INT8: u32 = 1 << 25;
-    const ALL: u32 = BF16 | TILE | INT8;
+    const AMX_BF16: u32 = 1 << 22;
+    const AMX_TILE: u32 = 1 << 24;
+    const AMX_INT8: u32 = 1 << 25;
+    const ALL: u32 = AMX_BF16 | AMX_TILE | AMX_INT8;
     __cpuid_count(0, 0).eax >= 7 && __cpuid_count(7, 0).edx & ALL == ALL
 }
 
@@ -93,13 +99,13 @@ fn are_allowed() -> bool {
 }
 
 impl Set {
-    /// Sets the tiles for products of so many rows: sums in the first four, activations in the fifth, weights in the others.
+    /// Sets the tiles for products of so many rows, unless they are: sums in the first four, activations in the fifth, weights in the others.
     #[inline(always)]
     fn to(&mut self, rows: usize) {
-        assert!((1..=TILE).contains(&rows), "a tile has no such rows");
         if self.rows == rows {
             return;
         }
+        assert!((1..=TILE).contains(&rows), "a tile has no such rows");
         self.rows = rows;
         let (of_rows, whole) = (rows as u8, TILE as u8);
         let layout = Layout {
@@ -111,7 +117,15 @@ impl Set {
         };
         // SAFETY: there is a `Set` only where `Tiles` is, so the instruction exists and is allowed; it reads the 64 bytes of a layout that
         // palette 1 has. The compiler itself uses no tile.
-        unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const layout, options(nostack, preserves_flags, readonly)) };
+        unsafe {
+            asm!(
+                "ldtilecfg [{}]",
+                in(reg) &raw const layout,
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                options(nostack, preserves_flags, readonly),
+            );
+        }
     }
 }
 
@@ -120,7 +134,14 @@ impl Drop for Set {
     fn drop(&mut self) {
         if self.rows > 0 {
             // SAFETY: tiles were set, so the instruction exists; nobody needs what they hold any longer.
-            unsafe { asm!("tilerelease", options(nomem, nostack, preserves_flags)) };
+            unsafe {
+                asm!(
+                    "tilerelease",
+                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                    out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                    options(nomem, nostack, preserves_flags),
+                );
+            }
         }
     }
 }
@@ -134,7 +155,9 @@ macro_rules! products {
                 const { assert!(V == 1 || V == VECTORS) };
                 let width = steps.len() * 4;
                 assert!(steps.len().is_multiple_of(TILE) && !steps.is_empty(), "a panel of no whole tiles");
-                assert!(width <= xs.stride && xs.bytes.len() >= (xs.rows - 1) * xs.stride + width, "rows beyond their slice");
+                let last = xs.rows.checked_sub(1).and_then(|rows| rows.checked_mul(xs.stride));
+                let end = last.and_then(|last| last.checked_add(width)).filter(|_| width <= xs.stride);
+                assert!(end.is_some_and(|end| end <= xs.bytes.len()), "rows beyond their slice");
                 self.to(xs.rows);
                 let (x, w) = (xs.bytes.as_ptr(), steps.as_ptr());
                 let (left, sums) = (steps.len() / TILE, sums.0.as_mut_ptr());
@@ -238,7 +261,7 @@ products! {
 
 impl Set {
     /// Nothing but products of tiles, for [`Isa::probe`](super::super::isa::Isa::probe), and how many operations those were.
-    pub(in crate::model::infer) fn probe(&mut self, turns: usize, halves: bool) -> usize {
+    pub(in crate::model::infer) fn probe(&mut self, turns: NonZero<usize>, halves: bool) -> usize {
         self.to(TILE);
         macro_rules! five {
             ($dot:literal) => {
@@ -255,7 +278,7 @@ impl Set {
                         concat!($dot, " tmm5, tmm6, tmm7"),
                         "dec {left}",
                         "jnz 2b",
-                        left = inout(reg) turns => _,
+                        left = inout(reg) turns.get() => _,
                         out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
                         options(nomem, nostack),
                     )
@@ -268,6 +291,6 @@ impl Set {
             five!("tdpbusd");
         }
         // Sums of 16 by 16, of 64 products of bytes or 32 of bf16 each.
-        turns * 5 * TILE * LANES * 2 * if halves { 32 } else { 64 }
+        turns.get() * 5 * TILE * LANES * 2 * if halves { 32 } else { 64 }
     }
 }
