@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     error::{Error, Problem},
-    pages::{Job, listed_jobs},
+    pages::{AtRest, Job, listed_jobs},
     reviews::trail::LaneOut,
     state::AppState,
 };
@@ -39,6 +39,7 @@ const MOST_STREAMS: usize = 200;
 pub(super) struct Live {
     queue: Feed,
     jobs: Feed,
+    at_rest: AtRest,
     streams: Arc<Semaphore>,
     stopping: CancellationToken,
 }
@@ -46,7 +47,13 @@ pub(super) struct Live {
 impl Default for Live {
     fn default() -> Self {
         let streams = Arc::new(Semaphore::new(MOST_STREAMS));
-        Self { queue: Feed::default(), jobs: Feed::default(), streams, stopping: CancellationToken::new() }
+        Self {
+            queue: Feed::default(),
+            jobs: Feed::default(),
+            at_rest: AtRest::default(),
+            streams,
+            stopping: CancellationToken::new(),
+        }
     }
 }
 
@@ -166,7 +173,7 @@ struct Jobs {
 
 fn look_at_jobs(state: AppState) -> BoxFuture<'static, Result<String, Error>> {
     Box::pin(async move {
-        let jobs = listed_jobs(&state).await?;
+        let jobs = listed_jobs(&state, &state.live.at_rest).await?;
         serde_json::to_string(&Jobs { jobs }).map_err(Error::Report)
     })
 }

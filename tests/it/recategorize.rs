@@ -1,6 +1,6 @@
 //! Stored transactions categorized anew: from preview to undo, with people who speak in between.
 
-mod api;
+pub(crate) mod api;
 mod faults;
 mod guards;
 mod remembered;

@@ -32,7 +32,7 @@ use crate::{
     web,
 };
 
-pub(super) use jobs::{Progress as Job, listed as listed_jobs};
+pub(super) use jobs::{AtRest, Progress as Job, listed as listed_jobs};
 pub use oidc::CALLBACK as OIDC_CALLBACK;
 pub(super) use sign_in::session_token;
 

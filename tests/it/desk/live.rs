@@ -9,7 +9,10 @@ use super::{
     browser::{ENTER, Screen, browser},
     person, place,
 };
-use crate::harness::App;
+use crate::{
+    harness::App,
+    recategorize::api::{service, until},
+};
 
 /// The next event's data.
 async fn event(stream: &mut reqwest::Response) -> Value {
@@ -45,6 +48,32 @@ async fn all_who_listen_hear_what_waits_as_it_changes_and_the_streams_end_with_t
     drop(app);
     let ended = async { while one.chunk().await.is_ok_and(|chunk| chunk.is_some()) {} };
     tokio::time::timeout(Duration::from_secs(20), ended).await.expect("the service waits for who listens");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_applied_and_undone_is_heard_to_its_end() {
+    let app = service(60).await;
+    let _worker = app.work();
+    let mut stream = app.request("GET", "/jobs/live").send().await.unwrap();
+    assert_eq!(event(&mut stream).await, json!({ "jobs": [] }));
+    let body = json!({ "scope": { "everything": true }, "reason": "a better engine" });
+    let run = app.post("/v1/recategorizations", &body).await.with(202)["id"].clone();
+    let mut heard = async |state: &str| loop {
+        let jobs = event(&mut stream).await["jobs"].clone();
+        if jobs[0]["state"] == state {
+            return jobs[0].clone();
+        }
+    };
+    let changes = until(&app, &run, "previewed").await["changes"][0]["rows"].clone();
+    assert!(changes.as_u64() > Some(0));
+    heard("previewed").await;
+    for (step, state, body) in
+        [("apply", "applied", json!({ "override": "all of it is to change" })), ("undo", "undone", json!({}))]
+    {
+        app.post(&format!("/v1/recategorizations/{run}/{step}"), &body).await.with(202);
+        let told = heard(state).await;
+        assert_eq!((&told["done"], &told["all"], &told["under_way"]), (&changes, &changes, &json!(false)), "{told}");
+    }
 }
 
 #[tokio::test]

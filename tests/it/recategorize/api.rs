@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// A service of the next engine over rows that the first one answered.
-async fn service(rows_of_it: usize) -> App {
+pub(crate) async fn service(rows_of_it: usize) -> App {
     let stand = Stand::start().await;
     stand.answered(&rows(rows_of_it)).await;
     let engine = Scripted::saying(stand.taxonomy.version(), "scripted@2", NEXT);
@@ -31,7 +31,7 @@ async fn service(rows_of_it: usize) -> App {
 }
 
 /// Looks at a run until it stands there.
-pub(super) async fn until(app: &App, run: &Value, phase: &str) -> Value {
+pub(crate) async fn until(app: &App, run: &Value, phase: &str) -> Value {
     loop {
         let seen = app.get(&format!("/v1/recategorizations/{run}")).await.with(200);
         if seen["phase"] == phase {
