@@ -146,12 +146,67 @@ impl Drop for Set {
     }
 }
 
+/// What the turns of a product run over.
+struct Turns {
+    x: *const u8,
+    stride: usize,
+    w: *const Line,
+    /// From a step to the next, and from a row of sums to the next.
+    line: usize,
+    sums: *mut [i32; LANES],
+    left: usize,
+    next: *const Line,
+    /// Lines that are fetched in a turn.
+    share: usize,
+}
+
+/// Turns that each multiply sixteen words of every row with sixteen steps, between what is done before the first and after the last.
+macro_rules! turns {
+    ($over:ident, [$($before:literal)+] [$($turn:expr,)+] [$($after:literal)+]) => {
+        asm!(
+            $($before,)+
+            "2:",
+            "mov {count}, {share}",
+            "jmp 4f",
+            "3:",
+            "prefetcht1 [{next}]",
+            "add {next}, 64",
+            "4:",
+            "sub {count}, 1",
+            "jae 3b",
+            "tileloadd tmm4, [{x} + {stride}*1]",
+            $($turn,)+
+            "add {x}, 64",
+            "dec {left}",
+            "jnz 2b",
+            $($after,)+
+            x = inout(reg) $over.x => _,
+            w = inout(reg) $over.w => _,
+            left = inout(reg) $over.left => _,
+            next = inout(reg) $over.next => _,
+            count = out(reg) _,
+            stride = in(reg) $over.stride,
+            line = in(reg) $over.line,
+            sums = in(reg) $over.sums,
+            share = in(reg) $over.share,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            options(nostack),
+        )
+    };
+}
+
 macro_rules! products {
     ($($name:ident, $of:literal, $dot:literal;)+) => {
         impl Set {$(
             #[doc = concat!("Sums of products of ", $of, ": activations with one panel's weights.")]
             #[inline(always)]
-            pub(in crate::model::infer) fn $name<const V: usize>(&mut self, xs: Read<'_>, steps: &[Step<V>], sums: &mut Sums<V>) {
+            pub(in crate::model::infer) fn $name<const V: usize>(
+                &mut self,
+                xs: Read<'_>,
+                steps: &[Step<V>],
+                sums: &mut Sums<V>,
+            ) {
                 const { assert!(V == 1 || V == VECTORS) };
                 let width = steps.len() * 4;
                 assert!(steps.len().is_multiple_of(TILE) && !steps.is_empty(), "a panel of no whole tiles");
@@ -159,93 +214,58 @@ macro_rules! products {
                 let end = last.and_then(|last| last.checked_add(width)).filter(|_| width <= xs.stride);
                 assert!(end.is_some_and(|end| end <= xs.bytes.len()), "rows beyond their slice");
                 self.to(xs.rows);
-                let (x, w) = (xs.bytes.as_ptr(), steps.as_ptr());
-                let (left, sums) = (steps.len() / TILE, sums.0.as_mut_ptr());
-                // Fetched a few at a time: many at once would hold up what is read now. The last may lie past the end, which fetching
-                // doesn't mind.
-                let (next, share) = (xs.next.as_ptr(), xs.next.len().div_ceil(left));
+                let left = steps.len() / TILE;
+                // Lines are fetched a few at a time: many at once would hold up what is read now. The last may lie past the end, which
+                // fetching doesn't mind.
+                let over = Turns {
+                    x: xs.bytes.as_ptr(),
+                    stride: xs.stride,
+                    w: steps.as_ptr().cast(),
+                    line: size_of::<Step<V>>(),
+                    sums: sums.0.as_mut_ptr().cast(),
+                    left,
+                    next: xs.next.as_ptr(),
+                    share: xs.next.len().div_ceil(left),
+                };
                 if V == VECTORS {
-                    // SAFETY: the tiles were just set. Of each row `width` bytes are read, sixteen words a turn, which lie in `bytes` as asserted above;
-                    // of the weights sixteen steps a turn, all of which are in `steps`; and `rows <= TILE` rows of sums are written.
+                    // SAFETY: the tiles were just set. Of each row `width` bytes are read, sixteen words a turn, which lie in `bytes` as
+                    // asserted above; of the weights sixteen steps a turn, all of which are in `steps`; and as many rows of sums are
+                    // written as there are rows, at most a tile's.
                     unsafe {
-                        asm!(
-                            "tilezero tmm0",
-                            "tilezero tmm1",
-                            "tilezero tmm2",
-                            "tilezero tmm3",
-                            "2:",
-                            "mov {count}, {share}",
-                            "jmp 4f",
-                            "3:",
-                            "prefetcht1 [{next}]",
-                            "add {next}, 64",
-                            "4:",
-                            "sub {count}, 1",
-                            "jae 3b",
-                            "tileloadd tmm4, [{x} + {stride}*1]",
-                            "tileloadd tmm5, [{w} + {line}*1]",
-                            concat!($dot, " tmm0, tmm4, tmm5"),
-                            "tileloadd tmm6, [{w} + {line}*1 + 64]",
-                            concat!($dot, " tmm1, tmm4, tmm6"),
-                            "tileloadd tmm7, [{w} + {line}*1 + 128]",
-                            concat!($dot, " tmm2, tmm4, tmm7"),
-                            "tileloadd tmm5, [{w} + {line}*1 + 192]",
-                            concat!($dot, " tmm3, tmm4, tmm5"),
-                            "add {x}, 64",
-                            "add {w}, 4096",
-                            "dec {left}",
-                            "jnz 2b",
-                            "tilestored [{sums} + {line}*1], tmm0",
-                            "tilestored [{sums} + {line}*1 + 64], tmm1",
-                            "tilestored [{sums} + {line}*1 + 128], tmm2",
-                            "tilestored [{sums} + {line}*1 + 192], tmm3",
-                            x = inout(reg) x => _,
-                            w = inout(reg) w => _,
-                            left = inout(reg) left => _,
-                            stride = in(reg) xs.stride,
-                            line = in(reg) size_of::<Step<V>>(),
-                            sums = in(reg) sums,
-                            next = inout(reg) next => _,
-                            share = in(reg) share,
-                            count = out(reg) _,
-                            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-                            options(nostack),
+                        turns!(
+                            over,
+                            ["tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3"]
+                            [
+                                "tileloadd tmm5, [{w} + {line}*1]",
+                                concat!($dot, " tmm0, tmm4, tmm5"),
+                                "tileloadd tmm6, [{w} + {line}*1 + 64]",
+                                concat!($dot, " tmm1, tmm4, tmm6"),
+                                "tileloadd tmm7, [{w} + {line}*1 + 128]",
+                                concat!($dot, " tmm2, tmm4, tmm7"),
+                                "tileloadd tmm5, [{w} + {line}*1 + 192]",
+                                concat!($dot, " tmm3, tmm4, tmm5"),
+                                "add {w}, 4096",
+                            ]
+                            [
+                                "tilestored [{sums} + {line}*1], tmm0"
+                                "tilestored [{sums} + {line}*1 + 64], tmm1"
+                                "tilestored [{sums} + {line}*1 + 128], tmm2"
+                                "tilestored [{sums} + {line}*1 + 192], tmm3"
+                            ]
                         );
                     }
                 } else {
                     // SAFETY: as above, where a step is one line.
                     unsafe {
-                        asm!(
-                            "tilezero tmm0",
-                            "2:",
-                            "mov {count}, {share}",
-                            "jmp 4f",
-                            "3:",
-                            "prefetcht1 [{next}]",
-                            "add {next}, 64",
-                            "4:",
-                            "sub {count}, 1",
-                            "jae 3b",
-                            "tileloadd tmm4, [{x} + {stride}*1]",
-                            "tileloadd tmm5, [{w} + {line}*1]",
-                            concat!($dot, " tmm0, tmm4, tmm5"),
-                            "add {x}, 64",
-                            "add {w}, 1024",
-                            "dec {left}",
-                            "jnz 2b",
-                            "tilestored [{sums} + {line}*1], tmm0",
-                            x = inout(reg) x => _,
-                            w = inout(reg) w => _,
-                            left = inout(reg) left => _,
-                            stride = in(reg) xs.stride,
-                            line = in(reg) size_of::<Step<V>>(),
-                            sums = in(reg) sums,
-                            next = inout(reg) next => _,
-                            share = in(reg) share,
-                            count = out(reg) _,
-                            out("tmm0") _, out("tmm4") _, out("tmm5") _,
-                            options(nostack),
+                        turns!(
+                            over,
+                            ["tilezero tmm0"]
+                            [
+                                "tileloadd tmm5, [{w} + {line}*1]",
+                                concat!($dot, " tmm0, tmm4, tmm5"),
+                                "add {w}, 1024",
+                            ]
+                            ["tilestored [{sums} + {line}*1], tmm0"]
                         );
                     }
                 }
