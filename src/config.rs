@@ -4,8 +4,6 @@ use std::{fmt, net::SocketAddr, path::PathBuf};
 
 use clap::Args;
 
-use crate::model::Instructions;
-
 /// Which Postgres.
 #[derive(Debug, Clone, Args)]
 pub struct Database {
@@ -80,6 +78,33 @@ pub enum Precision {
     Int8,
     /// Weights and activations in 16 bits. An adapter that was not measured so, or lost by it, is refused.
     Bf16,
+}
+
+/// Instructions that the encoder's products are computed with, the slowest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Instructions {
+    /// Plain Rust.
+    Portable,
+    /// AVX2 with FMA.
+    Avx2,
+    /// AVX-512 with VNNI: four products of bytes are one instruction.
+    Avx512,
+    /// That, and two products in bf16 are one instruction.
+    Avx512Bf16,
+    /// That, and tiles: products of bytes and of bf16, sixteen rows at a time.
+    Amx,
+}
+
+impl fmt::Display for Instructions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "AVX2",
+            Self::Avx512 => "AVX-512 VNNI",
+            Self::Avx512Bf16 => "AVX-512 VNNI and BF16",
+            Self::Amx => "AMX",
+        })
+    }
 }
 
 /// Which chat model, if any.

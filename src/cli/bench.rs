@@ -15,7 +15,7 @@ use crate::{
     config::Precision,
     domain::{Descriptor, EnrichedTransaction, Enrichment},
     http,
-    model::{AdapterBank, AdapterInput, BaseEncoder, Format, Instructions, bench::Bench},
+    model::{AdapterBank, AdapterInput, BaseEncoder, Format, bench::Bench, instructions_in_use},
 };
 
 /// More than any machine has cores.
@@ -103,7 +103,7 @@ async fn forward(options: Forward, settings: &Settings) -> anyhow::Result<()> {
         Some(dir) => {
             let adapter = AdapterBank::open(&base)?.in_precision(settings.compute.precision).load(dir)?;
             match adapter.format() {
-                Some(format) => println!("{} in {format} on {}", adapter.facts().name, Instructions::in_use()),
+                Some(format) => println!("{} in {format} on {}", adapter.facts().name, instructions_in_use()),
                 None => println!("{} in f32", adapter.facts().name),
             }
             let inputs = inputs(&options, &texts, adapter.facts().enrichment)?;

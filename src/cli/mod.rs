@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, builder::StyledStr};
 
-use crate::config;
+use crate::{config, model};
 
 pub mod accounts;
 pub mod adapters;
@@ -164,7 +164,7 @@ fn whole<A: Args>() -> StyledStr {
 /// Whatever the command could not do, in one sentence with its causes.
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
     if let Some(fastest) = cli.settings.compute.instructions {
-        fastest.limit();
+        model::limit_instructions(fastest);
     }
     match cli.command {
         Command::Demo(options) => demo::run(options, &cli.settings).await,

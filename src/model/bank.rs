@@ -21,7 +21,7 @@ use super::{
     folder::Parts,
     guard::{Reduced, Refused},
     held,
-    infer::{self, Crew, Format, Instructions, Model},
+    infer::{self, Crew, Format, Model},
     known::{Known, KnownWork, Logits, key},
     packed::Group,
     worker::Worker,
@@ -216,7 +216,7 @@ impl AdapterBank {
         tracing::info!(
             adapter.name = %facts.name,
             adapter.precision = computed_in.map_or("f32", Format::name),
-            adapter.instructions = computed_in.map(|_| tracing::field::display(Instructions::in_use())),
+            adapter.instructions = computed_in.map(|_| tracing::field::display(infer::in_use())),
             "read an adapter"
         );
         Ok(Loaded { facts, hash, engine })

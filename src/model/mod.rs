@@ -51,7 +51,7 @@ pub use calibrate::{Fusion, argmax};
 pub use encoder::Encoder;
 pub use facts::{AdapterFacts, Naming};
 pub use folder::replaceable;
-pub use infer::{Format, Instructions};
+pub use infer::{Format, in_use as instructions_in_use, limit as limit_instructions};
 pub use input::{AdapterInput, Labelled, Payment};
 pub use known::KnownWork;
 pub use method::Method;

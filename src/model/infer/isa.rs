@@ -1,6 +1,6 @@
 //! The kernels compiled for each instruction set, one of which is chosen when the program runs.
 
-use std::{fmt, hint::black_box, num::NonZero, sync::OnceLock};
+use std::{hint::black_box, num::NonZero, sync::OnceLock};
 
 use clap::ValueEnum;
 
@@ -14,48 +14,20 @@ use super::{
     product::{self, Added, Beside, Bytes, Chunk, Gelu, Plain, ROWS, Rows},
     rows,
 };
+pub(super) use crate::config::Instructions;
 
-/// Instructions that the encoder's products are computed with, the slowest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub enum Instructions {
-    /// Plain Rust.
-    Portable,
-    /// AVX2 with FMA.
-    Avx2,
-    /// AVX-512 with VNNI: four products of bytes are one instruction.
-    Avx512,
-    /// That, and two products in bf16 are one instruction.
-    Avx512Bf16,
-    /// That, and tiles: products of bytes and of bf16, sixteen rows at a time.
-    Amx,
-}
-
-impl fmt::Display for Instructions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Portable => "portable",
-            Self::Avx2 => "AVX2",
-            Self::Avx512 => "AVX-512 VNNI",
-            Self::Avx512Bf16 => "AVX-512 VNNI and BF16",
-            Self::Amx => "AMX",
-        })
-    }
-}
-
-/// What [`Instructions::limit`] was told.
+/// What [`limit`] was told.
 static FASTEST: OnceLock<Instructions> = OnceLock::new();
 
-impl Instructions {
-    /// Nothing faster is used in this process from now on, even where the machine has it; the first word counts.
-    pub fn limit(self) {
-        let _ = FASTEST.set(self);
-    }
+/// Nothing faster is used in this process from now on, even where the machine has it; the first word counts.
+pub fn limit(fastest: Instructions) {
+    let _ = FASTEST.set(fastest);
+}
 
-    /// The fastest that this machine has and that may be used.
-    #[must_use]
-    pub fn in_use() -> Self {
-        Isa::fastest().instructions()
-    }
+/// The fastest instructions that this machine has and that may be used.
+#[must_use]
+pub fn in_use() -> Instructions {
+    Isa::fastest().instructions()
 }
 
 /// Which instructions compute.

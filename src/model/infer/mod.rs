@@ -25,4 +25,7 @@ pub(super) use self::{
     lowrank::LowRank,
     model::Model,
 };
-pub use self::{isa::Instructions, number::Format};
+pub use self::{
+    isa::{in_use, limit},
+    number::Format,
+};
