@@ -15,7 +15,7 @@ use crate::{
         apply::{self, Ask},
         preview,
     },
-    store::{self, JobFilter, NewJob, Recategorization, Store},
+    store::{self, NewJob, Recategorization, Store},
 };
 
 /// Who begins runs by the clock.
@@ -58,8 +58,7 @@ impl Step {
     /// # Errors
     /// When the database fails.
     pub async fn asked(store: &Store, run: i64) -> Result<Option<RecategorizationStep>, store::Error> {
-        let queue = JobFilter { queue: Some(Recategorization::queue(run)), ..JobFilter::default() };
-        let job = store.jobs(&queue, 1).await?.pop();
+        let job = store.job_in(Recategorization::queue(run)).await?;
         Ok(job.and_then(|job| serde_json::from_value(job.payload).ok()).map(|Self { step, .. }| step))
     }
 

@@ -71,7 +71,7 @@ impl AdapterModel {
     /// What it is computed in, where that is not `f32`.
     #[must_use]
     pub fn format(&self) -> Option<Format> {
-        self.loaded.engine.reduced.as_ref().map(|reduced| reduced.model.format())
+        self.loaded.engine.format()
     }
 
     /// How often a text was known to the bank that it is in.
@@ -121,6 +121,11 @@ pub(super) struct Engine {
 }
 
 impl Engine {
+    /// What it is computed in, where that is not `f32`.
+    pub(super) fn format(&self) -> Option<Format> {
+        self.reduced.as_ref().map(|reduced| reduced.model.format())
+    }
+
     /// `reader` has the weights as the adapter was trained on them. An adapter that trained every weight
     /// gets a copy with its own in their place.
     pub(super) fn new(

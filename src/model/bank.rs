@@ -212,7 +212,7 @@ impl AdapterBank {
             let model = self.weights_in(format, &facts, &engine);
             engine.reduce(model.map_err(|reason| Error::NotIn { dir: dir.to_owned(), format, reason })?);
         }
-        let computed_in = engine.reduced.as_ref().map(|reduced| reduced.model.format());
+        let computed_in = engine.format();
         tracing::info!(
             adapter.name = %facts.name,
             adapter.precision = computed_in.map_or("f32", Format::name),

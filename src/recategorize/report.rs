@@ -14,8 +14,7 @@ use crate::{
         TransactionId,
     },
     store::{
-        AnswerSources, Job, JobFilter, Recategorization, RecategorizationChange, RecategorizationFailure, Store,
-        TaxonomyMigration,
+        AnswerSources, Job, Recategorization, RecategorizationChange, RecategorizationFailure, Store, TaxonomyMigration,
     },
 };
 
@@ -341,8 +340,7 @@ impl Report {
         let diff = found(&run)?;
         let guarded = diff.as_ref().filter(|_| run.phase == RecategorizationPhase::Previewed);
         let refusals = guarded.map(|diff| Guards::default().look_at(diff)).unwrap_or_default();
-        let queue = JobFilter { queue: Some(Recategorization::queue(run.id)), ..JobFilter::default() };
-        let job = store.jobs(&queue, 1).await?.pop();
+        let job = store.job_in(Recategorization::queue(run.id)).await?;
         let changes = store.change_tallies(run.id).await?;
         let listed = if whole { FAILURES } else { 0 };
         let failures = store.recategorization_failures(run.id, None, listed).await?;

@@ -127,6 +127,14 @@ impl Store {
         Ok(*self.queue_calls().add_raw_job(new.task, new.payload, spec).await?.id())
     }
 
+    /// The first job of a queue that is not done.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn job_in(&self, queue: String) -> Result<Option<Job>, Error> {
+        Ok(self.jobs(&JobFilter { queue: Some(queue), ..JobFilter::default() }, 1).await?.pop())
+    }
+
     /// Jobs that are not done, in the order in which workers take them, at most `limit`.
     ///
     /// # Errors
