@@ -3,7 +3,10 @@
 //! One thread owns the weights, so that a burst of requests queues instead of fighting over the
 //! cores; the queue is bounded, so that it pushes back instead of growing.
 
-use std::path::PathBuf;
+use std::{
+    panic::{self, AssertUnwindSafe},
+    path::PathBuf,
+};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -38,8 +41,9 @@ impl<Q: Send + 'static, A: Send + 'static> Worker<Q, A> {
     ) -> Result<Self, Error> {
         Self::spawn(name, move |mut queue| {
             while let Some(Job { question, answer }) = queue.blocking_recv() {
-                // The asker may have gone: then the answer goes nowhere.
-                let _ = answer.send(work(question));
+                if !answer.is_closed() {
+                    let _ = answer.send(caught(|| work(question)));
+                }
             }
         })
     }
@@ -71,22 +75,28 @@ impl<Q: Send + 'static, A: Send + 'static> Worker<Vec<Q>, Vec<A>> {
     ) -> Result<Self, Error> {
         Self::spawn(name, move |mut queue| {
             while let Some(first) = queue.blocking_recv() {
+                let mut rows = first.question.len();
                 let mut jobs = vec![first];
-                let mut rows = jobs[0].question.len();
                 while rows < most
                     && let Ok(next) = queue.try_recv()
                 {
                     rows += next.question.len();
                     jobs.push(next);
                 }
-                answer(jobs, &mut work);
+                jobs.retain(|job| !job.answer.is_closed());
+                answer(jobs, &mut |rows| caught(|| work(rows)));
             }
         })
     }
 }
 
+/// Does work that a bug may end: the thread goes on with the next.
+fn caught<A>(work: impl FnOnce() -> Result<A, Error>) -> Result<A, Error> {
+    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(Error::Panicked))
+}
+
 /// Answers jobs together, and where that fails each alone, so that none fails for another's sake. An asker may
-/// have gone: then the answer goes nowhere.
+/// have gone meanwhile: then the answer goes nowhere.
 fn answer<Q, A>(jobs: Vec<Job<Vec<Q>, Vec<A>>>, work: &mut impl FnMut(&[Q]) -> Result<Vec<A>, Error>) {
     if jobs.len() > 1 {
         let lengths: Vec<usize> = jobs.iter().map(|job| job.question.len()).collect();
@@ -140,5 +150,46 @@ mod tests {
         }
         assert_eq!(answers, [Some(vec![10]), Some(vec![20, 30]), None, Some(vec![40])]);
         assert_eq!(sizes.recv().await, Some(4), "what waited was taken together");
+    }
+
+    #[tokio::test]
+    async fn a_bug_ends_the_answer_to_one_asker_and_not_the_thread() {
+        let work = |rows: &[u32]| Ok(rows.iter().map(|row| 100 / (row - 7)).collect());
+        let worker = Worker::start_together("test", 8, work).unwrap();
+        let (guilty, other) = tokio::join!(worker.ask(vec![7]), worker.ask(vec![9, 12]));
+        assert!(matches!(guilty, Err(Error::Panicked)), "{guilty:?}");
+        assert_eq!(other.unwrap(), [50, 20]);
+        assert_eq!(worker.ask(vec![8]).await.unwrap(), [100]);
+        let one_by_one = Worker::start("test", |row: u32| Ok(100 / (row - 7))).unwrap();
+        assert!(matches!(one_by_one.ask(7).await, Err(Error::Panicked)));
+        assert_eq!(one_by_one.ask(8).await.unwrap(), 100);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_computed_for_an_asker_who_has_gone() {
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let (begin, may_begin) = std::sync::mpsc::channel();
+        let worker = Worker::start_together("test", 1, move |rows: &[u32]| {
+            let _ = tell.send(rows.to_vec());
+            let _: Result<(), _> = may_begin.recv();
+            Ok(rows.to_vec())
+        })
+        .unwrap();
+        let ask = |row| {
+            let worker = worker.clone();
+            tokio::spawn(async move { worker.ask(vec![row]).await })
+        };
+        let first = ask(1);
+        assert_eq!(told.recv().await, Some(vec![1]), "the thread is at work");
+        let gone = ask(2);
+        while worker.jobs.capacity() == QUEUE {
+            tokio::task::yield_now().await;
+        }
+        gone.abort();
+        assert!(gone.await.unwrap_err().is_cancelled());
+        let last = ask(3);
+        (0..3).for_each(|_| begin.send(()).unwrap());
+        assert_eq!((first.await.unwrap().unwrap(), last.await.unwrap().unwrap()), (vec![1], vec![3]));
+        assert_eq!(told.recv().await, Some(vec![3]));
     }
 }

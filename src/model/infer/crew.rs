@@ -5,6 +5,7 @@
 
 use std::{
     ops::Range,
+    panic::{self, AssertUnwindSafe},
     time::{Duration, Instant},
 };
 
@@ -177,7 +178,8 @@ impl Shared {
                 }
                 seen = called.batches;
             }
-            self.work(&mut scratch);
+            // Whoever called computes what a panic left out, and is told of it there.
+            let _ = panic::catch_unwind(AssertUnwindSafe(|| self.work(&mut scratch)));
         }
     }
 
