@@ -110,7 +110,7 @@ pub struct Pass {
 /// What a pass has trained.
 pub struct Trained {
     packed: Packed,
-    tokenizer: Tokenizer,
+    tokenizer: Arc<Tokenizer>,
     layout: Layout,
     numbers: Vec<f32>,
 }

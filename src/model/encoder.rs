@@ -100,8 +100,14 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn load(base: &BaseEncoder) -> Result<Self, Error> {
-        let packed = Packed::load(&base.dir.join("model.safetensors"), &Config::load(&base.dir)?)?;
-        Ok(Self { packed, tokenizer: Arc::new(Tokenizer::load(&base.dir.join("tokenizer.json"))?) })
+        let config = Config::load(&base.dir)?;
+        let tokenizer = Tokenizer::load(&base.dir.join("tokenizer.json"))?;
+        let (token, vectors) = (tokenizer.last(), config.vocab_size);
+        if token as usize >= vectors {
+            return Err(Error::Vocabulary { dir: base.dir.clone(), token, vectors });
+        }
+        let packed = Packed::load(&base.dir.join("model.safetensors"), &config)?;
+        Ok(Self { packed, tokenizer: Arc::new(tokenizer) })
     }
 
     /// The weights as they are kept for training, ready to compute with.

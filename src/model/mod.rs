@@ -143,6 +143,16 @@ pub enum Error {
         /// What is here.
         here: Box<BaseEncoder>,
     },
+    /// The tokenizer has tokens of which the weights know nothing.
+    #[error("the encoder in {} has a vector for each of {vectors} tokens, and its tokenizer knows token {token}", dir.display())]
+    Vocabulary {
+        /// The encoder's folder.
+        dir: PathBuf,
+        /// The tokenizer's last token.
+        token: u32,
+        /// Tokens that have a vector.
+        vectors: usize,
+    },
     /// A stored probe gives another answer.
     #[error("the adapter in {} doesn't give the answers it was saved with: refused", dir.display())]
     Probes {
@@ -186,6 +196,9 @@ pub enum Error {
     /// A text could not be cut into tokens.
     #[error("a text can't be tokenized")]
     Tokenize(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A bug ended one computation; the thread that computes goes on.
+    #[error("the model failed on a batch")]
+    Panicked,
     /// The thread that computes has ended.
     #[error("the model's thread has ended")]
     Stopped,

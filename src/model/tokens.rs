@@ -21,6 +21,11 @@ impl Tokenizer {
         Ok(Self(tokenizer))
     }
 
+    /// The highest id that a text can have.
+    pub(super) fn last(&self) -> u32 {
+        self.0.get_vocab(true).into_values().max().unwrap_or(0)
+    }
+
     /// Token ids of each text, `[CLS]` and `[SEP]` included: at least 2, at most [`MAX_TOKENS`].
     pub(super) fn encode<S: AsRef<str>>(&self, texts: &[S]) -> Result<Vec<Vec<u32>>, Error> {
         let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();

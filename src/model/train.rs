@@ -1,7 +1,7 @@
 //! Training an adapter: encoder and head by one of the methods, the wide part beside them, then
 //! calibration on rows that none of them saw.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,9 +9,8 @@ use crate::domain::Acceptance;
 
 use super::{
     BaseEncoder, Error,
-    bert::Config,
     calibrate::{Fusion, argmax},
-    encoder::pooled,
+    encoder::{Reader, pooled},
     fit::Run,
     guard::{Compared, Reduced, Refused},
     infer::Format,
@@ -254,16 +253,15 @@ pub fn train(
 pub(super) struct Setting<'a> {
     base: &'a BaseEncoder,
     pub(super) packed: Packed,
-    pub(super) tokenizer: Tokenizer,
+    pub(super) tokenizer: Arc<Tokenizer>,
     dev_ids: Vec<Vec<u32>>,
     dev_classes: Vec<usize>,
 }
 
 impl<'a> Setting<'a> {
     pub(super) fn new(base: &'a BaseEncoder, rows: &TrainRows, method: Method) -> Result<Self, Error> {
-        let packed = Packed::load(&base.dir.join("model.safetensors"), &Config::load(&base.dir)?)?;
+        let Reader { packed, tokenizer } = Reader::load(base)?;
         let packed = if method.quantizes() { packed.quantized() } else { packed };
-        let tokenizer = Tokenizer::load(&base.dir.join("tokenizer.json"))?;
         let texts: Vec<String> = rows.dev.iter().map(|row| row.input.text.clone()).collect();
         let dev_ids = tokenizer.encode(&texts)?;
         let dev_classes = rows.dev.iter().map(|row| row.class).collect();
@@ -321,11 +319,12 @@ impl<'a> Setting<'a> {
     ) -> Trained {
         let encoder_logits = self.dev_logits(&layout, &numbers);
         let sides = Sides::train(rows, &encoder_logits, layout.classes(), options, progress);
-        let [int8, bf16] = Format::ALL.map(|format| {
+        let measured = |format| {
             let reduced = self.dev_logits_in(format, &layout, &numbers).ok()?;
             let answer = |input: &AdapterInput, logits: &[f32]| sides.answer(input, logits);
             Some(Compared::measured(&rows.dev, (&encoder_logits, &reduced), answer))
-        });
+        };
+        let (int8, bf16) = (measured(Format::Int8), measured(Format::Bf16));
         let Sides { wide, fusion, acceptance, answers, wide_accuracy } = sides;
         let share = |count: usize| count as f64 / self.dev_classes.len().max(1) as f64;
         let dev = DevMetrics {
