@@ -7,7 +7,7 @@ use super::{
     calibrate::{Fusion, Opinions},
     encoder::{Reader, pooled},
     facts::{AdapterFacts, Naming, Probe, Quantization},
-    guard::Reduced,
+    guard::{Reduced, Refused},
     infer::{Format, Model},
     input::AdapterInput,
     known::KnownWork,
@@ -20,6 +20,8 @@ use super::{
 
 /// How far a probe's answer may be from the stored one: other cores sum in another order.
 const PROBE_TOLERANCE: f32 = 2e-3;
+/// How far a probe's logits may be from the stored ones in fewer bits, as a share of their length.
+const REDUCED_TOLERANCE: f32 = 0.25;
 
 /// What an adapter says about one transaction.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -143,9 +145,19 @@ impl Engine {
         Self { reader: own, layout, numbers, wide, fusion, reduced: None }
     }
 
-    /// Computes in fewer bits from now on, on the weights that others share, if the reader is shared too.
-    pub(super) fn reduce(&mut self, model: Arc<Model>) {
-        self.reduced = Some(Reduced::new(model, &self.layout, &self.numbers));
+    /// The adapter on weights in fewer bits, which others may share, if it is near its stored probes on them: what
+    /// computes them here may never have computed the guard's rows.
+    pub(super) fn reduced(&self, model: Arc<Model>, probes: &[Probe]) -> Result<Reduced, Refused> {
+        let reduced = Reduced::new(model, &self.layout, &self.numbers);
+        let texts: Vec<&str> = probes.iter().map(|probe| probe.input.text.as_str()).collect();
+        let sequences = self.reader.tokenizer.encode(&texts).map_err(|_| Refused::Far)?;
+        let found = reduced.logits(&self.layout, &self.numbers, &sequences);
+        let near = |(found, stored): (&Vec<f32>, &Probe)| {
+            let stored = &stored.encoder_logits;
+            let apart: f32 = found.iter().zip(stored).map(|(found, stored)| (found - stored).powi(2)).sum();
+            apart.sqrt() <= REDUCED_TOLERANCE * stored.iter().map(|stored| stored.powi(2)).sum::<f32>().sqrt()
+        };
+        if found.iter().zip(probes).all(near) { Ok(reduced) } else { Err(Refused::Far) }
     }
 
     /// What it learned, to read texts with.
@@ -241,5 +253,12 @@ mod tests {
         let merged = engine.logits_of(&merged, None, &inputs).unwrap().concat();
         let apart = merged.iter().zip(&beside).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(merged.len() == inputs.len() * facts.categories.len() && apart < 1e-4, "{apart}");
+
+        // One probe: kernels for fewer bits take their time where nothing is optimized.
+        let model = Arc::new(Model::new(&engine.reader.packed, Format::Int8).unwrap());
+        let mut probe = facts.probes[0].clone();
+        assert!(engine.reduced(model.clone(), std::slice::from_ref(&probe)).is_ok());
+        probe.encoder_logits.rotate_left(1);
+        assert_eq!(engine.reduced(model, &[probe]).err(), Some(Refused::Far));
     }
 }

@@ -196,22 +196,27 @@ impl AdapterBank {
         let Parts { facts, layout, numbers, wide } = Parts::read(dir, facts, &reader.packed)?;
         let mut engine = Engine::new(reader.clone(), (layout, numbers), wide, facts.fusion);
         engine.verify(dir, &facts, &reader)?;
-        let insisted = match self.precision {
+        let insist = |format| {
+            let reduced = self.reduced(format, &facts, &engine).map(Some);
+            reduced.map_err(|reason| Error::NotIn { dir: dir.to_owned(), format, reason })
+        };
+        engine.reduced = match self.precision {
             Precision::F32 => None,
-            Precision::Int8 => Some(Format::Int8),
-            Precision::Bf16 => Some(Format::Bf16),
+            Precision::Int8 => insist(Format::Int8)?,
+            Precision::Bf16 => insist(Format::Bf16)?,
             Precision::Auto => {
                 let mut fast = Format::ALL.into_iter().filter(|format| format.is_fast());
-                if let Some(model) = fast.find_map(|format| self.weights_in(format, &facts, &engine).ok()) {
-                    engine.reduce(model);
-                }
-                None
+                fast.find_map(|format| match self.reduced(format, &facts, &engine) {
+                    Ok(reduced) => Some(reduced),
+                    Err(reason) => {
+                        if reason == Refused::Far {
+                            tracing::warn!(adapter.name = %facts.name, adapter.precision = %format, "{reason}");
+                        }
+                        None
+                    }
+                })
             }
         };
-        if let Some(format) = insisted {
-            let model = self.weights_in(format, &facts, &engine);
-            engine.reduce(model.map_err(|reason| Error::NotIn { dir: dir.to_owned(), format, reason })?);
-        }
         let computed_in = engine.format();
         tracing::info!(
             adapter.name = %facts.name,
@@ -222,8 +227,8 @@ impl AdapterBank {
         Ok(Loaded { facts, hash, engine })
     }
 
-    /// The weights that an adapter reads with, in fewer bits, if its guard allows them.
-    fn weights_in(&self, format: Format, facts: &AdapterFacts, engine: &Engine) -> Result<Arc<Model>, Refused> {
+    /// The adapter in fewer bits, if its guard and its probes allow them.
+    fn reduced(&self, format: Format, facts: &AdapterFacts, engine: &Engine) -> Result<Reduced, Refused> {
         if facts.base.quantization.is_some() {
             return Err(Refused::Nf4);
         }
@@ -231,8 +236,13 @@ impl AdapterBank {
         if !measured.holds() {
             return Err(Refused::Loses(measured));
         }
-        let made = || Model::new(&engine.reader.packed, format).map(Arc::new).ok_or(Refused::Sizes);
-        if !Arc::ptr_eq(&engine.reader, &self.reader) {
+        engine.reduced(self.weights_in(format, &engine.reader)?, &facts.probes)
+    }
+
+    /// A reader's weights in fewer bits: what adapters have in common is made once.
+    fn weights_in(&self, format: Format, reader: &Arc<Reader>) -> Result<Arc<Model>, Refused> {
+        let made = || Model::new(&reader.packed, format).map(Arc::new).ok_or(Refused::Sizes);
+        if !Arc::ptr_eq(reader, &self.reader) {
             return made();
         }
         let shared = &mut self.shelf().reduced[format as usize];

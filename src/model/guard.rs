@@ -85,6 +85,9 @@ pub enum Refused {
         .0.rows, .0.accuracy * 100.0, .0.exact_accuracy * 100.0, .0.agreement * 100.0
     )]
     Loses(Compared),
+    /// On this machine it answers otherwise than it did where it was saved.
+    #[error("its answers to the probes it was saved with are far from those in f32 on this machine")]
+    Far,
     /// Its weights are NF4 already.
     #[error("its weights are in NF4")]
     Nf4,
