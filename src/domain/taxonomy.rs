@@ -17,6 +17,9 @@ use sha2::{Digest, Sha256};
 
 use super::{Direction, transaction::Mcc};
 
+/// Categories that answers may name, at most.
+pub const MOST_ASSIGNABLE: usize = 4_096;
+
 /// A category's name in code, SQL and JSON: 1–64 of `a-z`, `0-9` and `_`, starting with a letter.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -157,6 +160,9 @@ impl Taxonomy {
         let assignable: Vec<_> = categories.iter().filter(|c| !parents.contains(&c.slug)).cloned().collect();
         if assignable.len() < 2 {
             return Err(Error::TooFew);
+        }
+        if assignable.len() > MOST_ASSIGNABLE {
+            return Err(Error::TooMany { found: assignable.len() });
         }
         Ok(Self {
             name: name.to_owned(),
@@ -333,6 +339,12 @@ pub enum Error {
     /// No category at all.
     #[error("a taxonomy needs at least two assignable categories")]
     TooFew,
+    /// More than an adapter has room for.
+    #[error("a taxonomy may have {MOST_ASSIGNABLE} assignable categories, and this has {found}")]
+    TooMany {
+        /// How many it has.
+        found: usize,
+    },
     /// A slug stands twice.
     #[error("category `{slug}` stands twice")]
     Duplicate {

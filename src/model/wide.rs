@@ -10,6 +10,7 @@ use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
 use super::input::{AdapterInput, Labelled, Payment};
+use crate::domain::taxonomy::MOST_ASSIGNABLE;
 
 const BITS: u32 = 18;
 /// Character pieces of the raw text, of the key; words; whole texts; beginnings.
@@ -19,8 +20,7 @@ const GROUPS: usize = SCALES.len();
 pub(super) const BUCKETS: usize = GROUPS << BITS;
 /// Places of the account's profile, then of the payment, after the buckets.
 const ACCOUNT: usize = BUCKETS;
-const MOST_CLASSES: usize = 4096;
-const PAYMENT: usize = ACCOUNT + MOST_CLASSES;
+const PAYMENT: usize = ACCOUNT + MOST_ASSIGNABLE;
 const LEXICON: usize = PAYMENT + 32;
 const LEXICON_SCALE: f32 = 0.3;
 /// Bytes that the stored weights may take, so that an adapter's folder stays below 32 MB.
