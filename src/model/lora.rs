@@ -174,6 +174,12 @@ impl Layout {
         self.pairs[layer][target as usize]
     }
 
+    /// Noise of a place's own, out of that of all.
+    pub(super) fn noise(&self, of_all: u64, layer: usize, target: Target) -> u64 {
+        let places = (self.pairs.len() * TARGETS.len()).next_power_of_two() as u64;
+        of_all.wrapping_mul(places).wrapping_add((layer * TARGETS.len() + target as usize) as u64)
+    }
+
     pub(super) fn classes(&self) -> usize {
         self.head_bias.rows
     }

@@ -9,7 +9,7 @@ use super::{
     super::{
         infer::Halves,
         kernel::{self, Into, Mat, each_instruction_set, product},
-        lora::{Pair, TARGETS, Target},
+        lora::{Pair, Target},
         nf4::Nf4,
     },
     Learned, Mix, trained,
@@ -116,8 +116,7 @@ impl Linear {
         let Some(Pair { a, b }) = lora.layout.pair(place.layer, place.target) else { return };
         let tokens = xs.len() / self.inputs;
         if let Some(noise) = lora.noise.filter(|_| lora.layout.dropout > 0.0) {
-            tape.seed =
-                noise.wrapping_mul(64).wrapping_add((place.layer * TARGETS.len() + place.target as usize) as u64);
+            tape.seed = lora.layout.noise(noise, place.layer, place.target);
             let mut dropped = xs.to_vec();
             drop_out(&mut dropped, lora.layout.dropout, tape.seed);
             tape.dropped = Some(dropped);
