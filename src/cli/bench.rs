@@ -136,6 +136,7 @@ fn inputs(options: &Forward, lines: &[String], enrichment: Enrichment) -> anyhow
         inputs.extend(rows.map(|row| AdapterInput::of(&row, enrichment)));
     }
     inputs.truncate(options.rows);
+    ensure!(!inputs.is_empty(), "{} has bodies without a transaction", options.texts.display());
     Ok(inputs)
 }
 

@@ -4,7 +4,7 @@
 /// Bytes of a large page.
 const PAGE: usize = 2 << 20;
 
-/// Values from the beginning of a large page on.
+/// Values from about the beginning of a large page on.
 #[derive(Debug)]
 pub(super) struct Pages<T> {
     all: Vec<T>,
@@ -42,8 +42,11 @@ impl<T: Copy> Pages<T> {
 #[cfg(target_os = "linux")]
 fn advise_large_pages<T>(memory: &mut [std::mem::MaybeUninit<T>]) {
     use nix::sys::mman::{MmapAdvise, madvise};
-    let length = size_of_val(memory) / PAGE * PAGE;
-    let Some(start) = std::ptr::NonNull::new(memory.as_mut_ptr().cast()).filter(|_| length > 0) else { return };
+    let start = memory.as_mut_ptr().cast::<u8>();
+    // The allocator may have put the first value a little before a page.
+    let before = start.addr().next_multiple_of(PAGE) - start.addr();
+    let length = size_of_val(memory).saturating_sub(before) / PAGE * PAGE;
+    let Some(start) = std::ptr::NonNull::new(start.wrapping_add(before).cast()).filter(|_| length > 0) else { return };
     #[expect(unsafe_code, reason = "a system call about memory")]
     // SAFETY: the range lies in a live allocation of our own, and this advice changes no byte of it.
     let _ = unsafe { madvise(start, length, MmapAdvise::MADV_HUGEPAGE) };
