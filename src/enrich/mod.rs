@@ -15,6 +15,7 @@ use std::sync::{
 pub use examples::Examples;
 pub use merchants::MerchantIndex;
 
+use tokio::sync::Mutex;
 use tracing::Instrument as _;
 
 use crate::{
@@ -31,6 +32,8 @@ pub const SHIPPED: &str = "shipped";
 pub struct Enricher {
     store: Store,
     merchants: Arc<RwLock<Loaded>>,
+    /// Held by whoever builds an index: those that come meanwhile wait for it.
+    building: Arc<Mutex<()>>,
     /// Whether the table could not be read the last time, which is said once.
     broken: Arc<AtomicBool>,
 }
@@ -61,7 +64,7 @@ impl Enricher {
     #[must_use]
     pub fn new(store: Store) -> Self {
         let loaded = Loaded { version: 0, index: MerchantIndex::shipped() };
-        Self { store, merchants: Arc::new(RwLock::new(loaded)), broken: Arc::default() }
+        Self { store, merchants: Arc::new(RwLock::new(loaded)), building: Arc::default(), broken: Arc::default() }
     }
 
     /// As [`Self::new`], and fills a directory that was never filled with the shipped merchants. One that can't be read is made do
@@ -89,8 +92,7 @@ impl Enricher {
     /// # Errors
     /// When the database can't be reached.
     pub async fn merchants(&self) -> Result<Arc<MerchantIndex>, Error> {
-        let loaded = self.merchants.read().unwrap_or_else(PoisonError::into_inner).clone();
-        match self.newest(&loaded).await {
+        match self.newest().await {
             Ok(index) => {
                 self.broken.store(false, Ordering::Relaxed);
                 Ok(index)
@@ -99,6 +101,7 @@ impl Enricher {
                 error
                 @ Error::Store(store::Error::Sqlx(_) | store::Error::Incomplete(_) | store::Error::Corrupt { .. }),
             ) => {
+                let loaded = self.loaded();
                 if !self.broken.swap(true, Ordering::Relaxed) {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
@@ -112,10 +115,25 @@ impl Enricher {
         }
     }
 
-    async fn newest(&self, loaded: &Loaded) -> Result<Arc<MerchantIndex>, Error> {
+    fn loaded(&self) -> Loaded {
+        self.merchants.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The index, if it is that of the table as it is now; and the table's version.
+    async fn current(&self) -> Result<(Option<Arc<MerchantIndex>>, i64), Error> {
         let version = self.store.merchants_version().instrument(spans::database("merchants_version")).await?;
-        if loaded.version == version {
-            return Ok(Arc::clone(&loaded.index));
+        let loaded = self.loaded();
+        Ok(((loaded.version == version).then_some(loaded.index), version))
+    }
+
+    async fn newest(&self) -> Result<Arc<MerchantIndex>, Error> {
+        if let (Some(index), _) = self.current().await? {
+            return Ok(index);
+        }
+        let _turn = self.building.lock().await;
+        let (index, version) = self.current().await?;
+        if let Some(index) = index {
+            return Ok(index);
         }
         let merchants = self.store.merchants().instrument(spans::database("merchants")).await?;
         let count = merchants.len();
