@@ -223,7 +223,9 @@ impl Pipeline {
             return Ok(());
         }
         let prepared = self.prepared(missing, who, memory).await?;
-        let Judged { enriched, groups, decisions, failure, fresh, .. } = self.judge(prepared, memory).await?;
+        let mut judged = self.judge(prepared, memory).await?;
+        self.judge_anew(&mut judged, who, memory).await?;
+        let Judged { enriched, groups, decisions, failure, fresh, .. } = judged;
         let keep = async {
             match memory {
                 Some(memory) => memory.keep(&fresh).await,
@@ -281,8 +283,7 @@ impl Pipeline {
         let enriched = self.enricher.enrich(rows).await?;
         let groups = self.groups_of(&enriched, who.lineup).await?;
         let stages: Vec<&Arc<Stage>> = enriched.iter().map(|row| who.answers(row, &groups)).collect();
-        let asked: Vec<RuleKey> = enriched.iter().map(rule_key).collect();
-        let rules = self.store.account_rules(&asked).instrument(spans::database("account_rules")).await?;
+        let rules = self.rules_of(&enriched).await?;
         let key = |(row, stage): (_, &&Arc<Stage>)| memory?.key(stage.engine(), stage.input(row));
         let keys: Vec<_> = enriched.iter().zip(&stages).map(key).collect();
         let recalled = match memory {
@@ -350,7 +351,36 @@ impl Pipeline {
                 }
             })
             .collect();
-        Ok(Judged { enriched, groups, decisions, failure, sources: sorted.sources, fresh })
+        Ok(Judged { enriched, groups, rules, decisions, failure, sources: sorted.sources, fresh })
+    }
+
+    /// Judges rows once more whose rule came, went or changed while a model took its time.
+    async fn judge_anew(&self, judged: &mut Judged, who: Who<'_>, memory: Option<&Memory>) -> Result<(), Error> {
+        let rules = self.rules_of(&judged.enriched).await?;
+        let changed = |row: &&EnrichedTransaction| rules.get(&rule_key(row)) != judged.rules.get(&rule_key(row));
+        let changed: Vec<Transaction> =
+            judged.enriched.iter().filter(changed).map(|row| row.transaction.clone()).collect();
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let ids: HashSet<TransactionId> = changed.iter().map(|row| row.id.clone()).collect();
+        judged.decisions.retain(|decision| !ids.contains(&decision.transaction_id));
+        match self.judge(self.prepared(changed, who, memory).await?, memory).await {
+            Ok(anew) => {
+                judged.decisions.extend(anew.decisions);
+                judged.fresh.0.extend(anew.fresh.0);
+                judged.failure = judged.failure.take().or(anew.failure);
+            }
+            // What was answered of other rows is kept all the same.
+            Err(Error::Categorize(failure)) => judged.failure = Some(failure),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    async fn rules_of(&self, rows: &[EnrichedTransaction]) -> Result<HashMap<RuleKey, AccountRule>, Error> {
+        let asked: Vec<RuleKey> = rows.iter().map(rule_key).collect();
+        Ok(self.store.account_rules(&asked).instrument(spans::database("account_rules")).await?)
     }
 
     /// Why a person's eye is wanted, if it is.
@@ -488,6 +518,7 @@ pub struct Said {
 struct Judged {
     enriched: Vec<EnrichedTransaction>,
     groups: HashMap<AccountId, String>,
+    rules: HashMap<RuleKey, AccountRule>,
     decisions: Vec<Decision>,
     failure: Option<categorize::Error>,
     sources: AnswerSources,

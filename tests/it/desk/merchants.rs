@@ -1,9 +1,21 @@
 //! What people say of a merchant as a whole: its name, its category everywhere, and that two are one.
 
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
 use serde_json::{Value, json};
+use tokio::sync::{Semaphore, mpsc};
+use txcat::{
+    categorize::{self, Categorizer, Lineup, Stage},
+    clock,
+    domain::{EnrichedTransaction, Enrichment, InputHash, Prediction, Taxonomy},
+};
 
 use super::{claimed, decision, place, stands};
-use crate::harness::{App, with};
+use crate::{
+    database::fresh_store,
+    harness::{App, Scripted, with},
+};
 
 const DOUBTFUL: &str = "restaurant by stage, pending";
 
@@ -141,6 +153,70 @@ async fn a_category_said_everywhere_leaves_a_rule_and_no_label_and_spares_accoun
     assert_eq!(next["category"], "bar_and_nightlife");
     undo(&app, &done).await;
     assert_eq!((stands(&app, "b").await.as_str(), stands(&app, "next").await.as_str()), (DOUBTFUL, DOUBTFUL));
+}
+
+/// The scripted engine, which tells that it was asked and answers when it may.
+struct Slow {
+    engine: Scripted,
+    asked: mpsc::UnboundedSender<()>,
+    may_answer: Arc<Semaphore>,
+}
+
+impl Categorizer for Slow {
+    fn engine(&self) -> &str {
+        self.engine.engine()
+    }
+
+    fn input(&self, row: &EnrichedTransaction) -> Option<InputHash> {
+        self.engine.input(row)
+    }
+
+    fn categorize<'a>(
+        &'a self,
+        batch: &'a [EnrichedTransaction],
+    ) -> BoxFuture<'a, Result<Vec<Prediction>, categorize::Error>> {
+        Box::pin(async {
+            self.asked.send(()).unwrap();
+            self.may_answer.acquire().await.unwrap().forget();
+            self.engine.categorize(batch).await
+        })
+    }
+}
+
+#[tokio::test]
+async fn what_is_said_of_a_merchant_while_a_model_answers_counts_for_the_rows_that_it_answers() {
+    let (store, database) = fresh_store().await;
+    let taxonomy = Arc::new(Taxonomy::consumer().unwrap());
+    store.sync_taxonomy(&taxonomy, clock::now()).await.unwrap();
+    let (asked, mut was_asked) = mpsc::unbounded_channel();
+    let may_answer = Arc::new(Semaphore::new(1));
+    let slow = Slow { engine: Scripted::new(taxonomy.version()), asked, may_answer: Arc::clone(&may_answer) };
+    let lineup = Lineup::alone(Stage::new("scripted", 0.92, Enrichment::Full, Box::new(slow)));
+    let app = App::answering(store, database, taxonomy, lineup, 0.0).await;
+    app.ingest(&[place("first", "acc-1", "CORNER PLACE", "5.00")]).await;
+    was_asked.recv().await.unwrap();
+
+    let left = async {
+        was_asked.recv().await.unwrap();
+        let said = json!({ "kind": "categorize", "direction": "debit", "category": "bar_and_nightlife" });
+        let done = edit(&app, "corner place", &said).await;
+        may_answer.add_permits(1);
+        done
+    };
+    let rows = [place("meanwhile", "acc-2", "CORNER PLACE", "5.00")];
+    let (done, told) = tokio::join!(left, app.ingest(&rows));
+    assert_eq!(told[0]["category"], "bar_and_nightlife");
+    assert_eq!(stands(&app, "meanwhile").await, "bar_and_nightlife by merchant_rule, accepted");
+
+    let taken_back = async {
+        was_asked.recv().await.unwrap();
+        undo(&app, &done).await;
+        may_answer.add_permits(2);
+    };
+    let rows = [place("ruled", "acc-3", "CORNER PLACE", "5.00"), place("other", "acc-3", "GRAND HALL", "5.00")];
+    let ((), told) = tokio::join!(taken_back, app.ingest(&rows));
+    assert_eq!(told[0]["category"], "restaurant");
+    assert_eq!((stands(&app, "ruled").await.as_str(), stands(&app, "other").await.as_str()), (DOUBTFUL, DOUBTFUL));
 }
 
 #[tokio::test]
