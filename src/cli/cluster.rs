@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::{Settings, models, service, service::DEMO_ADAPTER};
-use crate::cluster::{Engines, Executor, Scheduler};
+use crate::{
+    cluster::{Engines, Executor, Scheduler},
+    model::AdapterBank,
+};
 
 /// A cluster that categorizes folders of Parquet files: one scheduler, and an executor on each machine.
 ///
@@ -111,7 +114,8 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
 async fn executor(options: ExecutorOptions, settings: &Settings) -> anyhow::Result<()> {
     let taxonomy = service::taxonomy(options.taxonomy.as_deref())?;
     let base = models::pull(settings, None).await?;
-    let engines = Arc::new(Engines::load(&base, taxonomy, &options.adapter)?);
+    let bank = AdapterBank::open(&base)?.in_precision(settings.compute.precision);
+    let engines = Arc::new(Engines::load(&bank, taxonomy, &options.adapter)?);
     println!("executor with {}", engines.names().join(", "));
     let temporary = tempfile::tempdir()?;
     let executor = Executor {

@@ -17,7 +17,7 @@ use crate::{
     domain::{ConfidenceLevel, Currency, EnrichedTransaction, Prediction, Taxonomy},
     enrich::MerchantIndex,
     evaluate::columns::{DirectionDefault, Mapping},
-    model::{AdapterBank, BaseEncoder},
+    model::AdapterBank,
 };
 
 /// What a query asks for. It travels with the query, so that an executor needs nothing but the adapter's folder.
@@ -53,12 +53,11 @@ pub struct Engines {
 }
 
 impl Engines {
-    /// Loads adapters onto one base encoder.
+    /// Loads adapters onto a bank's base encoder, in the bank's arithmetic.
     ///
     /// # Errors
     /// When a folder can't be loaded, or was trained on another taxonomy.
-    pub fn load(base: &BaseEncoder, taxonomy: Taxonomy, dirs: &[impl AsRef<Path>]) -> Result<Self, Error> {
-        let bank = AdapterBank::open(base)?;
+    pub fn load(bank: &AdapterBank, taxonomy: Taxonomy, dirs: &[impl AsRef<Path>]) -> Result<Self, Error> {
         let mut stages = HashMap::new();
         for dir in dirs {
             let adapter = Arc::new(bank.load(dir.as_ref())?);

@@ -104,6 +104,7 @@ mod with_cluster {
         },
         cluster::{self, Asked, Count, Engines, Summary, Work},
         evaluate::columns::Mapping,
+        model::AdapterBank,
     };
 
     impl Folders {
@@ -111,7 +112,8 @@ mod with_cluster {
             let folders = cluster::Folders::new(from, to)?;
             let taxonomy = service::taxonomy(self.taxonomy.as_deref())?;
             let base = models::pull(settings, None).await?;
-            let engines = Arc::new(Engines::load(&base, taxonomy.clone(), &[&self.adapter])?);
+            let bank = AdapterBank::open(&base)?.in_precision(settings.compute.precision);
+            let engines = Arc::new(Engines::load(&bank, taxonomy.clone(), &[&self.adapter])?);
             let engine = engines.names().swap_remove(0);
             let fitted = if self.fitted {
                 let opened = Opened::new(settings).await?;

@@ -12,7 +12,7 @@ use txcat::{
     domain::{Descriptor, EnrichedTransaction, Money, Taxonomy, Transaction, UserHistory, transaction::Status},
     enrich::MerchantIndex,
     evaluate::{columns::Mapping, dataset::timestamp},
-    model::{AdapterModel, BaseEncoder},
+    model::{AdapterBank, AdapterModel, BaseEncoder},
 };
 
 use super::places::{Row, answers, recategorize, rows, spread, texts, write};
@@ -95,7 +95,7 @@ async fn a_row_is_asked_about_once() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let taxonomy = Taxonomy::consumer().unwrap();
     let demo = [root.join("models/adapters/demo")];
-    let engines = Arc::new(Engines::load(&base().await, taxonomy.clone(), &demo).unwrap());
+    let engines = Arc::new(Engines::load(&AdapterBank::open(&base().await).unwrap(), taxonomy.clone(), &demo).unwrap());
     let asked = Asked {
         engine: engines.names().remove(0),
         taxonomy: taxonomy.version().to_owned(),

@@ -63,10 +63,11 @@ pub(super) async fn spread(folder: &Path, rows: &[Row], files: usize) {
     }
 }
 
-/// `txcat recategorize` from one place to another.
+/// `txcat recategorize` from one place to another, in `f32`: kernels for fewer bits take minutes where nothing is optimized.
 pub(super) fn recategorize(from: &str, to: &str, arguments: &[&str]) -> Command {
     let mut command = txcat(&["recategorize", "--json", "--from", from, "--to", to]);
     command.args(arguments).env_remove("TXCAT_ADAPTER").env_remove("TXCAT_TAXONOMY").env_remove("TXCAT_SCHEDULER");
+    command.env("TXCAT_PRECISION", "f32");
     command
 }
 

@@ -25,6 +25,7 @@ impl Process {
     fn start(arguments: &[&str]) -> (Self, String) {
         let mut command = txcat(&["cluster"]);
         command.args(arguments).env_remove("TXCAT_TAXONOMY").env_remove("TXCAT_SCHEDULER");
+        command.env("TXCAT_PRECISION", "f32");
         let mut child = command.stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
         let mut says = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
