@@ -122,3 +122,22 @@ async fn an_encoder_of_another_architecture_is_refused_by_name_before_it_is_put_
         assert!(!models.dir.join(name).exists());
     }
 }
+
+#[tokio::test]
+async fn an_encoder_whose_tokenizer_knows_more_than_its_weights_is_refused() {
+    let (root, models) = listed();
+    let dir = root.path().join("small");
+    let mut tokenizer: serde_json::Value =
+        serde_json::from_slice(&fs::read(dir.join("tokenizer.json")).unwrap()).unwrap();
+    let vocabulary = tokenizer["model"]["vocab"].as_object_mut().unwrap();
+    let vectors = vocabulary.len();
+    vocabulary.insert("newcomer".to_owned(), vectors.into());
+    fs::write(dir.join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    fs::write(models.dir.join("manifest.toml"), entry("small", &dir)).unwrap();
+    let base = BaseEncoder::pull(&models, Some(&dir), &mut |_| {}).await.unwrap();
+    let refusal = Encoder::load(base).err().unwrap().to_string();
+    assert!(
+        refusal.ends_with(&format!("each of {vectors} tokens, and its tokenizer knows token {vectors}")),
+        "{refusal}"
+    );
+}

@@ -87,6 +87,8 @@ fn every_broken_rule_is_named() {
     };
     let plain = category("a", "");
     assert!(error(std::slice::from_ref(&plain)).contains("at least two"));
+    let many: Vec<String> = (0..4_097).map(|n| category(&format!("c{n}"), "")).collect();
+    assert!(error(&many).contains("may have 4096 assignable categories, and this has 4097"));
     assert!(error(&[plain.clone(), plain.clone()]).contains("`a` stands twice"));
     assert!(error(&[plain.clone(), category("b", "parent = 'c'")]).contains("parent `c`"));
     let detail = category("b", "parent = 'a'");
