@@ -62,11 +62,12 @@ impl Store {
     /// # Errors
     /// When the database fails; then nothing was erased.
     pub async fn erase_account(&self, account: &AccountId, erasure: &NewErasure) -> Result<Option<Erased>, Error> {
-        let mut tx = self.begin().await?;
-        tell_actor(&mut tx, &erasure.made_by).await?;
+        // Replaced rows are in no index by account: this reads the table, and all that follows looks rows up.
         let ids = sqlx::query_scalar!("select id from transactions where account_id = $1", account.as_str())
-            .fetch_all(&mut *tx)
+            .fetch_all(&self.pool)
             .await?;
+        let mut tx = self.begin_for_rows().await?;
+        tell_actor(&mut tx, &erasure.made_by).await?;
         let mut erased = forget(&mut tx, &ids, Some(account.as_str())).await?;
         erased.rules = desk::rules(&mut tx, account.as_str()).await?;
         let grouped = sqlx::query!("delete from account_groups where account_id = $1", account.as_str())
@@ -112,7 +113,7 @@ impl Store {
     /// # Errors
     /// When the database fails; then none was forgotten.
     pub async fn forget_transactions(&self, before: DateTime<Utc>, limit: u32, by: &str) -> Result<i64, Error> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_for_rows().await?;
         tell_actor(&mut tx, by).await?;
         let ids = sqlx::query_scalar!(
             r#"with old as (
@@ -140,7 +141,7 @@ impl Store {
 /// Takes these transactions out of every table.
 async fn forget(tx: &mut PgConnection, ids: &[String], account: Option<&str>) -> Result<Erased, Error> {
     sqlx::query_scalar!("select set_config('txcat.erasing', 'yes', true)").fetch_one(&mut *tx).await?;
-    let (needles, gone_keys) = texts::needles(tx, ids, account).await?;
+    let gone = texts::gone(tx, ids, account).await?;
     let groups = sqlx::query_scalar!(
         r#"select group_key as "group_key!" from review_items where transaction_id = any($1)
         union
@@ -150,18 +151,18 @@ async fn forget(tx: &mut PgConnection, ids: &[String], account: Option<&str>) ->
     .fetch_all(&mut *tx)
     .await?;
     let (datasets, adapters) = mark_learned(tx, ids).await?;
-    let labels = desk::decisions(tx, ids, &gone_keys).await?;
+    let labels = desk::decisions(tx, ids, &gone.keys).await?;
     answers::runs(tx, ids, account).await?;
     answers::predictions(tx, ids).await?;
     // Answers that are kept for idempotency keys may tell of any transaction.
     sqlx::query!("delete from idempotent_answers").execute(&mut *tx).await?;
-    desk::merchants(tx, &gone_keys).await?;
+    desk::merchants(tx, &gone.keys).await?;
     let transactions =
         sqlx::query!("delete from transactions where id = any($1)", ids).execute(&mut *tx).await?.rows_affected();
     desk::waiting(tx, &groups).await?;
-    texts::reports(tx, &needles).await?;
+    texts::reports(tx, &gone.needles).await?;
     if labels > 0 {
-        texts::cited(tx, &needles).await?;
+        texts::cited(tx, &gone.labelled).await?;
     }
     sqlx::query_scalar!("select set_config('txcat.erasing', '', true)").fetch_one(&mut *tx).await?;
     Ok(Erased { transactions: i64::try_from(transactions).unwrap_or(i64::MAX), labels, rules: 0, datasets, adapters })

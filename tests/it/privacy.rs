@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use txcat::{access::Scope, clock};
 
-use crate::harness::{App, Run as _, Said, row, txcat, with};
+use crate::{
+    database::fresh_store,
+    harness::{App, Run as _, Said, row, txcat, with},
+};
 
 /// Strings that lead to the account and to nobody else.
 const TELLING: [&str; 8] = [
@@ -92,13 +95,20 @@ async fn learned_from(app: &App) {
         values ('mine', 3, 'e', 't', 'all', 'b', 'x', encode(sha256('m'), 'hex'), 0, '{}', 'candidate', 0, now(), 'me', now())",
         "insert into shadow_predictions (adapter_id, transaction_id, category, confidence, made_at)
         select max(id), 'tx-gone-1', 'rent', 0.5, now() from adapters",
+        // A change that waits to be applied, of another account's answer that rests on the label.
+        r#"update recategorization_changes set decision = jsonb_set(decision, '{prediction,evidence}', '[{"kind": "example",
+            "text": "RENT WILHELMINA ZAPATEK", "category": "rent", "similarity": 0.5}]')
+        where transaction_id = 'tx-kept-1'"#,
     ];
     for statement in &statements {
         sqlx::query(sqlx::AssertSqlSafe((*statement).to_owned())).execute(&pool).await.unwrap();
     }
     // Another account's answer that rests on the label.
     let evidence = r#"set session_replication_role = replica;
-        update predictions set evidence = '[{"kind": "example", "text": "RENT WILHELMINA ZAPATEK", "category": "rent", "similarity": 0.5}]'
+        update predictions set evidence = '[
+            {"kind": "example", "text": "RENT WILHELMINA ZAPATEK", "category": "rent", "similarity": 0.5},
+            {"kind": "example", "text": "RENT OF THE HALL", "category": "rent", "similarity": 0.4}
+        ]'
         where transaction_id = 'tx-kept-1'"#;
     sqlx::raw_sql(evidence).execute(&mut *pool.acquire().await.unwrap()).await.unwrap();
     let eval = "with run as (
@@ -136,6 +146,10 @@ async fn an_erased_account_is_in_no_table_and_in_no_file_any_more() {
     let told = app.get("/v1/events").await.with(200)["events"].as_array().unwrap().len();
     assert_eq!(told, events, "the feed has a gap");
 
+    let cited = "select evidence from predictions where transaction_id = 'tx-kept-1'";
+    let cited: Value = sqlx::query_scalar(cited).fetch_one(&pool).await.unwrap();
+    assert_eq!((&cited[0]["text"], &cited[1]["text"]), (&json!("erased"), &json!("RENT OF THE HALL")));
+
     // Others keep what is theirs, and a rule for everybody goes on for a merchant that others have too.
     let left = app.get("/v1/transactions/tx-kept-1").await.with(200);
     for member in ["category", "decided_by", "review_status"] {
@@ -170,6 +184,43 @@ async fn an_erased_account_is_in_no_table_and_in_no_file_any_more() {
     // The account may come back, as any other.
     app.ingest(&[with(row("tx-gone-1", "CORNER PLACE"), json!({ "account_id": "acc-gone-77" }))]).await;
     app.get("/v1/transactions/tx-gone-1").await.with(200);
+}
+
+/// 1,500 labelled rows of one account among 20,000 of others, all with one key, whose answers cite labelled rows.
+const MANY: &str = "set session_replication_role = replica;
+    insert into rendered_texts (hash, text) values (decode(repeat('00', 16), 'hex'), 'text');
+    insert into transactions (id, account_id, posted_at, amount, currency, direction, descriptor, descriptor_key, status,
+        content_hash, received_at)
+    select 'tx-' || n, case when n <= 1500 then 'acc-gone' else 'acc-' || n end, timestamptz '2026-01-01', 1, 'USD', 'debit',
+        'CAB RIDE ' || n, 'cab ride', 'posted', decode(repeat('00', 32), 'hex'), now()
+    from generate_series(1, 21500) as n;
+    insert into predictions (transaction_id, category, confidence, alternatives, evidence, stage, engine, taxonomy,
+        text_hash, made_at)
+    select id, 'taxi', 0.9, '[]', jsonb_build_array(
+            jsonb_build_object('kind', 'example', 'text', 'CAB RIDE ' || row_number() over (), 'category', 'taxi', 'similarity', 0.9),
+            jsonb_build_object('kind', 'history', 'category', 'taxi', 'count', 2)
+        ), 'scripted', 'scripted@1', 'consumer', decode(repeat('00', 16), 'hex'), now()
+    from (select id from transactions order by id desc) as rows;
+    insert into corrections_made (transaction_id, category, source, scope, made_by, made_at)
+    select id, 'taxi', 'import', 'transaction', 'me', now() from transactions where account_id = 'acc-gone';
+    set session_replication_role = default;
+    analyze";
+
+#[tokio::test]
+async fn what_cites_an_account_is_found_without_reading_every_answer() {
+    let (_store, database) = fresh_store().await;
+    let pool = PgPool::connect(&database.url).await.unwrap();
+    sqlx::raw_sql(MANY).execute(&mut *pool.acquire().await.unwrap()).await.unwrap();
+    let patience = format!("alter database \"{}\" set statement_timeout = '10s'", database.name());
+    sqlx::query(sqlx::AssertSqlSafe(patience)).execute(&pool).await.unwrap();
+    let erased = txcat(&["accounts", "erase", "acc-gone", "--yes"]).on(&database.url).run();
+    assert_eq!(erased.code, 0, "{erased:?}");
+    let cites =
+        "select count(*) from predictions where evidence @> jsonb_build_array(jsonb_build_object('text', $1::text))";
+    let cites = async |text: &str| sqlx::query_scalar::<_, i64>(cites).bind(text).fetch_one(&pool).await.unwrap();
+    assert_eq!((cites("CAB RIDE 7").await, cites("CAB RIDE 1500").await, cites("CAB RIDE 1501").await), (0, 0, 1));
+    assert!(cites("erased").await > 1000);
+    pool.close().await;
 }
 
 #[tokio::test]

@@ -44,56 +44,79 @@ impl Needles {
     }
 }
 
+/// What leads to the erased rows and to no others.
+pub(super) struct Gone {
+    /// All such texts.
+    pub(super) needles: Needles,
+    /// Keys among them.
+    pub(super) keys: Vec<String>,
+    /// Statement texts among them that somebody labelled.
+    pub(super) labelled: Vec<String>,
+}
+
 /// The texts of these rows that no other row has.
-pub(super) async fn needles(
-    tx: &mut PgConnection,
-    ids: &[String],
-    account: Option<&str>,
-) -> Result<(Needles, Vec<String>), Error> {
-    let rows = sqlx::query!(
+pub(super) async fn gone(tx: &mut PgConnection, ids: &[String], account: Option<&str>) -> Result<Gone, Error> {
+    let keys = sqlx::query_scalar!(
+        "select gone.descriptor_key
+        from (
+            select distinct descriptor_key
+            from transactions
+            where id = any($1)
+            and descriptor_key <> ''
+        ) as gone
+        left join lateral (
+            select true as stays
+            from transactions
+            where transactions.descriptor_key = gone.descriptor_key
+            and transactions.replaced_by is null
+            and transactions.id <> all($1)
+            limit 1
+        ) as kept on true
+        where kept.stays is null",
+        ids,
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    let descriptors = sqlx::query!(
         r#"select
             gone.descriptor,
-            gone.descriptor_key,
-            gone.counterparty,
-            exists (
-                select from transactions as kept
-                where kept.descriptor_key = gone.descriptor_key
-                and kept.replaced_by is null
-                and kept.id <> all($1)
-            ) as "key_stays!",
-            exists (
-                select from transactions as kept
-                where kept.descriptor_key = gone.descriptor_key
-                and kept.descriptor = gone.descriptor
-                and kept.replaced_by is null
-                and kept.id <> all($1)
-            ) as "descriptor_stays!"
-        from transactions as gone
-        where gone.id = any($1)"#,
+            gone.labelled as "labelled!"
+        from (
+            select
+                transactions.descriptor,
+                bool_or(corrections_made.id is not null) as labelled
+            from transactions
+            left join corrections_made on corrections_made.transaction_id = transactions.id
+            where transactions.id = any($1)
+            group by transactions.descriptor
+        ) as gone
+        left join lateral (
+            select true as stays
+            from transactions
+            where hashtextextended(transactions.descriptor, 0) = hashtextextended(gone.descriptor, 0)
+            and transactions.descriptor = gone.descriptor
+            and transactions.replaced_by is null
+            and transactions.id <> all($1)
+            limit 1
+        ) as kept on true
+        where kept.stays is null"#,
         ids,
     )
     .fetch_all(&mut *tx)
     .await?;
-    let notes = sqlx::query_scalar!(
-        r#"select note as "note!" from corrections_made where transaction_id = any($1) and note is not null"#,
+    let said = sqlx::query_scalar!(
+        r#"select counterparty as "text!" from transactions where id = any($1) and counterparty is not null
+        union
+        select note from corrections_made where transaction_id = any($1) and note is not null"#,
         ids,
     )
     .fetch_all(&mut *tx)
     .await?;
-    let mut texts: BTreeSet<String> = ids.iter().cloned().chain(account.map(str::to_owned)).chain(notes).collect();
-    let mut keys = BTreeSet::new();
-    for row in rows {
-        if !row.descriptor_stays {
-            texts.insert(row.descriptor);
-        }
-        if !row.key_stays && !row.descriptor_key.is_empty() {
-            keys.insert(row.descriptor_key.clone());
-            texts.insert(row.descriptor_key);
-        }
-        texts.extend(row.counterparty);
-    }
+    let labelled = descriptors.iter().filter(|row| row.labelled).map(|row| row.descriptor.clone()).collect();
+    let mut texts: BTreeSet<String> = ids.iter().chain(&keys).cloned().chain(account.map(str::to_owned)).collect();
+    texts.extend(descriptors.into_iter().map(|row| row.descriptor).chain(said));
     texts.remove("");
-    Ok((Needles(texts), keys.into_iter().collect()))
+    Ok(Gone { needles: Needles(texts), keys, labelled })
 }
 
 /// Reports that name rows: what the label gate found, what runs were about and would change, views of the queue.
@@ -145,50 +168,50 @@ pub(super) async fn reports(tx: &mut PgConnection, needles: &Needles) -> Result<
     Ok(())
 }
 
-/// Labelled rows are examples, and other rows' answers cite them as their evidence. Caches are dropped where they do.
-pub(super) async fn cited(tx: &mut PgConnection, needles: &Needles) -> Result<(), Error> {
-    let patterns = needles.patterns();
-    let found = sqlx::query!(
-        "select
-            id,
-            evidence
-        from predictions
-        where evidence::text like any($1)",
-        &patterns,
-    )
-    .fetch_all(&mut *tx)
-    .await?;
-    for mut row in found {
-        if needles.scrub(&mut row.evidence) {
-            sqlx::query!("update predictions set evidence = $2 where id = $1", row.id, row.evidence)
-                .execute(&mut *tx)
-                .await?;
-        }
-    }
-    let found = sqlx::query!(
-        "select
-            run_id,
-            transaction_id,
-            decision
-        from recategorization_changes
-        where decision::text like any($1)",
-        &patterns,
-    )
-    .fetch_all(&mut *tx)
-    .await?;
-    for mut row in found {
-        if needles.scrub(&mut row.decision) {
-            sqlx::query!(
-                "update recategorization_changes set decision = $3 where run_id = $1 and transaction_id = $2",
-                row.run_id,
-                row.transaction_id,
-                row.decision,
+/// Labelled rows are examples, and other rows' answers cite them as their evidence, by the text alone. Answers that are remembered
+/// rest on no labelled row.
+pub(super) async fn cited(tx: &mut PgConnection, labelled: &[String]) -> Result<(), Error> {
+    sqlx::query!(
+        r#"update predictions
+        set
+            evidence = (
+                select jsonb_agg(
+                    case
+                        when part.item ->> 'text' = any($1) then part.item || jsonb_build_object('text', $2::text)
+                        else part.item
+                    end
+                    order by part.place
+                )
+                from jsonb_array_elements(predictions.evidence) with ordinality as part(item, place)
             )
-            .execute(&mut *tx)
-            .await?;
-        }
-    }
-    sqlx::query!("delete from remembered_answers where answer::text like any($1)", &patterns).execute(&mut *tx).await?;
+        where evidence @> '[{"kind": "example"}]'
+        and jsonb_path_query_array(evidence, '$[*].text') ?| $1"#,
+        labelled,
+        ERASED,
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!(
+        r#"update recategorization_changes
+        set
+            decision = jsonb_set(decision, '{prediction,evidence}', (
+                select jsonb_agg(
+                    case
+                        when part.item ->> 'text' = any($1) then part.item || jsonb_build_object('text', $2::text)
+                        else part.item
+                    end
+                    order by part.place
+                )
+                from jsonb_array_elements(recategorization_changes.decision #> '{prediction,evidence}')
+                    with ordinality as part(item, place)
+            ))
+        where decision @> '{"prediction": {"evidence": [{"kind": "example"}]}}'
+        and jsonb_path_query_array(decision, '$.prediction.evidence[*].text') ?| $1"#,
+        labelled,
+        ERASED,
+    )
+    .execute(&mut *tx)
+    .await?;
     sqlx::query!("delete from chat_replies").execute(&mut *tx).await?;
     Ok(())
 }
