@@ -1,4 +1,4 @@
--- Erasure and retention find what they look for without reading tables.
+-- Erasure and retention find what they look for without reading tables, and what rests on labels hears that some have gone.
 -- Whoever has many millions of rows can make these indexes beforehand with `create index concurrently`.
 
 -- Labelled rows are examples, which answers cite by their text. Only answers that cite any are in here: those of an adapter are none.
@@ -12,3 +12,9 @@ create index if not exists recategorization_changes_by_example
 create index if not exists transactions_by_descriptor
     on transactions (hashtextextended(descriptor, 0))
     where replaced_by is null;
+-- Labels that are taken back, and labels that go with their rows: whoever keeps labels in memory reads them again.
+insert into table_versions (table_name, version) values ('corrections_made', 0), ('corrections_withdrawn', 0);
+create trigger corrections_made_version after delete on corrections_made
+    for each statement execute function raise_table_version();
+create trigger corrections_withdrawn_version after insert on corrections_withdrawn
+    for each statement execute function raise_table_version();

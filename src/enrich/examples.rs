@@ -71,7 +71,7 @@ struct Known {
     embedded: Vec<Vec<f32>>,
     vectors: Vectors,
     last: i64,
-    /// How many labels had been taken back then.
+    /// Which labels had gone then: [`Store::withdrawn_labels`].
     withdrawn: i64,
 }
 

@@ -8,9 +8,10 @@ mod desk;
 mod texts;
 
 use chrono::{DateTime, Utc};
+use futures::FutureExt as _;
 use sqlx::PgConnection;
 
-use super::{Error, Store, tell_actor};
+use super::{Error, Store, past_deadlocks, tell_actor};
 use crate::domain::AccountId;
 
 /// What stands where an erased identifier or text stood.
@@ -62,6 +63,10 @@ impl Store {
     /// # Errors
     /// When the database fails; then nothing was erased.
     pub async fn erase_account(&self, account: &AccountId, erasure: &NewErasure) -> Result<Option<Erased>, Error> {
+        past_deadlocks(|| self.erase_account_once(account, erasure).boxed()).await
+    }
+
+    async fn erase_account_once(&self, account: &AccountId, erasure: &NewErasure) -> Result<Option<Erased>, Error> {
         // Replaced rows are in no index by account: this reads the table, and all that follows looks rows up.
         let ids = sqlx::query_scalar!("select id from transactions where account_id = $1", account.as_str())
             .fetch_all(&self.pool)
@@ -113,6 +118,10 @@ impl Store {
     /// # Errors
     /// When the database fails; then none was forgotten.
     pub async fn forget_transactions(&self, before: DateTime<Utc>, limit: u32, by: &str) -> Result<i64, Error> {
+        past_deadlocks(|| self.forget_transactions_once(before, limit, by).boxed()).await
+    }
+
+    async fn forget_transactions_once(&self, before: DateTime<Utc>, limit: u32, by: &str) -> Result<i64, Error> {
         let mut tx = self.begin_for_rows().await?;
         tell_actor(&mut tx, by).await?;
         let ids = sqlx::query_scalar!(

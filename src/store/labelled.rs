@@ -168,19 +168,20 @@ impl Store {
             .collect()
     }
 
-    /// How many labels were ever taken back.
+    /// Tells whether labels went, taken back or erased with their rows: it is another number then, and only grows.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn withdrawn_labels(&self) -> Result<i64, Error> {
-        let labels = sqlx::query_scalar!(
+        let version = sqlx::query_scalar!(
             r#"select
-                (select count(*) from corrections_withdrawn) + (select coalesce(sum(labels), 0)::bigint from erasures)
-                as "labels!""#
+                coalesce(sum(version), 0)::bigint as "version!"
+            from table_versions
+            where table_name in ('corrections_made', 'corrections_withdrawn')"#
         )
         .fetch_one(&self.pool)
         .await?;
-        Ok(labels)
+        Ok(version)
     }
 
     /// Transactions posted at this time or later, by category in force and by key.

@@ -9,24 +9,6 @@ pub(super) async fn decisions(tx: &mut PgConnection, ids: &[String], gone_keys: 
     sqlx::query!("delete from second_labels where transaction_id = any($1)", ids).execute(&mut *tx).await?;
     sqlx::query!("delete from review_changes where transaction_id = any($1)", ids).execute(&mut *tx).await?;
     sqlx::query!(
-        "delete from corrections_withdrawn
-        using corrections_made
-        where corrections_made.id = corrections_withdrawn.correction_id
-        and corrections_made.transaction_id = any($1)",
-        ids,
-    )
-    .execute(&mut *tx)
-    .await?;
-    sqlx::query!(
-        "delete from corrections_mapped
-        using corrections_made
-        where corrections_made.id = corrections_mapped.correction_id
-        and corrections_made.transaction_id = any($1)",
-        ids,
-    )
-    .execute(&mut *tx)
-    .await?;
-    sqlx::query!(
         "update review_actions
         set
             transaction_id = null,
@@ -51,9 +33,21 @@ pub(super) async fn decisions(tx: &mut PgConnection, ids: &[String], gone_keys: 
     )
     .execute(&mut *tx)
     .await?;
-    let labels =
-        sqlx::query!("delete from corrections_made where transaction_id = any($1)", ids).execute(&mut *tx).await?;
-    Ok(i64::try_from(labels.rows_affected()).unwrap_or(i64::MAX))
+    labels(tx, ids).await
+}
+
+/// What people said, taken back or not. Where nobody said anything, no label is told to have gone.
+async fn labels(tx: &mut PgConnection, ids: &[String]) -> Result<i64, Error> {
+    let labels = sqlx::query_scalar!("select id from corrections_made where transaction_id = any($1)", ids)
+        .fetch_all(&mut *tx)
+        .await?;
+    if labels.is_empty() {
+        return Ok(0);
+    }
+    sqlx::query!("delete from corrections_withdrawn where correction_id = any($1)", &labels).execute(&mut *tx).await?;
+    sqlx::query!("delete from corrections_mapped where correction_id = any($1)", &labels).execute(&mut *tx).await?;
+    let gone = sqlx::query!("delete from corrections_made where id = any($1)", &labels).execute(&mut *tx).await?;
+    Ok(i64::try_from(gone.rows_affected()).unwrap_or(i64::MAX))
 }
 
 /// What people call merchants, and the rules for all accounts, of keys that no row has any more.

@@ -5,6 +5,7 @@ use std::{fs, path::Path};
 use serde_json::{Value, json};
 use txcat::{
     categorize::Wording,
+    clock,
     domain::{Direction, Enrichment, pii},
     enrich::{Examples, examples::LabelledText},
     model::Encoder,
@@ -86,6 +87,25 @@ async fn what_a_person_just_said_is_shown_with_the_next_transaction_like_it() {
     app.post(&format!("/v1/reviews/decisions/{}/undo", trail["actions"][0]["id"]), &json!({})).await.with(200);
     let said = user().await;
     assert!(!said.contains("\"books_and_news\"") && said.contains("\"hobbies_toys_and_crafts\""), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_forgotten_is_shown_with_no_transaction_any_more() {
+    let (_encoder, base) = tiny_encoder();
+    let app = App::start().await;
+    let body = json!({"id": "t-1", "account_id": "acct-9", "posted_at": "2026-03-02", "amount": "6.50", "currency": "USD",
+        "direction": "debit", "descriptor": "ZORBLAX EMPORIUM 12"});
+    app.ingest(&[body]).await;
+    let correction = json!({"category": "hobbies_toys_and_crafts", "scope": "transaction"});
+    app.post("/v1/transactions/t-1/correction", &correction).await.with(200);
+    let examples = Examples::live(Encoder::load(base).unwrap(), app.store.clone()).await.unwrap();
+    let wording = Wording::new(prompt("enriched_v1"), &taxonomy(), &[], Enrichment::Full, Some((examples, 3))).unwrap();
+    let asked = [row("x", "ZORBLAX EMPORIUM 99")];
+    let user = async || wording.asks(&asked, 10).await.unwrap().remove(0).user;
+    assert!(user().await.contains("ZORBLAX EMPORIUM 12"));
+    assert_eq!(app.store.forget_transactions(clock::now(), 10, "me").await.unwrap(), 1);
+    let said = user().await;
+    assert!(!said.contains("ZORBLAX EMPORIUM 12"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
