@@ -18,3 +18,7 @@ create trigger corrections_made_version after delete on corrections_made
     for each statement execute function raise_table_version();
 create trigger corrections_withdrawn_version after insert on corrections_withdrawn
     for each statement execute function raise_table_version();
+
+-- An erasure takes the answers out of idempotent_answers and leaves the keys: what was asked is not done twice. A request that
+-- was under way then keeps no answer either. A release that does not know the column gives an empty answer again.
+alter table idempotent_answers add column erased boolean not null default false;

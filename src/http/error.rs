@@ -168,6 +168,9 @@ pub enum Error {
     /// The first request with this idempotency key is under way.
     #[error("the first request with this key is still being answered: send it again a little later")]
     KeyPending,
+    /// The answer to the first request with this idempotency key may have told of what was erased since.
+    #[error("this was done, and what it was answered went with an account that was erased since: it is not done again")]
+    KeyErased,
     /// Too many streams are open.
     #[error("too many streams are open: ask again and again instead")]
     TooManyStreams,
@@ -343,6 +346,7 @@ impl Error {
                 Problem::new(S::UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The key is taken", detail)
             }
             Self::KeyPending => Problem::new(S::CONFLICT, "idempotency-key-pending", "Being answered", detail),
+            Self::KeyErased => Problem::new(S::GONE, "idempotency-key-erased", "The answer is erased", detail),
             Self::Forged => Problem::new(S::FORBIDDEN, "forged", "Not from here", detail),
             Self::Review(error) => review_problem(error),
             Self::Page(_) | Self::Unwritten => internal(),

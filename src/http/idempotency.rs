@@ -77,6 +77,7 @@ pub(super) async fn once(State(store): State<Store>, request: Request, next: Nex
             task.await.map_err(|_| Error::Panicked)
         }
         Keyed::Answered(answer) => again(answer),
+        Keyed::Erased => Err(Error::KeyErased),
         Keyed::Pending => Err(Error::KeyPending),
         Keyed::OtherBody => Err(Error::KeyReused),
     }

@@ -122,6 +122,10 @@ pub(super) fn describe_idempotency(operation: &mut Operation) {
     for (status, description) in [
         ("400", "No such idempotency key can be"),
         ("409", "The first request with this idempotency key is under way: `Retry-After` says when to come again"),
+        (
+            "410",
+            "The request with this idempotency key was done, and its answer went with an account that was erased since",
+        ),
         ("413", "More than 4 MiB"),
         ("422", "The idempotency key was sent with another body"),
     ] {

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
 use sqlx::PgConnection;
 
-use super::{Error, Store, past_deadlocks, tell_actor};
+use super::{Error, Store, idempotent_answers::erase_answers, past_deadlocks, tell_actor};
 use crate::domain::AccountId;
 
 /// What stands where an erased identifier or text stood.
@@ -108,6 +108,7 @@ impl Store {
         )
         .execute(&mut *tx)
         .await?;
+        erase_answers(&mut tx).await?;
         tx.commit().await?;
         Ok(Some(erased))
     }
@@ -141,6 +142,9 @@ impl Store {
         )
         .fetch_all(&mut *tx)
         .await?;
+        if ids.is_empty() {
+            return Ok(0);
+        }
         let erased = forget(&mut tx, &ids, None).await?;
         tx.commit().await?;
         Ok(erased.transactions)
@@ -163,8 +167,6 @@ async fn forget(tx: &mut PgConnection, ids: &[String], account: Option<&str>) ->
     let labels = desk::decisions(tx, ids, &gone.keys).await?;
     answers::runs(tx, ids, account).await?;
     answers::predictions(tx, ids).await?;
-    // Answers that are kept for idempotency keys may tell of any transaction.
-    sqlx::query!("delete from idempotent_answers").execute(&mut *tx).await?;
     desk::merchants(tx, &gone.keys).await?;
     let transactions =
         sqlx::query!("delete from transactions where id = any($1)", ids).execute(&mut *tx).await?.rows_affected();

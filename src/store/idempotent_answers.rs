@@ -1,6 +1,7 @@
 //! What was answered to requests that carry an idempotency key. What a key means, `http` decides.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::PgConnection;
 
 use super::{Error, Store};
 
@@ -33,6 +34,8 @@ pub enum Keyed {
     Fresh,
     /// It was answered.
     Answered(KeptAnswer),
+    /// It was answered, and the answer went with what was erased.
+    Erased,
     /// Somebody is answering it.
     Pending,
     /// The key came with another body.
@@ -64,7 +67,8 @@ impl Store {
                 begun_at = excluded.begun_at,
                 status = null,
                 content_type = null,
-                answer = null
+                answer = null,
+                erased = false
             where idempotent_answers.begun_at < $4
             or (
                 idempotent_answers.status is null
@@ -86,7 +90,8 @@ impl Store {
                 body_sha256,
                 status,
                 content_type,
-                answer
+                answer,
+                erased
             from idempotent_answers
             where id = $1",
             request.id.as_slice(),
@@ -97,11 +102,15 @@ impl Store {
             return Ok(Keyed::OtherBody);
         }
         let (Some(status), Some(body)) = (found.status, found.answer) else { return Ok(Keyed::Pending) };
+        if found.erased {
+            return Ok(Keyed::Erased);
+        }
         let status = u16::try_from(status).map_err(|_| Error::Corrupt { what: "idempotent_answers.status" })?;
         Ok(Keyed::Answered(KeptAnswer { status, content_type: found.content_type, body }))
     }
 
-    /// Keeps the answer to a request that was begun; not where another try has taken it over, or an erasure emptied the table.
+    /// Keeps the answer to a request that was begun; not where another try has taken it over. Where something was erased meanwhile,
+    /// it keeps that there was one.
     ///
     /// # Errors
     /// When the database fails.
@@ -110,8 +119,8 @@ impl Store {
             "update idempotent_answers
             set
                 status = $3,
-                content_type = $4,
-                answer = $5
+                content_type = case when erased then null else $4 end,
+                answer = case when erased then ''::bytea else $5 end
             where id = $1
             and begun_at = $2
             and status is null",
@@ -152,4 +161,20 @@ impl Store {
         let gone = sqlx::query!("delete from idempotent_answers where begun_at < $1", before);
         Ok(gone.execute(&self.pool).await?.rows_affected())
     }
+}
+
+/// Takes every answer out, and leaves that there was one: any may tell of what is erased in this database transaction. Requests
+/// under way keep none either.
+pub(super) async fn erase_answers(tx: &mut PgConnection) -> Result<(), Error> {
+    sqlx::query!(
+        "update idempotent_answers
+        set
+            erased = true,
+            content_type = null,
+            answer = case when status is null then null else ''::bytea end
+        where not erased"
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
 }

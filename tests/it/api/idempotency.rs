@@ -1,5 +1,7 @@
 //! A request that comes again with its idempotency key: answered once, whatever happens between.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection, PgPool};
 use txcat::{access::Scope, clock, http::ANSWERS_KEPT};
@@ -118,6 +120,34 @@ async fn while_the_first_is_answered_the_second_waits_and_nobody_s_patience_undo
 }
 
 #[tokio::test]
+async fn a_request_that_an_erasure_overtakes_is_done_once_and_its_answer_is_not_kept() {
+    let app = App::start().await;
+    let pool = PgPool::connect(&app.database.url).await.unwrap();
+    app.ingest(&[row("t1", "COFFEE")]).await;
+    let hook = json!({ "url": "https://backend.example/hook" });
+    let mut connection = PgConnection::connect(&app.database.url).await.unwrap();
+    let mut lock = connection.begin().await.unwrap();
+    sqlx::query("lock table webhooks in access exclusive mode").execute(&mut *lock).await.unwrap();
+    let request = app.request("POST", "/v1/webhooks").header("idempotency-key", "k").json(&hook);
+    let first = tokio::spawn(request.send());
+    until(async || kept(&pool).await == 1).await;
+    app.send(app.request("DELETE", "/v1/accounts/acc-1")).await.with(200);
+    let second = tokio::time::timeout(Duration::from_secs(20), post(&app, "k", "/v1/webhooks", &hook));
+    second.await.expect("it was begun a second time").with(409);
+    lock.rollback().await.unwrap();
+    assert_eq!(first.await.unwrap().unwrap().status(), 201);
+    let told = post(&app, "k", "/v1/webhooks", &hook).await.with(410);
+    assert_eq!(told["type"], "urn:txcat:problem:idempotency-key-erased");
+    let bodies = "select count(*) from idempotent_answers where answer <> ''";
+    assert_eq!(sqlx::query_scalar::<_, i64>(bodies).fetch_one(&pool).await.unwrap(), 0);
+    assert_eq!(app.get("/v1/webhooks").await.with(200)["webhooks"].as_array().unwrap().len(), 1);
+    // After a day the key is good for something new.
+    age(&pool, "25 hours").await;
+    post(&app, "k", "/v1/webhooks", &hook).await.with(201);
+    assert!(replayed(&post(&app, "k", "/v1/webhooks", &hook).await));
+}
+
+#[tokio::test]
 async fn two_at_once_store_once() {
     let app = App::start().await;
     let hook = json!({ "url": "https://backend.example/hook" });
@@ -209,8 +239,8 @@ async fn every_post_of_the_api_that_asks_for_a_scope_says_that_it_takes_a_key() 
             let takes = method == "post" && operation["security"].is_array();
             assert_eq!(said, takes, "{method} {path}");
             posts += usize::from(takes);
-            let problems = ["400", "409", "422"].map(|status| operation["responses"][status].is_object());
-            assert!(!takes || problems == [true; 3], "{method} {path}");
+            let problems = ["400", "409", "410", "422"].map(|status| operation["responses"][status].is_object());
+            assert!(!takes || problems == [true; 4], "{method} {path}");
         }
     }
     assert!(posts >= 25, "{posts}");
