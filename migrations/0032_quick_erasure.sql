@@ -12,6 +12,9 @@ create index if not exists recategorization_changes_by_example
 create index if not exists transactions_by_descriptor
     on transactions (hashtextextended(descriptor, 0))
     where replaced_by is null;
+-- What was done to a group as a whole names it by its key alone.
+create index if not exists review_actions_by_group on review_actions (group_key) where transaction_id is null;
+
 -- Labels that are taken back, and labels that go with their rows: whoever keeps labels in memory reads them again.
 insert into table_versions (table_name, version) values ('corrections_made', 0), ('corrections_withdrawn', 0);
 create trigger corrections_made_version after delete on corrections_made

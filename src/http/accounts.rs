@@ -66,6 +66,13 @@ pub(super) struct AccountExport {
     groups: Value,
     events: Value,
     dataset_items: Value,
+    shadow_predictions: Value,
+    review_actions: Value,
+    second_labels: Value,
+    recategorization_changes: Value,
+    recategorization_labels: Value,
+    recategorization_failures: Value,
+    eval_items: Value,
 }
 
 impl AccountExport {
@@ -83,6 +90,13 @@ impl AccountExport {
             groups: rows.groups,
             events: rows.events,
             dataset_items: rows.dataset_items,
+            shadow_predictions: rows.shadow_predictions,
+            review_actions: rows.review_actions,
+            second_labels: rows.second_labels,
+            recategorization_changes: rows.recategorization_changes,
+            recategorization_labels: rows.recategorization_labels,
+            recategorization_failures: rows.recategorization_failures,
+            eval_items: rows.eval_items,
         }
     }
 }

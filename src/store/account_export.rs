@@ -28,6 +28,20 @@ pub struct AccountRows {
     pub events: Value,
     /// Labelled sets that hold some of the rows.
     pub dataset_items: Value,
+    /// What shadows would have said.
+    pub shadow_predictions: Value,
+    /// What people did at the desk about the rows, or about groups of nothing else.
+    pub review_actions: Value,
+    /// Decisions that a second person was asked about.
+    pub second_labels: Value,
+    /// What recategorizations would change, or did.
+    pub recategorization_changes: Value,
+    /// People's word on rows that recategorizations looked at.
+    pub recategorization_labels: Value,
+    /// Rows that recategorizations could not answer.
+    pub recategorization_failures: Value,
+    /// Rows that stages were measured on.
+    pub eval_items: Value,
 }
 
 impl Store {
@@ -40,6 +54,19 @@ impl Store {
             AccountRows,
             r#"with mine as (
                 select * from transactions where account_id = $1
+            ), own_groups as (
+                select kind || ':' || mine.id as group_key
+                from mine
+                cross join (values ('audit'), ('alone')) as kinds(kind)
+                union all
+                select keys.direction || ':' || keys.descriptor_key
+                from (select distinct direction, descriptor_key from mine) as keys
+                where not exists (
+                    select from transactions
+                    where transactions.descriptor_key = keys.descriptor_key
+                    and transactions.replaced_by is null
+                    and transactions.account_id <> $1
+                )
             )
             select
                 (
@@ -92,7 +119,43 @@ impl Store {
                     select coalesce(jsonb_agg(to_jsonb(dataset_items) order by dataset_items.dataset_id), '[]')
                     from dataset_items
                     join mine on mine.id = dataset_items.transaction_id
-                ) as "dataset_items!""#,
+                ) as "dataset_items!",
+                (
+                    select coalesce(jsonb_agg(to_jsonb(shadow_predictions) order by shadow_predictions.adapter_id), '[]')
+                    from shadow_predictions
+                    join mine on mine.id = shadow_predictions.transaction_id
+                ) as "shadow_predictions!",
+                (
+                    select coalesce(jsonb_agg(to_jsonb(review_actions) order by review_actions.id), '[]')
+                    from review_actions
+                    where review_actions.transaction_id in (select id from mine)
+                    or (review_actions.transaction_id is null and review_actions.group_key in (select group_key from own_groups))
+                ) as "review_actions!",
+                (
+                    select coalesce(jsonb_agg(to_jsonb(second_labels) order by second_labels.action_id), '[]')
+                    from second_labels
+                    join mine on mine.id = second_labels.transaction_id
+                ) as "second_labels!",
+                (
+                    select coalesce(jsonb_agg(to_jsonb(recategorization_changes) order by recategorization_changes.run_id), '[]')
+                    from recategorization_changes
+                    join mine on mine.id = recategorization_changes.transaction_id
+                ) as "recategorization_changes!",
+                (
+                    select coalesce(jsonb_agg(to_jsonb(recategorization_labels) order by recategorization_labels.run_id), '[]')
+                    from recategorization_labels
+                    join mine on mine.id = recategorization_labels.transaction_id
+                ) as "recategorization_labels!",
+                (
+                    select coalesce(jsonb_agg(to_jsonb(recategorization_failures) order by recategorization_failures.run_id), '[]')
+                    from recategorization_failures
+                    join mine on mine.id = recategorization_failures.transaction_id
+                ) as "recategorization_failures!",
+                (
+                    select coalesce(jsonb_agg(to_jsonb(eval_items) order by eval_items.run_id), '[]')
+                    from eval_items
+                    join mine on mine.id = eval_items.item_id
+                ) as "eval_items!""#,
             account.as_str(),
         )
         .fetch_one(&self.pool)

@@ -155,22 +155,15 @@ impl Store {
 async fn forget(tx: &mut PgConnection, ids: &[String], account: Option<&str>) -> Result<Erased, Error> {
     sqlx::query_scalar!("select set_config('txcat.erasing', 'yes', true)").fetch_one(&mut *tx).await?;
     let gone = texts::gone(tx, ids, account).await?;
-    let groups = sqlx::query_scalar!(
-        r#"select group_key as "group_key!" from review_items where transaction_id = any($1)
-        union
-        select group_key from review_actions where transaction_id = any($1) and group_key is not null"#,
-        ids,
-    )
-    .fetch_all(&mut *tx)
-    .await?;
+    let groups = desk::groups(tx, ids, &gone.keys).await?;
     let (datasets, adapters) = mark_learned(tx, ids).await?;
-    let labels = desk::decisions(tx, ids, &gone.keys).await?;
+    let labels = desk::decisions(tx, ids, &gone.keys, &groups.gone).await?;
     answers::runs(tx, ids, account).await?;
     answers::predictions(tx, ids).await?;
     desk::merchants(tx, &gone.keys).await?;
     let transactions =
         sqlx::query!("delete from transactions where id = any($1)", ids).execute(&mut *tx).await?.rows_affected();
-    desk::waiting(tx, &groups).await?;
+    desk::waiting(tx, &groups.touched).await?;
     texts::reports(tx, &gone.needles).await?;
     if labels > 0 {
         texts::cited(tx, &gone.labelled).await?;

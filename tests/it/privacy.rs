@@ -1,11 +1,11 @@
 //! Erasure, export and retention: what is gone is gone from every table, and what others rest on still stands.
 
-use std::{fs, process::Command};
+use std::{fs, process::Command, sync::Arc};
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use txcat::{access::Scope, clock};
+use txcat::{access::Scope, clock, domain::Taxonomy};
 
 use crate::{
     database::fresh_store,
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Strings that lead to the account and to nobody else.
-const TELLING: [&str; 8] = [
+const TELLING: [&str; 9] = [
     "acc-gone-77",
     "tx-gone-1",
     "tx-gone-2",
@@ -22,6 +22,7 @@ const TELLING: [&str; 8] = [
     "wilhelmina zapatek",
     "Tante Agathe",
     "the tenant said so",
+    "a lease of the Zapateks",
 ];
 
 /// The whole database as text, `bytea` columns too where they hold text.
@@ -56,6 +57,14 @@ async fn lived_in() -> App {
     let pending = with(mine("tx-gone-3", "HOLD WILHELMINA ZAPATEK"), json!({ "status": "pending" }));
     app.ingest(&[pending]).await;
     app.ingest(&[with(mine("tx-gone-4", "HOLD WILHELMINA ZAPATEK"), json!({ "replaces": "tx-gone-3" }))]).await;
+    let waits = app.post("/v1/reviews/claims", &json!({ "count": 10 })).await.with(200);
+    let group = |id: &str| {
+        let of_row = waits["groups"].as_array().unwrap().iter().find(|group| group["transaction"]["id"] == id);
+        of_row.unwrap()["group"].clone()
+    };
+    app.post("/v1/reviews/skips", &json!({ "group": group("tx-gone-4") })).await.with(204);
+    let hard = json!({ "group": group("tx-gone-1"), "note": "a lease of the Zapateks" });
+    app.post("/v1/reviews/escalations", &hard).await.with(204);
     let said = json!({ "category": "coffee_shop", "scope": "account_merchant", "note": "the tenant said so" });
     let keyed = app.request("POST", "/v1/transactions/tx-gone-1/correction").header("idempotency-key", "k").json(&said);
     app.send(keyed).await.with(200);
@@ -226,6 +235,26 @@ async fn what_cites_an_account_is_found_without_reading_every_answer() {
 }
 
 #[tokio::test]
+async fn what_was_noted_of_an_audited_row_goes_with_it() {
+    let (store, database) = fresh_store().await;
+    let taxonomy = Arc::new(Taxonomy::consumer().unwrap());
+    store.sync_taxonomy(&taxonomy, clock::now()).await.unwrap();
+    let lineup = App::scripted(&taxonomy);
+    let app = App::answering(store, database, taxonomy, lineup, 1.0).await;
+    app.ingest(&[with(row("tx-gone-1", "SURE COFFEE"), json!({ "account_id": "acc-gone-77" }))]).await;
+    app.post("/v1/reviews/claims", &json!({ "lane": "audit" })).await.with(200);
+    let hard = json!({ "group": "audit:tx-gone-1", "note": "ask the tenant" });
+    app.post("/v1/reviews/escalations", &hard).await.with(204);
+    app.send(app.request("DELETE", "/v1/accounts/acc-gone-77")).await.with(200);
+    let after = dump(&app);
+    for needle in ["tx-gone-1", "ask the tenant"] {
+        assert_eq!(found(&after, needle), None, "{needle} is still there");
+    }
+    let trail = app.get("/v1/reviews/decisions").await.with(200);
+    assert_eq!(trail["actions"][0]["kind"], "escalate", "that somebody left it to others stays");
+}
+
+#[tokio::test]
 async fn an_export_has_all_of_an_account_and_nothing_of_another() {
     let app = lived_in().await;
     let export = app.get("/v1/accounts/acc-gone-77/export").await.with(200);
@@ -237,6 +266,10 @@ async fn an_export_has_all_of_an_account_and_nothing_of_another() {
     let count = |of: &str| export[of].as_array().unwrap().len();
     assert_eq!((count("transactions"), count("corrections"), count("rules"), count("groups")), (4, 3, 1, 1));
     assert!(count("predictions") >= 4 && count("dataset_items") == 2);
+    assert_eq!((count("shadow_predictions"), count("eval_items")), (1, 1));
+    for other in ["second_labels", "recategorization_changes", "recategorization_labels", "recategorization_failures"] {
+        assert!(export[other].is_array(), "{other}");
+    }
     app.get("/v1/accounts/nobody/export").await.with(404);
 
     let printed = txcat(&["accounts", "export", "acc-gone-77"]).on(&app.database.url).run().json();

@@ -4,8 +4,48 @@ use sqlx::PgConnection;
 
 use crate::store::Error;
 
+/// Groups of the desk in which erased rows waited.
+pub(super) struct Groups {
+    /// Those of erased rows and of nothing else.
+    pub(super) gone: Vec<String>,
+    /// These, and those in which others may wait.
+    pub(super) touched: Vec<String>,
+}
+
+/// The groups of these rows: each row's own, those of keys that no row has any more, and those that are noted beside the rows.
+pub(super) async fn groups(tx: &mut PgConnection, ids: &[String], gone_keys: &[String]) -> Result<Groups, Error> {
+    let gone = sqlx::query_scalar!(
+        r#"select kind || ':' || id as "group_key!"
+        from unnest($1::text[]) as id
+        cross join (values ('audit'), ('alone')) as kinds(kind)
+        union all
+        select direction || ':' || key
+        from unnest($2::text[]) as key
+        cross join (values ('debit'), ('credit')) as directions(direction)"#,
+        ids,
+        gone_keys,
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    let mut touched = sqlx::query_scalar!(
+        r#"select group_key as "group_key!" from review_items where transaction_id = any($1)
+        union
+        select group_key from review_actions where transaction_id = any($1) and group_key is not null"#,
+        ids,
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    touched.extend_from_slice(&gone);
+    Ok(Groups { gone, touched })
+}
+
 /// What people said and did; returns how many labels went.
-pub(super) async fn decisions(tx: &mut PgConnection, ids: &[String], gone_keys: &[String]) -> Result<i64, Error> {
+pub(super) async fn decisions(
+    tx: &mut PgConnection,
+    ids: &[String],
+    gone_keys: &[String],
+    gone_groups: &[String],
+) -> Result<i64, Error> {
     sqlx::query!("delete from second_labels where transaction_id = any($1)", ids).execute(&mut *tx).await?;
     sqlx::query!("delete from review_changes where transaction_id = any($1)", ids).execute(&mut *tx).await?;
     sqlx::query!(
@@ -17,6 +57,17 @@ pub(super) async fn decisions(tx: &mut PgConnection, ids: &[String], gone_keys: 
             correction_id = null
         where transaction_id = any($1)",
         ids,
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!(
+        "update review_actions
+        set
+            group_key = null,
+            note = null
+        where transaction_id is null
+        and group_key = any($1)",
+        gone_groups,
     )
     .execute(&mut *tx)
     .await?;
