@@ -16,6 +16,11 @@ use futures::FutureExt as _;
 use super::{Error, Store, count, past_deadlocks, read};
 use crate::domain::{ActionKind, Lane, ReviewReason, Slug, TransactionId};
 
+/// How long a count waits for another.
+const MOMENT: &str = "500ms";
+/// SQLSTATE of a lock that was not had in time.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+
 /// Rows that one decision may cover.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReviewGroup {
@@ -72,20 +77,48 @@ pub struct LaneCount {
 }
 
 impl Store {
-    /// Counts the groups whose items changed since they were last counted; one does at a time, others wait.
+    /// Counts the groups whose items changed since they were last counted. One does at a time; others wait for a moment, and then
+    /// go on with the counts that are there. A group that somebody holds, for as long as a decision covers its rows, is left to who
+    /// comes after that.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn count_groups(&self, now: DateTime<Utc>) -> Result<(), Error> {
+        match self.count_free_groups(now).await {
+            Err(Error::Sqlx(sqlx::Error::Database(refusal)))
+                if refusal.code().as_deref() == Some(LOCK_NOT_AVAILABLE) =>
+            {
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
+    async fn count_free_groups(&self, now: DateTime<Utc>) -> Result<(), Error> {
         let mut tx = self.begin().await?;
+        sqlx::query_scalar!("select set_config('lock_timeout', $1, true)", MOMENT).fetch_one(&mut *tx).await?;
         sqlx::query_scalar!(r#"select true as "locked!" from pg_advisory_xact_lock(8021)"#).fetch_one(&mut *tx).await?;
-        let mut stale =
-            sqlx::query_scalar!("delete from review_groups_stale returning group_key").fetch_all(&mut *tx).await?;
+        let stale = sqlx::query_scalar!(
+            r#"with stale as (
+                select distinct group_key from review_groups_stale
+            ), free as (
+                select review_groups.group_key
+                from review_groups
+                where review_groups.group_key in (select group_key from stale)
+                for update skip locked
+            )
+            select group_key as "group_key!" from free
+            union all
+            select group_key from stale
+            where not exists (select from review_groups where review_groups.group_key = stale.group_key)"#
+        )
+        .fetch_all(&mut *tx)
+        .await?;
         if stale.is_empty() {
             return Ok(());
         }
-        stale.sort_unstable();
-        stale.dedup();
+        // What is told to have changed from here on stays for the next.
+        sqlx::query!("delete from review_groups_stale where group_key = any($1)", &stale).execute(&mut *tx).await?;
         sqlx::query!(
             "insert into review_scales (
                 currency,

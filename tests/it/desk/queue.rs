@@ -1,8 +1,9 @@
 //! What waits, in which order, and for whom.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
+use sqlx::{Connection as _, PgConnection};
 use txcat::{access::Role, clock, domain::Taxonomy};
 
 use super::{claimed, decision, person, place, stands};
@@ -106,4 +107,38 @@ async fn answers_drawn_for_an_audit_are_judged_one_by_one_whatever_is_decided_be
     assert_eq!(stands(&app, "a2").await, "coffee_shop by stage, pending");
     let live = app.get("/v1/accuracy").await.with(200);
     assert_eq!((&live["live"][0]["drawn"], &live["live"][0]["waiting"]), (&json!(2), &json!(1)));
+}
+
+/// Keys and rows of what waits, as the desk shows them.
+async fn shown(app: &App) -> Vec<(String, u64)> {
+    let listed = tokio::time::timeout(Duration::from_secs(20), app.get("/v1/reviews/groups")).await;
+    let listed = listed.expect("the desk waits for somebody's decision").with(200);
+    let groups = listed["groups"].as_array().unwrap().iter();
+    groups.map(|group| (group["group"].as_str().unwrap().to_owned(), group["rows"].as_u64().unwrap())).collect()
+}
+
+#[tokio::test]
+async fn a_long_decision_keeps_nobody_from_the_desk() {
+    let app = App::start().await;
+    app.ingest(&[place("a1", "acc-1", "CORNER PLACE", "5.00")]).await;
+    assert_eq!(shown(&app).await, [("debit:corner place".to_owned(), 1)]);
+    // As a decision holds its group until it has covered every row.
+    let mut connection = PgConnection::connect(&app.database.url).await.unwrap();
+    let mut decision = connection.begin().await.unwrap();
+    let held = "select group_key from review_groups where group_key = 'debit:corner place' for update";
+    sqlx::query(held).execute(&mut *decision).await.unwrap();
+    app.ingest(&[place("a2", "acc-2", "CORNER PLACE", "5.00"), place("b1", "acc-1", "GRAND HALL", "1.00")]).await;
+    let before = [("debit:corner place".to_owned(), 1), ("debit:grand hall".to_owned(), 1)];
+    let mut meanwhile = shown(&app).await;
+    meanwhile.sort();
+    assert_eq!(meanwhile, before, "other groups are counted, and this one is shown as it was");
+    decision.rollback().await.unwrap();
+    assert_eq!(shown(&app).await[0], ("debit:corner place".to_owned(), 2));
+    // Nor does whoever counts for long.
+    let mut counting = connection.begin().await.unwrap();
+    sqlx::query("select pg_advisory_xact_lock(8021)").execute(&mut *counting).await.unwrap();
+    app.ingest(&[place("a3", "acc-3", "CORNER PLACE", "5.00")]).await;
+    assert_eq!(shown(&app).await[0], ("debit:corner place".to_owned(), 2));
+    counting.rollback().await.unwrap();
+    assert_eq!(shown(&app).await[0], ("debit:corner place".to_owned(), 3));
 }
