@@ -12,8 +12,9 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt as _;
+use sqlx::PgConnection;
 
-use super::{Error, Store, count, past_deadlocks, read};
+use super::{Error, Store, count, past_deadlocks, read, review_trail::note_action};
 use crate::domain::{ActionKind, Lane, ReviewReason, Slug, TransactionId};
 
 /// How long a count waits for another.
@@ -328,19 +329,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn release_group(&self, key: &str, claimed_by: &str) -> Result<bool, Error> {
-        let done = sqlx::query!(
-            "update review_groups
-            set
-                claimed_by = null,
-                claimed_until = null
-            where group_key = $1
-            and claimed_by = $2",
-            key,
-            claimed_by,
-        )
-        .execute(&self.pool)
-        .await?;
-        Ok(done.rows_affected() > 0)
+        release(&mut *self.pool.acquire().await?, key, claimed_by).await
     }
 
     /// Gives a lease back, and does not show the group to that person again for a while; returns whether the
@@ -355,7 +344,8 @@ impl Store {
         now: DateTime<Utc>,
         until: DateTime<Utc>,
     ) -> Result<bool, Error> {
-        if !self.release_group(key, skipped_by).await? {
+        let mut tx = self.begin().await?;
+        if !release(&mut tx, key, skipped_by).await? {
             return Ok(false);
         }
         sqlx::query!(
@@ -371,9 +361,10 @@ impl Store {
             skipped_by,
             until,
         )
-        .execute(&self.pool)
+        .execute(&mut *tx)
         .await?;
-        self.note_action(ActionKind::Skip, key, None, skipped_by, now).await?;
+        note_action(&mut tx, ActionKind::Skip, key, None, skipped_by, now).await?;
+        tx.commit().await?;
         Ok(true)
     }
 
@@ -388,6 +379,7 @@ impl Store {
         escalated_by: &str,
         now: DateTime<Utc>,
     ) -> Result<bool, Error> {
+        let mut tx = self.begin().await?;
         let done = sqlx::query!(
             "update review_groups
             set
@@ -403,12 +395,13 @@ impl Store {
             now,
             note,
         )
-        .execute(&self.pool)
+        .execute(&mut *tx)
         .await?;
         if done.rows_affected() == 0 {
             return Ok(false);
         }
-        self.note_action(ActionKind::Escalate, key, Some(note), escalated_by, now).await?;
+        note_action(&mut tx, ActionKind::Escalate, key, Some(note), escalated_by, now).await?;
+        tx.commit().await?;
         Ok(true)
     }
 
@@ -574,6 +567,23 @@ impl Store {
             })
             .collect()
     }
+}
+
+/// Gives a lease back; returns whether the person had it.
+async fn release(tx: &mut PgConnection, key: &str, claimed_by: &str) -> Result<bool, Error> {
+    let done = sqlx::query!(
+        "update review_groups
+        set
+            claimed_by = null,
+            claimed_until = null
+        where group_key = $1
+        and claimed_by = $2",
+        key,
+        claimed_by,
+    )
+    .execute(tx)
+    .await?;
+    Ok(done.rows_affected() > 0)
 }
 
 /// A text to be found as it stands: nothing in it is a pattern.

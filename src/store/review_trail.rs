@@ -1,6 +1,7 @@
 //! The trail of the desk: who did what, when, to which rows, and why; and what is counted from it.
 
 use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
 
 use super::{Error, Store, count, read, read_some};
 use crate::domain::{ActionKind, CorrectionScope, Direction, ReviewReason, Slug, TransactionId};
@@ -202,33 +203,33 @@ impl Store {
             })
             .collect()
     }
+}
 
-    /// Adds to the trail what changes no row.
-    pub(super) async fn note_action(
-        &self,
-        kind: ActionKind,
-        group: &str,
-        note: Option<&str>,
-        made_by: &str,
-        now: DateTime<Utc>,
-    ) -> Result<(), Error> {
-        sqlx::query!(
-            "insert into review_actions (
-                kind,
-                group_key,
-                note,
-                made_by,
-                made_at
-            )
-            values ($1, $2, $3, $4, $5)",
-            kind.as_str(),
-            group,
+/// Adds to the trail what changes no row.
+pub(super) async fn note_action(
+    tx: &mut PgConnection,
+    kind: ActionKind,
+    group: &str,
+    note: Option<&str>,
+    made_by: &str,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    sqlx::query!(
+        "insert into review_actions (
+            kind,
+            group_key,
             note,
             made_by,
-            now,
+            made_at
         )
-        .execute(&self.pool)
-        .await?;
-        Ok(())
-    }
+        values ($1, $2, $3, $4, $5)",
+        kind.as_str(),
+        group,
+        note,
+        made_by,
+        now,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
 }

@@ -142,3 +142,23 @@ async fn a_long_decision_keeps_nobody_from_the_desk() {
     counting.rollback().await.unwrap();
     assert_eq!(shown(&app).await[0], ("debit:corner place".to_owned(), 3));
 }
+
+#[tokio::test]
+async fn what_can_not_be_written_to_the_trail_is_not_done() {
+    let app = App::start().await;
+    app.ingest(&[place("a1", "acc-1", "CORNER PLACE", "5.00")]).await;
+    let group = json!({ "group": "debit:corner place", "note": "could be a bar" });
+    claimed(&app, json!({})).await;
+    let mut connection = PgConnection::connect(&app.database.url).await.unwrap();
+    let broken = "alter table review_actions add constraint broken check (kind not in ('skip', 'escalate'))";
+    sqlx::query(broken).execute(&mut connection).await.unwrap();
+    app.post("/v1/reviews/escalations", &group).await.with(500);
+    app.post("/v1/reviews/skips", &json!({ "group": "debit:corner place" })).await.with(500);
+    sqlx::query("alter table review_actions drop constraint broken").execute(&mut connection).await.unwrap();
+    let escalated = app.get("/v1/reviews/groups?lane=escalated").await.with(200);
+    assert!(escalated["groups"].as_array().unwrap().is_empty(), "{escalated}");
+    // The lease is still there, and gives the same a second time.
+    app.post("/v1/reviews/escalations", &group).await.with(204);
+    let trail = app.get("/v1/reviews/decisions").await.with(200);
+    assert_eq!(trail["actions"].as_array().unwrap().len(), 1);
+}
