@@ -77,6 +77,7 @@ pub(super) async fn list(
         engine: query.engine,
         peer: query.peer,
         before: query.after,
+        with_rows: false,
     };
     let found = state.store.eval_runs(&filter, limit + 1).await?;
     let more = found.len() > limit as usize;

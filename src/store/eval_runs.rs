@@ -82,6 +82,8 @@ pub struct EvalRunFilter {
     pub peer: Option<bool>,
     /// Older than this one.
     pub before: Option<i64>,
+    /// Whose rows are still kept.
+    pub with_rows: bool,
 }
 
 impl Store {
@@ -190,8 +192,9 @@ impl Store {
             and ($5::text is null or engine = $5)
             and ($6::boolean is null or peer = $6)
             and ($7::bigint is null or id < $7)
+            and (not $8::boolean or exists (select from eval_items where eval_items.run_id = eval_runs.id))
             order by id desc
-            limit $8",
+            limit $9",
             filter.id,
             filter.data_set.as_deref(),
             filter.file.as_deref(),
@@ -199,6 +202,7 @@ impl Store {
             filter.engine.as_deref(),
             filter.peer,
             filter.before,
+            filter.with_rows,
             i64::from(limit),
         )
         .fetch_all(&self.pool)

@@ -50,7 +50,7 @@ pub struct Options {
 /// When the database fails.
 pub(super) async fn run(options: Options, store: &Store) -> anyhow::Result<()> {
     let Options { data_set, file, stage, engine, before, limit, json } = options;
-    let filter = EvalRunFilter { id: None, data_set, file, stage, engine, peer: None, before };
+    let filter = EvalRunFilter { id: None, data_set, file, stage, engine, peer: None, before, with_rows: false };
     let found = store.eval_runs(&filter, limit).await?;
     let runs: Vec<TrackedRun> = found.into_iter().map(TrackedRun::from).collect();
     if json {

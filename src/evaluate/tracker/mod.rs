@@ -28,8 +28,8 @@ pub enum Error {
         /// The number.
         id: i64,
     },
-    /// Two runs of different rows.
-    #[error("eval runs {ours} and {theirs} are of different files, and share no rows to compare")]
+    /// Two runs of different rows, or of rows that are kept no longer.
+    #[error("eval runs {ours} and {theirs} share no rows to compare")]
     Apart {
         /// One.
         ours: i64,

@@ -40,6 +40,7 @@ struct Shown {
     agreement: AgreementShown,
     stages: Option<String>,
     runs: Vec<TrackedRun>,
+    chosen: Option<i64>,
     report: Option<RunReport>,
     reliability: Option<String>,
     coverage: Option<String>,
@@ -60,22 +61,26 @@ pub(super) async fn show(
     let measured = accuracy::measured(&state).await?;
     let found = state.store.eval_runs(&EvalRunFilter::default(), MOST_RUNS).await?;
     let runs: Vec<TrackedRun> = found.into_iter().map(TrackedRun::from).collect();
-    let chosen = query.run.parse().ok().or_else(|| {
-        let best = runs.iter().filter(|run| !run.peer);
-        best.max_by_key(|run| (run.accuracy.map_or(0, |share| share.n), run.id)).map(|run| run.id)
-    });
-    let mut report = None;
+    let chosen = match query.run.parse().ok() {
+        Some(id) => Some(id),
+        None => largest(&state).await?,
+    };
+    let (mut report, mut trouble) = (None, None);
     if let Some(id) = chosen {
-        report = Some(report_of(&state, id).await?);
+        match report_of(&state, id).await {
+            Ok(found) => report = Some(found),
+            Err(Error::Tracker(error @ tracker::Error::Empty { .. })) => trouble = Some(error.to_string()),
+            Err(error) => return Err(error),
+        }
     }
     let (course, cells) = match &report {
         Some(report) => (course(&state, &report.run).await?, state.store.confusion(report.run.id).await?),
         None => (Vec::new(), Vec::new()),
     };
     let with: Option<i64> = query.with.parse().ok();
-    let (mut compared, mut trouble) = (None, None);
-    if let (Some(ours), Some(theirs)) = (chosen, with) {
-        match tracker::pairing(&state.store, ours, theirs).await {
+    let mut compared = None;
+    if let (Some(report), Some(theirs)) = (&report, with) {
+        match tracker::pairing(&state.store, report.run.id, theirs).await {
             Ok(pairing) => {
                 let both = tokio::task::spawn_blocking(move || pairing.compare()).await;
                 compared = Some(both.map_err(|_| Error::Panicked)??);
@@ -104,12 +109,20 @@ pub(super) async fn show(
         cells,
         measured,
         runs,
+        chosen,
         report,
         compared,
         with,
         trouble,
     };
     page("accuracy.html", &caller, shown)
+}
+
+/// The run of a stage that has most rows, and has them still.
+async fn largest(state: &AppState) -> Result<Option<i64>, Error> {
+    let filter = EvalRunFilter { peer: Some(false), with_rows: true, ..EvalRunFilter::default() };
+    let found = state.store.eval_runs(&filter, MOST_RUNS).await?;
+    Ok(found.into_iter().max_by_key(|found| (found.run.rows, found.id)).map(|found| found.id))
 }
 
 pub(super) async fn report_of(state: &AppState, id: i64) -> Result<RunReport, Error> {

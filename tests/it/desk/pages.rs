@@ -112,6 +112,28 @@ async fn a_page_elsewhere_changes_nothing_on_an_open_service() {
 }
 
 #[tokio::test]
+async fn a_run_whose_rows_are_kept_no_longer_leaves_the_page_to_the_others() {
+    let app = App::start().await;
+    let stored = async |seed, rows, share| {
+        crate::tracker::stored(&app.store, "adapter", &crate::tracker::answered(seed, rows, share)).await
+    };
+    let (large, other) = (stored(1, 240, 0.9).await, stored(2, 80, 0.8).await);
+    let page = async |path: &str| html(&app.get(path).await).to_owned();
+    assert!(page("/accuracy").await.contains(&format!("Run {large}: adapter")));
+    let pool = sqlx::PgPool::connect(&app.database.url).await.unwrap();
+    sqlx::query("delete from eval_items where run_id = $1").bind(large).execute(&pool).await.unwrap();
+    assert!(page("/accuracy").await.contains(&format!("Run {other}: adapter")));
+    let empty = format!("eval run {large} has no rows");
+    let shown = page(&format!("/accuracy?run={large}")).await;
+    assert!(shown.contains(&empty) && shown.contains(&format!("<option value=\"{other}\"")), "{shown}");
+    let shown = page(&format!("/accuracy?run={other}&with={large}")).await;
+    assert!(shown.contains("share no rows to compare") && shown.contains(&format!("Run {other}: adapter")), "{shown}");
+    sqlx::query("delete from eval_items").execute(&pool).await.unwrap();
+    assert_eq!(app.get("/accuracy").await.status, 200);
+    pool.close().await;
+}
+
+#[tokio::test]
 async fn every_page_shows_what_is_stored_and_loads_nothing_from_elsewhere() {
     let app = App::start().await;
     let recent = with(place("b1", "acc-1", "GRAND HALL", "9.00"), json!({ "posted_at": txcat::clock::now() }));
