@@ -174,7 +174,7 @@ impl<'a> Call<'a> {
 
     /// Stores rows that succeed pending ones, none of which is in the same slice.
     async fn succeed(&mut self, tx: &mut PgConnection, rows: &[Row<'a>]) -> Result<(), Error> {
-        // The lock on the pending rows comes first: from here on nobody else replaces or corrects them.
+        // The lock on the pending rows comes first: from here on nobody else replaces, corrects or answers them.
         let predecessors = lock_predecessors(tx, rows).await?;
         let mut claimed = HashSet::new();
         let mut able = Vec::new();
@@ -280,6 +280,8 @@ async fn insert(tx: &mut PgConnection, rows: &[Row<'_>], now: DateTime<Utc>) -> 
     Ok(inserted.into_iter().collect())
 }
 
+/// Locks rows that are to be replaced, also against answers: what is about to name one in a new row waits, and then sees
+/// that it was replaced.
 async fn lock_predecessors(tx: &mut PgConnection, rows: &[Row<'_>]) -> Result<HashMap<String, Predecessor>, Error> {
     let ids: Vec<&str> = rows.iter().filter_map(|row| Some(row.transaction.replaces.as_ref()?.as_str())).collect();
     let locked = sqlx::query!(
@@ -291,7 +293,7 @@ async fn lock_predecessors(tx: &mut PgConnection, rows: &[Row<'_>]) -> Result<Ha
         from transactions
         where id = any($1)
         order by id
-        for no key update",
+        for update",
         &ids as &[&str],
     )
     .fetch_all(tx)

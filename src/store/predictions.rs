@@ -1,10 +1,11 @@
 //! What engines said, and how it comes into force.
 
 use chrono::{DateTime, Utc};
+use futures::FutureExt as _;
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 
-use super::{AccountRule, Error, Store};
+use super::{AccountRule, Error, Store, past_deadlocks};
 use crate::domain::{
     ConfidenceLevel, Prediction, ReviewReason, Slug, TransactionId,
     prediction::{Evidence, Scored},
@@ -47,6 +48,10 @@ impl Store {
         if decisions.is_empty() {
             return Ok(());
         }
+        past_deadlocks(|| self.record_once(decisions, now).boxed()).await
+    }
+
+    async fn record_once(&self, decisions: &[Decision], now: DateTime<Utc>) -> Result<(), Error> {
         let mut tx = self.begin_for_rows().await?;
         // One order for everybody keeps two overlapping calls from waiting for each other; stable, so
         // that the last of an id stays last.

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use sqlx::{Connection as _, PgConnection};
 use txcat::{
     domain::{CorrectionScope, Transaction},
-    store::{Ingested, Store, TransactionFilter},
+    store::{Ingested, ReviewFilter, Store, TransactionFilter},
 };
 
 use super::{
@@ -129,6 +129,44 @@ async fn a_correction_that_postgres_ends_in_a_deadlock_is_made_all_the_same() {
     taken.commit().await.unwrap();
     corrected.await.unwrap().unwrap().unwrap();
     assert_eq!(in_force(&store, "t").await, "fuel by correction, reviewed");
+}
+
+/// Waits until so many wait for a lock.
+async fn until_waiting(looks: &mut PgConnection, many: i64) {
+    let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    while sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut *looks).await.unwrap() < many {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_answer_that_comes_while_its_row_is_replaced_leaves_nothing_in_force_there() {
+    let (store, database) = fresh_store().await;
+    store.ingest(&[pending("p", "acc", 1, "SHOP")], hour(1)).await.unwrap();
+    store.record(&[said("p", "groceries", 0.2)], hour(1)).await.unwrap();
+    // The replacement has emptied the pending row, and is not done yet.
+    let mut other = PgConnection::connect(&database.url).await.unwrap();
+    let mut looks = PgConnection::connect(&database.url).await.unwrap();
+    let mut taken = other.begin().await.unwrap();
+    sqlx::query("select 1 from review_items where transaction_id = 'p' for update").execute(&mut *taken).await.unwrap();
+    let replaced = tokio::spawn({
+        let store = store.clone();
+        async move { store.ingest(&[replacing("p", row("s", "acc", 2, "SHOP"))], hour(2)).await }
+    });
+    until_waiting(&mut looks, 1).await;
+    let answered = tokio::spawn({
+        let store = store.clone();
+        async move { store.record(&[said("p", "fuel", 0.2)], hour(2)).await }
+    });
+    until_waiting(&mut looks, 2).await;
+    taken.commit().await.unwrap();
+    assert_eq!(replaced.await.unwrap().unwrap(), [Ingested::New]);
+    answered.await.unwrap().unwrap();
+    let old = view(&store, "p").await;
+    assert_eq!((old.replaced_by, old.in_force), (Some(id("s")), None));
+    assert!(store.reviews(&ReviewFilter::default(), None, 10).await.unwrap().is_empty());
+    let open = "select count(*) from review_items where resolved_at is null";
+    assert_eq!(sqlx::query_scalar::<_, i64>(open).fetch_one(&mut looks).await.unwrap(), 0, "nobody can decide it");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
