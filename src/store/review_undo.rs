@@ -1,7 +1,11 @@
 //! Taking a decision back: every row it changed is as it was, and so is the rule it left.
 //!
-//! Rows that somebody has decided since stay as that person said. Rows that came later and followed the
-//! rule go back to what the stage said, and wait for a person's eye. What was said of a merchant is taken back in the same way.
+//! Rows that somebody has decided since stay as that person said, and a word that was itself taken back does not come
+//! back. Rows that came later and followed the rule go back to what the stage said, and wait for a person's eye. What was
+//! said of a merchant is taken back in the same way.
+
+mod rows;
+mod rules;
 
 use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
@@ -38,13 +42,11 @@ struct Undoing {
     kind: String,
     merchant_key: Option<String>,
     into_key: Option<String>,
-    name_before: Option<String>,
     transaction_id: Option<String>,
     group_key: Option<String>,
     category: Option<String>,
     correction_id: Option<i64>,
     rule_id: Option<i64>,
-    rule_before: Option<String>,
 }
 
 impl Store {
@@ -77,13 +79,11 @@ impl Store {
                 kind,
                 merchant_key,
                 into_key,
-                name_before,
                 transaction_id,
                 group_key,
                 category,
                 correction_id,
-                rule_id,
-                rule_before
+                rule_id
             from review_actions
             where id = $1
             and kind in ('decide', 'rename', 'categorize', 'merge')",
@@ -122,28 +122,17 @@ impl Store {
         let Some(undo) = undo else { return Ok(Undone::Already) };
         tell_cause(&mut tx, "decision_undone").await?;
         let parted = part(&mut tx, &decision).await?;
-        let kept = restore(&mut tx, &decision, undo).await?;
-        if !parted.is_empty() {
-            let followed = leave_foreign_rules(&mut tx, &parted, undo).await?;
-            go_back(&mut tx, undo, &followed, now).await?;
-        }
+        let changed = rows::lock(&mut tx, decision.id).await?;
+        rules::restore(&mut tx, &decision, now).await?;
+        let rows::Restored { mut back, waited, kept } = rows::restore(&mut tx, &changed, decision.id, undo).await?;
+        back.extend(rules::leave(&mut tx, &decision, &parted, undo).await?);
+        rows::go_back(&mut tx, undo, &back, &waited, now).await?;
         if let Some(correction) = decision.correction_id {
-            sqlx::query!(
-                "insert into corrections_withdrawn (
-                    correction_id,
-                    action_id
-                )
-                values ($1, $2)",
-                correction,
-                undo,
-            )
-            .execute(&mut *tx)
-            .await?;
+            withdraw(&mut tx, correction, undo).await?;
         }
         sqlx::query!("delete from second_labels where action_id = $1 and made_at is null", decision.id)
             .execute(&mut *tx)
             .await?;
-        restore_rule(&mut tx, &decision, undo, now).await?;
         let restored =
             sqlx::query_scalar!(r#"select count(*) as "rows!" from review_changes where action_id = $1"#, undo)
                 .fetch_one(&mut *tx)
@@ -154,212 +143,35 @@ impl Store {
     }
 }
 
-/// Puts back the rows that nobody has decided since; returns how many stay.
-async fn restore(tx: &mut PgConnection, decision: &Undoing, undo: i64) -> Result<u32, Error> {
-    // The locks come in the order in which everybody takes them.
-    let ours = sqlx::query_scalar!(
-        "select
-            in_force.transaction_id
-        from review_changes as mine
-        join in_force on in_force.transaction_id = mine.transaction_id
-        where mine.action_id = $1
-        and in_force.category = mine.category_after
-        and in_force.decided_by = mine.decided_by_after
-        and not exists (
-            select
-            from review_changes as later
-            where later.transaction_id = mine.transaction_id
-            and later.action_id > mine.action_id
-            and not exists (select from review_actions where review_actions.undoes = later.action_id)
-            and not exists (
-                select
-                from review_actions as taken_back
-                where taken_back.id = later.action_id
-                and taken_back.kind = 'undo'
-            )
-        )
-        order by in_force.transaction_id
-        for no key update of in_force",
-        decision.id,
-    )
-    .fetch_all(&mut *tx)
-    .await?;
-    let all =
-        sqlx::query_scalar!(r#"select count(*) as "rows!" from review_changes where action_id = $1"#, decision.id)
-            .fetch_one(&mut *tx)
-            .await?;
+/// Withdraws a label, and its copies on the rows that have taken the place of its row.
+async fn withdraw(tx: &mut PgConnection, correction: i64, undo: i64) -> Result<(), Error> {
     sqlx::query!(
-        "insert into review_changes (
-            action_id,
-            transaction_id,
-            category_before,
-            decided_by_before,
-            review_status_before,
-            waited,
-            category_after,
-            decided_by_after,
-            review_status_after
+        "insert into corrections_withdrawn (
+            correction_id,
+            action_id
         )
         select
-            $1,
-            in_force.transaction_id,
-            in_force.category,
-            in_force.decided_by,
-            in_force.review_status,
-            false,
-            coalesce(mine.category_before, in_force.category),
-            coalesce(mine.decided_by_before, in_force.decided_by),
-            coalesce(mine.review_status_before, in_force.review_status)
-        from review_changes as mine
-        join in_force on in_force.transaction_id = mine.transaction_id
-        where mine.action_id = $2
-        and mine.transaction_id = any($3)",
+            said.id,
+            $2
+        from corrections_made as made
+        cross join lateral (
+            select made.id
+            union all
+            select copies.id
+            from corrections_made as copies
+            where copies.carried_from = made.transaction_id
+            and copies.source = made.source
+            and copies.made_by = made.made_by
+            and copies.made_at = made.made_at
+        ) as said
+        where made.id = $1
+        on conflict (correction_id) do nothing",
+        correction,
         undo,
-        decision.id,
-        &ours,
     )
-    .execute(&mut *tx)
+    .execute(tx)
     .await?;
-    // Where nothing was in force before, a stage may have spoken since.
-    sqlx::query!(
-        "update in_force
-        set
-            category = coalesce(
-                mine.category_before,
-                (select predictions.category from predictions where predictions.id = in_force.prediction_id)
-            ),
-            decided_by = coalesce(mine.decided_by_before, 'stage'),
-            review_status = coalesce(mine.review_status_before, 'pending')
-        from review_changes as mine
-        where mine.action_id = $1
-        and mine.transaction_id = in_force.transaction_id
-        and mine.transaction_id = any($2)
-        and (mine.category_before is not null or in_force.prediction_id is not null)",
-        decision.id,
-        &ours,
-    )
-    .execute(&mut *tx)
-    .await?;
-    sqlx::query!(
-        "delete from in_force
-        using review_changes as mine
-        where mine.action_id = $1
-        and mine.transaction_id = in_force.transaction_id
-        and mine.transaction_id = any($2)
-        and mine.category_before is null
-        and in_force.prediction_id is null",
-        decision.id,
-        &ours,
-    )
-    .execute(&mut *tx)
-    .await?;
-    sqlx::query!(
-        "update review_items
-        set
-            group_key = review_group_key(
-                review_items.reason, transactions.direction, transactions.descriptor_key, transactions.id
-            ),
-            resolved_at = null,
-            resolved_by = null
-        from review_changes as mine
-        join transactions on transactions.id = mine.transaction_id
-        where mine.action_id = $1
-        and mine.transaction_id = review_items.transaction_id
-        and mine.transaction_id = any($2)
-        and mine.waited",
-        decision.id,
-        &ours,
-    )
-    .execute(&mut *tx)
-    .await?;
-    let restored = i64::try_from(ours.len()).unwrap_or(i64::MAX);
-    count(all - restored, "review_changes")
-}
-
-/// Takes the rule back, unless somebody has made it say something else since, and with it what followed it.
-async fn restore_rule(tx: &mut PgConnection, decision: &Undoing, undo: i64, now: DateTime<Utc>) -> Result<(), Error> {
-    let Some(rule) = decision.rule_id else { return Ok(()) };
-    let later = sqlx::query_scalar!(
-        r#"select exists (
-            select
-            from review_actions as later
-            where later.rule_id = $1
-            and later.id > $2
-            and not exists (select from review_actions as undone where undone.undoes = later.id)
-        ) as "later!""#,
-        rule,
-        decision.id,
-    )
-    .fetch_one(&mut *tx)
-    .await?;
-    if later {
-        return Ok(());
-    }
-    sqlx::query!(
-        "update account_rules
-        set
-            category = coalesce($2, category),
-            retired_at = case when $2::text is null then $3::timestamptz end
-        where id = $1",
-        rule,
-        decision.rule_before,
-        now,
-    )
-    .execute(&mut *tx)
-    .await?;
-    let followed = sqlx::query_scalar!(
-        r#"insert into review_changes (
-            action_id,
-            transaction_id,
-            category_before,
-            decided_by_before,
-            review_status_before,
-            waited,
-            category_after,
-            decided_by_after,
-            review_status_after
-        )
-        select
-            $1,
-            followed.transaction_id,
-            followed.category,
-            followed.decided_by,
-            followed.review_status,
-            false,
-            coalesce($3, followed.predicted),
-            case when $3::text is null then 'stage' else followed.decided_by end,
-            case when $3::text is null then 'pending' else followed.review_status end
-        from (
-            select
-                in_force.transaction_id,
-                in_force.category,
-                in_force.decided_by,
-                in_force.review_status,
-                predictions.category as predicted
-            from predictions
-            join in_force on in_force.prediction_id = predictions.id
-            where predictions.rule_id = $2
-            and in_force.decided_by in ('account_rule', 'merchant_rule')
-            and in_force.review_status <> 'reviewed'
-            and in_force.category = $4
-            and not exists (
-                select
-                from review_changes as restored
-                where restored.action_id = $1
-                and restored.transaction_id = in_force.transaction_id
-            )
-            order by in_force.transaction_id
-            for no key update of in_force
-        ) as followed
-        returning transaction_id"#,
-        undo,
-        rule,
-        decision.rule_before,
-        decision.category,
-    )
-    .fetch_all(&mut *tx)
-    .await?;
-    go_back(tx, undo, &followed, now).await
+    Ok(())
 }
 
 /// Takes back what was said of a merchant's name and keys. Returns the keys of a merchant that was parted by it.
@@ -367,11 +179,54 @@ async fn part(tx: &mut PgConnection, decision: &Undoing) -> Result<Vec<String>, 
     let Some(merchant) = &decision.merchant_key else { return Ok(Vec::new()) };
     match decision.kind.as_str() {
         "rename" => {
-            let held = sqlx::query_scalar!("select action_id from merchant_names where merchant_key = $1", merchant)
-                .fetch_optional(&mut *tx)
-                .await?;
-            if held.is_none_or(|action| action == decision.id) {
-                call(tx, merchant, decision.name_before.as_deref(), decision.id).await?;
+            // The name that it had before and that nobody took back, where nobody has named it since.
+            let before = sqlx::query!(
+                "with recursive walked as (
+                    select
+                        id,
+                        name_before
+                    from review_actions
+                    where id = $2
+                    union all
+                    select
+                        earlier.id,
+                        earlier.name_before
+                    from walked
+                    cross join lateral (
+                        select
+                            actions.id,
+                            actions.name_before,
+                            undone.id is not null as undone
+                        from review_actions as actions
+                        left join review_actions as undone on undone.undoes = actions.id
+                        where actions.merchant_key = $1
+                        and actions.kind = 'rename'
+                        and actions.id < walked.id
+                        and (undone.id is null or actions.name is not distinct from walked.name_before)
+                        order by actions.id desc
+                        limit 1
+                    ) as earlier
+                    where earlier.undone
+                )
+                select name_before
+                from walked
+                where not exists (
+                    select
+                    from review_actions as later
+                    where later.merchant_key = $1
+                    and later.kind = 'rename'
+                    and later.id > $2
+                    and not exists (select from review_actions as undone where undone.undoes = later.id)
+                )
+                order by id
+                limit 1",
+                merchant,
+                decision.id,
+            )
+            .fetch_optional(&mut *tx)
+            .await?;
+            if let Some(before) = before {
+                call(tx, merchant, before.name_before.as_deref(), decision.id).await?;
             }
             Ok(Vec::new())
         }
@@ -391,127 +246,4 @@ async fn part(tx: &mut PgConnection, decision: &Undoing) -> Result<Vec<String>, 
         }
         _ => Ok(Vec::new()),
     }
-}
-
-/// Of rows with these keys that follow a rule which is not theirs any more: writes down that they go back to the rule
-/// that stands for them, or to what the stage said. Returns which.
-async fn leave_foreign_rules(tx: &mut PgConnection, keys: &[String], undo: i64) -> Result<Vec<String>, Error> {
-    let followed = sqlx::query_scalar!(
-        r#"insert into review_changes (
-            action_id,
-            transaction_id,
-            category_before,
-            decided_by_before,
-            review_status_before,
-            waited,
-            category_after,
-            decided_by_after,
-            review_status_after
-        )
-        select
-            $1,
-            followed.transaction_id,
-            followed.category,
-            followed.decided_by,
-            followed.review_status,
-            false,
-            coalesce(rule.category, followed.predicted),
-            case
-                when rule.id is null then 'stage'
-                when rule.account_id is null then 'merchant_rule'
-                else 'account_rule'
-            end,
-            case when rule.id is null then 'pending' else followed.review_status end
-        from (
-            select
-                in_force.transaction_id,
-                in_force.category,
-                in_force.decided_by,
-                in_force.review_status,
-                transactions.account_id,
-                transactions.descriptor_key,
-                transactions.direction,
-                predictions.category as predicted,
-                predictions.rule_id
-            from transactions
-            join in_force on in_force.transaction_id = transactions.id
-            join predictions on predictions.id = in_force.prediction_id
-            where transactions.descriptor_key = any($2)
-            and in_force.decided_by in ('account_rule', 'merchant_rule')
-            and in_force.review_status <> 'reviewed'
-            and not exists (
-                select
-                from review_changes as restored
-                where restored.action_id = $1
-                and restored.transaction_id = in_force.transaction_id
-            )
-            order by in_force.transaction_id
-            for no key update of in_force
-        ) as followed
-        left join lateral rule_for(followed.account_id, followed.descriptor_key, followed.direction) as rule on true
-        where rule.id is distinct from followed.rule_id
-        returning transaction_id"#,
-        undo,
-        keys,
-    )
-    .fetch_all(tx)
-    .await?;
-    Ok(followed)
-}
-
-/// Brings rows back to what an undo wrote down of them; those that nobody stands for any more wait.
-async fn go_back(tx: &mut PgConnection, undo: i64, followed: &[String], now: DateTime<Utc>) -> Result<(), Error> {
-    sqlx::query!(
-        "update in_force
-        set
-            category = changed.category_after,
-            decided_by = changed.decided_by_after,
-            review_status = changed.review_status_after
-        from review_changes as changed
-        where changed.action_id = $1
-        and changed.transaction_id = in_force.transaction_id
-        and changed.transaction_id = any($2)",
-        undo,
-        followed,
-    )
-    .execute(&mut *tx)
-    .await?;
-    sqlx::query!(
-        "insert into review_items (
-            transaction_id,
-            reason,
-            group_key,
-            doubt,
-            amount,
-            currency,
-            opened_at
-        )
-        select
-            transactions.id,
-            'rule_withdrawn',
-            review_group_key(
-                'rule_withdrawn', transactions.direction, transactions.descriptor_key, transactions.id
-            ),
-            1 - coalesce(in_force.confidence, 0),
-            transactions.amount,
-            transactions.currency,
-            $2
-        from transactions
-        join in_force on in_force.transaction_id = transactions.id
-        where transactions.id = any($1)
-        and in_force.review_status = 'pending'
-        order by transactions.id
-        on conflict (transaction_id) do update set
-            reason = excluded.reason,
-            group_key = excluded.group_key,
-            doubt = excluded.doubt,
-            opened_at = excluded.opened_at,
-            resolved_at = null,
-            resolved_by = null",
-        followed,
-        now,
-    )
-    .execute(tx)
-    .await?;
-    Ok(())
 }

@@ -13,6 +13,7 @@ mod pages;
 mod queue;
 mod scale;
 mod signs;
+mod undo;
 
 use serde_json::{Value, json};
 use txcat::{

@@ -244,6 +244,24 @@ async fn a_name_is_shown_found_and_taken_away_again() {
 }
 
 #[tokio::test]
+async fn a_name_that_was_taken_back_stays_so_whichever_of_two_is_undone_first() {
+    let app = App::start().await;
+    app.ingest(&[place("a", "acc-1", "CRNR PLC", "5.00")]).await;
+    let name = async || app.get("/v1/merchants?days=3650").await.with(200)["merchants"][0]["name"].clone();
+    let renamed = async |to: &str| edit(&app, "crnr plc", &json!({ "kind": "rename", "name": to })).await;
+    let (first, second) = (renamed("Corner Place").await, renamed("Corner Pub").await);
+    undo(&app, &first).await;
+    assert_eq!(name().await, "Corner Pub");
+    undo(&app, &second).await;
+    assert_eq!(name().await, Value::Null);
+    let (first, second) = (renamed("Corner Place").await, renamed("Corner Pub").await);
+    undo(&app, &second).await;
+    assert_eq!(name().await, "Corner Place");
+    undo(&app, &first).await;
+    assert_eq!(name().await, Value::Null);
+}
+
+#[tokio::test]
 async fn what_can_t_be_said_of_a_merchant_is_refused() {
     let app = App::start().await;
     app.ingest(&[place("a", "acc-1", "CORNER PLACE", "5.00")]).await;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use sqlx::{Connection as _, PgConnection};
 use txcat::{
     domain::{CorrectionScope, Transaction},
-    store::{Ingested, ReviewFilter, Store, TransactionFilter},
+    store::{ActionFilter, Ingested, ReviewFilter, Store, TransactionFilter, Undone},
 };
 
 use super::{
@@ -137,6 +137,37 @@ async fn until_waiting(looks: &mut PgConnection, many: i64) {
     while sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut *looks).await.unwrap() < many {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_rule_that_one_person_leaves_while_another_takes_it_back_stands() {
+    let (store, database) = fresh_store().await;
+    store.ingest(&[row("a", "acc", 1, "SHOP"), row("b", "acc", 2, "SHOP")], hour(1)).await.unwrap();
+    store.record(&[said("a", "groceries", 0.9), said("b", "groceries", 0.9)], hour(1)).await.unwrap();
+    store.correct(&correction("a", "snacks", CorrectionScope::AccountMerchant, 2)).await.unwrap().unwrap();
+    let first = store.review_actions(&ActionFilter::default(), 1).await.unwrap().remove(0).id;
+    // The second person has said something else of the rule, and is not done yet.
+    let mut other = PgConnection::connect(&database.url).await.unwrap();
+    let mut looks = PgConnection::connect(&database.url).await.unwrap();
+    let mut taken = other.begin().await.unwrap();
+    sqlx::query("select 1 from in_force where transaction_id = 'b' for update").execute(&mut *taken).await.unwrap();
+    let corrected = tokio::spawn({
+        let store = store.clone();
+        async move { store.correct(&correction("b", "fuel", CorrectionScope::AccountMerchant, 3)).await }
+    });
+    until_waiting(&mut looks, 1).await;
+    let undone = tokio::spawn({
+        let store = store.clone();
+        async move { store.undo(first, None, "analyst", hour(3)).await }
+    });
+    until_waiting(&mut looks, 2).await;
+    taken.commit().await.unwrap();
+    corrected.await.unwrap().unwrap().unwrap();
+    assert!(matches!(undone.await.unwrap().unwrap(), Undone::Done { restored: 1, kept: 0, .. }));
+    let rules = store.merchant_rules(row("a", "acc", 1, "SHOP").descriptor.key().as_str(), 10).await.unwrap();
+    let rules: Vec<_> = rules.iter().map(|rule| rule.category.as_str()).collect();
+    assert_eq!(rules, ["fuel"]);
+    assert_eq!(in_force(&store, "a").await, "groceries by stage, accepted");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

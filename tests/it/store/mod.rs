@@ -7,6 +7,7 @@ mod ingest;
 mod lists;
 mod slow_line;
 mod tables;
+mod undo;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
