@@ -493,6 +493,7 @@ fn review_problem(error: &review::Error) -> Problem {
         E::NotClaimed { .. } => conflict("not-claimed", "Not yours", detail),
         E::Outdated { .. } => conflict("preview-outdated", "The rows have changed", detail),
         E::AlreadyUndone => conflict("already-undone", "Taken back already", detail),
+        E::LeftTaxonomy { .. } => conflict("left-taxonomy", "The taxonomy was left", detail),
         E::NotAsked => conflict("not-asked", "Not yours", detail),
         E::OffTaxonomy { .. } => {
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "off-taxonomy", "Not a category of this deployment", detail)

@@ -371,7 +371,7 @@ pub(super) async fn apply(
     responses(
         (status = 202, description = "It is being undone, or was", body = Report),
         (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "Nothing of it is in force", body = Problem,
+        (status = 409, description = "Nothing of it is in force, or it answers in a taxonomy that was left since", body = Problem,
             content_type = "application/problem+json"),
     )
 )]

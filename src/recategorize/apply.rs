@@ -88,7 +88,7 @@ pub async fn apply(store: &Store, id: i64, now: DateTime<Utc>, told: Progress<'_
 /// stopped.
 ///
 /// # Errors
-/// When nothing of the run is in force, or the database fails; chunks that were done stay.
+/// When nothing of the run is in force, it answers in a taxonomy that was left, or the database fails; chunks that were done stay.
 pub async fn undo(store: &Store, id: i64, by: &str, now: DateTime<Utc>, told: Progress<'_>) -> Result<(), Error> {
     allow_undo(store, id, by, now).await?;
     put_back(store, id, told).await
@@ -97,7 +97,7 @@ pub async fn undo(store: &Store, id: i64, by: &str, now: DateTime<Utc>, told: Pr
 /// Lets a run be undone. [`put_back`] then does it.
 ///
 /// # Errors
-/// When nothing of the run is in force, or the database fails.
+/// When nothing of the run is in force, it answers in a taxonomy that was left, or the database fails.
 pub async fn allow_undo(store: &Store, id: i64, by: &str, now: DateTime<Utc>) -> Result<(), Error> {
     taxonomy::may_be_undone(store, id).await?;
     let from = &[RecategorizationPhase::Applying, RecategorizationPhase::Applied];

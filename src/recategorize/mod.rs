@@ -122,7 +122,7 @@ pub enum Error {
     },
     /// A run whose answers are in a taxonomy that was left meanwhile.
     #[error(
-        "recategorization {id} answers in the taxonomy `{left}`, which was left for `{now}`: preview it again with whoever answers in that"
+        "recategorization {id} answers in the taxonomy `{left}`, which was left for `{now}`: begin another with whoever answers in that"
     )]
     LeftTaxonomy {
         /// Which run.

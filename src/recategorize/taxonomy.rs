@@ -88,11 +88,18 @@ pub async fn conclude(store: &Store, id: i64, by: &str, now: DateTime<Utc>) -> R
 /// Whether a run may be put back.
 ///
 /// # Errors
-/// When it is a migration that was concluded, or the database fails.
+/// When it is a migration that was concluded, the taxonomy in which it answers was left, or the database fails.
 pub(super) async fn may_be_undone(store: &Store, id: i64) -> Result<(), Error> {
-    match store.taxonomy_migration(id).await? {
-        Some(migration) if migration.concluded_at.is_some() => Err(Error::Concluded { id }),
-        _ => Ok(()),
+    let left = match store.taxonomy_migration(id).await? {
+        Some(migration) if migration.concluded_at.is_some() => return Err(Error::Concluded { id }),
+        Some(TaxonomyMigration { to_taxonomy, .. }) => {
+            store.taxonomy_left(&to_taxonomy).await?.map(|now| (to_taxonomy, now))
+        }
+        None => store.taxonomy_left_by(id).await?,
+    };
+    match left {
+        Some((left, now)) => Err(Error::LeftTaxonomy { id, left, now }),
+        None => Ok(()),
     }
 }
 

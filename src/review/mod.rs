@@ -142,6 +142,14 @@ pub enum Error {
     /// Taken back before.
     #[error("this decision was taken back already")]
     AlreadyUndone,
+    /// Done in a taxonomy that was left since.
+    #[error("this was done in the taxonomy `{left}`, which was left for `{now}`: say anew what holds")]
+    LeftTaxonomy {
+        /// The taxonomy that it was done in.
+        left: String,
+        /// The one that took its place.
+        now: String,
+    },
     /// A second label that this person was not asked for, or not any more.
     #[error("you were not asked about this decision, or took too long: claim it again")]
     NotAsked,
@@ -275,7 +283,7 @@ impl Desk {
     /// Takes a decision back; says how many rows are as they were, and how many were decided again since.
     ///
     /// # Errors
-    /// When there is no such decision, it was taken back before, or the database fails.
+    /// When there is no such decision, it was taken back before, its taxonomy was left since, or the database fails.
     pub async fn undo(
         &self,
         action: i64,
@@ -287,6 +295,7 @@ impl Desk {
             Undone::Done { restored, kept, .. } => Ok((restored, kept)),
             Undone::Unknown => Err(Error::UnknownAction),
             Undone::Already => Err(Error::AlreadyUndone),
+            Undone::LeftTaxonomy { left, now } => Err(Error::LeftTaxonomy { left, now }),
         }
     }
 

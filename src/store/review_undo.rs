@@ -17,10 +17,11 @@ use super::{
     merchant_edits::call,
     merchant_merges::{follow, lock_merges, names_of, regroup},
     past_deadlocks,
+    taxonomy_migrations::left_since,
 };
 
 /// What became of an undo.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Undone {
     /// It is taken back.
     Done {
@@ -35,6 +36,13 @@ pub enum Undone {
     Unknown,
     /// It was taken back before.
     Already,
+    /// It was done in the words of a taxonomy that was left since.
+    LeftTaxonomy {
+        /// That taxonomy.
+        left: String,
+        /// The one that took its place.
+        now: String,
+    },
 }
 
 struct Undoing {
@@ -120,6 +128,11 @@ impl Store {
         .fetch_optional(&mut *tx)
         .await?;
         let Some(undo) = undo else { return Ok(Undone::Already) };
+        if decision.kind != "rename"
+            && let Some((left, now)) = left_since(&mut tx, decision.id).await?
+        {
+            return Ok(Undone::LeftTaxonomy { left, now });
+        }
         tell_cause(&mut tx, "decision_undone").await?;
         let parted = part(&mut tx, &decision).await?;
         let changed = rows::lock(&mut tx, decision.id).await?;

@@ -349,7 +349,8 @@ pub(super) async fn begin_in(tx: &mut PgConnection, run: i64, now: DateTime<Utc>
     sqlx::query!(
         "update taxonomy_migrations
         set
-            shadow = true
+            shadow = true,
+            upto_action = (select coalesce(max(review_actions.id), 0) from review_actions)
         where run_id = $1",
         run,
     )
@@ -431,6 +432,25 @@ pub(super) async fn begin_in(tx: &mut PgConnection, run: i64, now: DateTime<Utc>
     .execute(&mut *tx)
     .await?;
     Ok(())
+}
+
+/// The taxonomy in which something was done at the desk, and the one that took its place since, where rows have been led from the
+/// one to the other and the migration was not undone.
+pub(super) async fn left_since(tx: &mut PgConnection, action: i64) -> Result<Option<(String, String)>, Error> {
+    let left_by = sqlx::query!(
+        "select
+            from_taxonomy,
+            to_taxonomy
+        from taxonomy_migrations
+        where (shadow or concluded_at is not null)
+        and upto_action >= $1
+        order by run_id
+        limit 1",
+        action,
+    )
+    .fetch_optional(tx)
+    .await?;
+    Ok(left_by.map(|left_by| (left_by.from_taxonomy, left_by.to_taxonomy)))
 }
 
 /// Gives back what people said, and rules that nobody has changed since: what comes with the end of an undo.

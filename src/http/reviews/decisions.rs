@@ -189,7 +189,8 @@ pub(in super::super) struct UndoneOut {
     responses(
         (status = 200, body = UndoneOut),
         (status = 404, description = "No such decision", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "Taken back already", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Taken back already, or done in a taxonomy that was left since", body = Problem,
+            content_type = "application/problem+json"),
     )
 )]
 pub(in super::super) async fn undo(

@@ -11,7 +11,7 @@ use txcat::{
         apply::{self, Ask},
         preview, taxonomy,
     },
-    store::ImportedLabel,
+    store::{ImportedLabel, Undone},
 };
 
 use super::{
@@ -244,6 +244,77 @@ async fn what_answers_in_a_taxonomy_that_was_left_is_not_applied() {
         refused(run).await;
     }
     assert_eq!(stand.dump().await, migrated);
+}
+
+#[tokio::test]
+async fn what_was_done_before_a_taxonomy_was_left_is_not_taken_back_after() {
+    let stand = Stand::start().await;
+    stand.spoken_of().await;
+    let lines = &[("COFFEE", "coffee_shop", 0.96875, "liquor_store"), ("", "liquor_store", 0.96875, "supermarket")];
+    let pipeline = stand.pipeline(Scripted::saying(stand.taxonomy.version(), "scripted@2", lines));
+    let nightly = stand.planned(&pipeline, super::everything()).await;
+    preview::run(&stand.store, &pipeline, nightly, &|_, _| {}).await.unwrap();
+    stand.apply(nightly).await;
+    let run = stand.migration().await;
+    stand.apply(run).await;
+    let migrated = stand.everything_said().await;
+
+    let refused = apply::undo(&stand.store, nightly, "product", hour(2_100), &|_, _| {}).await.unwrap_err();
+    assert!(matches!(&refused, Error::LeftTaxonomy { left, .. } if left == stand.taxonomy.version()), "{refused}");
+    let decisions = stand.text("select id::text from review_actions where kind = 'decide' order by id").await;
+    let decisions: Vec<&str> = decisions.lines().collect();
+    assert_eq!(decisions.len(), 5);
+    let Stand { store, taxonomy, database } = stand;
+    let app = App::answering(store, database, Arc::clone(&taxonomy), App::scripted(&taxonomy), 0.0).await;
+    let undo = async |decision: &str| app.post(&format!("/v1/reviews/decisions/{decision}/undo"), &json!({})).await;
+    for decision in &decisions {
+        let refused = undo(decision).await.with(409);
+        assert_eq!(refused["type"], "urn:txcat:problem:left-taxonomy");
+        let told = refused["detail"].as_str().unwrap();
+        assert!(told.contains(taxonomy.version()) && told.contains(next().version()), "{told}");
+    }
+    let App { store, database, .. } = app;
+    let stand = Stand { store, taxonomy, database };
+    assert_eq!(stand.everything_said().await, migrated, "what was refused has changed something");
+
+    // What is said since is taken back as ever; and all of it, once the migration is.
+    stand.store.correct(&correction("t3", "groceries", CorrectionScope::Transaction, 2_200)).await.unwrap();
+    let last = "select max(id)::text from review_actions";
+    let undone = async |decision: &str| {
+        let undone = stand.store.undo(decision.parse().unwrap(), None, "product", hour(2_300)).await.unwrap();
+        assert!(matches!(undone, Undone::Done { .. }), "{undone:?}");
+    };
+    undone(&stand.text(last).await).await;
+    assert!(in_force(&stand.store, "t3").await.starts_with("cafes by stage"));
+    stand.undo(run).await;
+    undone(decisions[0]).await;
+    assert!(in_force(&stand.store, "t1").await.starts_with("supermarket by stage"));
+    stand.undo(nightly).await;
+}
+
+#[tokio::test]
+async fn a_migration_that_another_has_followed_is_taken_back_after_that_one() {
+    let stand = Stand::start().await;
+    stand.spoken_of().await;
+    let before = stand.everything_said().await;
+    let first = stand.migration().await;
+    stand.apply(first).await;
+    let between = stand.everything_said().await;
+    let pipeline = stand.first();
+    let map = json!({
+        "cafes": "coffee_shop", "groceries": "supermarket", "eating_out": "restaurant", "snack_bar": "fast_food",
+    });
+    let mapping = serde_json::from_value(json!({ "from": next().version(), "map": map })).unwrap();
+    let plan = taxonomy::Plan { mapping, reason: "the old words".to_owned(), by: "product".to_owned() };
+    let second = taxonomy::plan(&stand.store, &pipeline, &stand.taxonomy, plan, hour(2_100)).await.unwrap();
+    preview::run(&stand.store, &pipeline, second, &|_, _| {}).await.unwrap();
+    stand.apply(second).await;
+    let refused = apply::undo(&stand.store, first, "product", hour(2_200), &|_, _| {}).await.unwrap_err();
+    assert!(matches!(&refused, Error::LeftTaxonomy { left, .. } if left == next().version()), "{refused}");
+    stand.undo(second).await;
+    assert_eq!(stand.everything_said().await, between);
+    stand.undo(first).await;
+    assert_eq!(stand.everything_said().await, before);
 }
 
 #[tokio::test]
