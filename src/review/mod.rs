@@ -27,7 +27,7 @@ use crate::{
         Correction, CorrectionScope, ReviewReason, Slug, Taxonomy, Transaction, TransactionId, UserHistory, draw::drawn,
     },
     store::{
-        self, ActionFilter, Affected, Decided, GroupFilter, LabelPair, LaneCount, ReviewGroup, Settled, Store,
+        self, ActionFilter, Affected, Decided, GroupFilter, LabelPair, LaneCount, Reach, ReviewGroup, Settled, Store,
         Throughput, TransactionView, Undone, Verdict,
     },
 };
@@ -257,10 +257,8 @@ impl Desk {
     ) -> Result<Preview, Error> {
         self.check(category)?;
         let found = self.store.preview(id, scope, after, limit).await?;
-        let (rows, affected) = found.ok_or(Error::UnknownTransaction)?;
-        let view = self.store.views(std::slice::from_ref(id)).await?.into_iter().next().flatten();
-        let view = view.ok_or(Error::UnknownTransaction)?;
-        Ok(Preview { rows, affected, memory: memory(&view, category, scope) })
+        let Reach { at_hand, rows, affected } = found.ok_or(Error::UnknownTransaction)?;
+        Ok(Preview { rows, affected, memory: memory(&at_hand, category, scope) })
     }
 
     /// Decides. Some decisions are drawn for a second person's word.

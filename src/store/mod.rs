@@ -119,7 +119,7 @@ pub use recategorization_diff::{ChangePair, ChangedCategory, ComparedLabel, Labe
 pub use recategorization_pages::{LabelAsked, PageDone, Proposal, ScopedRow};
 pub use recategorizations::{AnswerSources, NewRecategorization, PhaseMove, Recategorization, ScopeCursor};
 pub use retraining::RetrainingPlan;
-pub use review_decisions::{Affected, Decided, Settled, Verdict};
+pub use review_decisions::{Affected, Decided, Reach, Settled, Verdict};
 pub use review_groups::{GroupFilter, LaneCount, ReviewGroup};
 pub use review_trail::{ActionFilter, ReviewAction, Throughput};
 pub use review_undo::Undone;

@@ -58,6 +58,17 @@ pub struct Settled {
     pub view: TransactionView,
 }
 
+/// What a decision would change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reach {
+    /// The transaction at hand: the one that was asked about, or the last of those that replaced it.
+    pub at_hand: TransactionView,
+    /// How many rows, the one at hand among them.
+    pub rows: u32,
+    /// Those after the place that was asked for, the one at hand first.
+    pub affected: Vec<Affected>,
+}
+
 /// A row that a decision would change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Affected {
@@ -69,7 +80,7 @@ pub struct Affected {
     pub waits: bool,
 }
 
-/// The row a decision is about, locked.
+/// The row a decision is about.
 struct Target {
     id: String,
     posted_at: DateTime<Utc>,
@@ -216,8 +227,8 @@ impl Store {
         Ok(view.map_or(Decided::Unknown, |view| Decided::Done(Box::new(Settled { action, rows, view }))))
     }
 
-    /// The rows that a decision on this transaction would change, the one at hand first: how many, and those after
-    /// `after` in the order of their ids, at most `limit`. `None` when the id is unknown.
+    /// What a decision on this transaction would change, of the rows beside the one at hand those after `after` in the order of
+    /// their ids, and at most `limit`. `None` when the id is unknown.
     ///
     /// # Errors
     /// When the database fails or holds what can't be read.
@@ -227,76 +238,58 @@ impl Store {
         scope: CorrectionScope,
         after: Option<&TransactionId>,
         limit: u32,
-    ) -> Result<Option<(u32, Vec<Affected>)>, Error> {
-        let target = sqlx::query_as!(
-            Target,
-            "select
-                id,
-                posted_at,
-                account_id,
-                descriptor_key,
-                direction
-            from transactions
-            where id = $1
-            and replaced_by is null",
-            id.as_str(),
-        )
-        .fetch_optional(&self.pool)
-        .await?;
-        let Some(target) = target else { return Ok(None) };
-        let names = reached(&mut *self.pool.acquire().await?, &target, scope).await?;
+    ) -> Result<Option<Reach>, Error> {
+        let mut connection = self.pool.acquire().await?;
+        let Some(target) = latest(&mut connection, id).await? else { return Ok(None) };
+        let names = reached(&mut connection, &target, scope).await?;
         let keys = names.map_or_else(Vec::new, |names| names.keys);
-        let rows = sqlx::query!(
-            r#"select
-                transactions.id as "id!",
-                in_force.category as "category?",
-                (review_items.transaction_id is not null) as "waits!",
-                count(*) over () as "all!"
-            from transactions
-            left join in_force on in_force.transaction_id = transactions.id
-            left join review_items
-                on review_items.transaction_id = transactions.id
-                and review_items.resolved_at is null
-            where transactions.descriptor_key = any($1)
-            and transactions.direction = $2
-            and ($3::text is null or transactions.account_id = $3)
-            and transactions.replaced_by is null
-            and transactions.id <> $4
-            and ($3::text is not null or not exists (
-                select
-                from account_rules
-                where account_rules.account_id = transactions.account_id
-                and account_rules.descriptor_key = any($1)
-                and account_rules.direction = $2
-                and account_rules.retired_at is null
-            ))
-            and in_force.review_status <> 'reviewed'
-            and in_force.decided_by not in ('correction', 'import')
-            and (review_items.reason is null or review_items.reason <> 'audit')
-            order by transactions.id"#,
+        let all = sqlx::query_scalar!(
+            r#"select count(*) as "rows!" from reached_rows($1, $2, $3, $4)"#,
             &keys,
             target.direction,
             target.account_of(scope),
             target.id,
         )
-        .fetch_all(&self.pool)
+        .fetch_one(&mut *connection)
         .await?;
-        let all = count(rows.first().map_or(0, |row| row.all), "transactions")? + 1;
+        let rows = sqlx::query!(
+            r#"select
+                reached.transaction_id as "transaction_id!",
+                reached.category as "category!",
+                reached.waited as "waits!"
+            from reached_rows($1, $2, $3, $4) as reached
+            where $5::text is null
+            or reached.transaction_id collate "C" > $5
+            order by reached.transaction_id collate "C"
+            limit $6"#,
+            &keys,
+            target.direction,
+            target.account_of(scope),
+            target.id,
+            after.map(TransactionId::as_str),
+            i64::from(limit),
+        )
+        .fetch_all(&mut *connection)
+        .await?;
+        drop(connection);
+        let at_hand = self.views(&[read(&target.id, "transactions.id")?]).await?.into_iter().next().flatten();
+        let Some(at_hand) = at_hand else { return Ok(None) };
         let mut affected = Vec::new();
         if after.is_none() {
-            let at_hand = self.views(std::slice::from_ref(id)).await?.into_iter().next().flatten();
             affected.push(Affected {
-                id: id.clone(),
-                waits: at_hand.as_ref().is_some_and(|view| view.review_status == ReviewStatus::Pending),
-                category: at_hand.and_then(|view| view.in_force).map(|held| held.category),
+                id: at_hand.transaction.id.clone(),
+                waits: at_hand.review_status == ReviewStatus::Pending,
+                category: at_hand.in_force.as_ref().map(|held| held.category.clone()),
             });
         }
-        let from = rows.partition_point(|row| after.is_some_and(|after| row.id.as_str() <= after.as_str()));
-        for row in rows.into_iter().skip(from).take(limit as usize) {
-            let category = row.category.as_deref().map(|category| read(category, "in_force.category")).transpose()?;
-            affected.push(Affected { id: read(&row.id, "transactions.id")?, category, waits: row.waits });
+        for row in rows {
+            affected.push(Affected {
+                id: read(&row.transaction_id, "transactions.id")?,
+                category: Some(read(&row.category, "in_force.category")?),
+                waits: row.waits,
+            });
         }
-        Ok(Some((all, affected)))
+        Ok(Some(Reach { at_hand, rows: count(all, "transactions")? + 1, affected }))
     }
 }
 
@@ -323,41 +316,37 @@ pub(super) async fn cover(
     account: Option<&str>,
     at_hand: &str,
 ) -> Result<Vec<Covered>, Error> {
-    let rows = sqlx::query_as!(
-        Covered,
-        r#"select
-            in_force.transaction_id,
-            in_force.category,
-            in_force.decided_by,
-            in_force.review_status,
-            (review_items.transaction_id is not null) as "waited!"
-        from transactions
-        join in_force on in_force.transaction_id = transactions.id
-        left join review_items
-            on review_items.transaction_id = transactions.id
-            and review_items.resolved_at is null
-        where transactions.descriptor_key = any($1)
-        and transactions.direction = $2
-        and ($3::text is null or transactions.account_id = $3)
-        and transactions.replaced_by is null
-        and transactions.id <> $4
-        and ($3::text is not null or not exists (
-            select
-            from account_rules
-            where account_rules.account_id = transactions.account_id
-            and account_rules.descriptor_key = any($1)
-            and account_rules.direction = $2
-            and account_rules.retired_at is null
-        ))
-        and in_force.review_status <> 'reviewed'
-        and in_force.decided_by not in ('correction', 'import')
-        and (review_items.reason is null or review_items.reason <> 'audit')
-        order by transactions.id
-        for no key update of in_force"#,
+    // Whoever decides one of them at this moment is waited for, and then it is among them no more.
+    let locked = sqlx::query_scalar!(
+        "select
+            in_force.transaction_id
+        from in_force
+        where in_force.transaction_id in (select reached.transaction_id from reached_rows($1, $2, $3, $4) as reached)
+        order by in_force.transaction_id
+        for no key update",
         &names.keys,
         direction,
         account,
         at_hand,
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    let rows = sqlx::query_as!(
+        Covered,
+        r#"select
+            reached.transaction_id as "transaction_id!",
+            reached.category as "category!",
+            reached.decided_by as "decided_by!",
+            reached.review_status as "review_status!",
+            reached.waited as "waited!"
+        from reached_rows($1, $2, $3, $4) as reached
+        where reached.transaction_id = any($5)
+        order by reached.transaction_id collate "C""#,
+        &names.keys,
+        direction,
+        account,
+        at_hand,
+        &locked,
     )
     .fetch_all(tx)
     .await?;
@@ -672,37 +661,57 @@ pub(super) async fn leave_rule(tx: &mut PgConnection, rule: &NewRule<'_>) -> Res
     Ok((standing.id, Some(standing.category).filter(|_| standing.retired_at.is_none())))
 }
 
-/// Locks the row, or the last of the rows that replaced it.
-async fn lock_latest(tx: &mut PgConnection, id: &TransactionId) -> Result<Option<Target>, Error> {
-    let mut id = id.as_str().to_owned();
-    loop {
-        let row = sqlx::query!(
-            "select
+/// The row, or the last of the rows that replaced it.
+async fn latest(tx: &mut PgConnection, id: &TransactionId) -> Result<Option<Target>, Error> {
+    let target = sqlx::query_as!(
+        Target,
+        "with recursive chain as (
+            select
                 id,
-                posted_at,
-                account_id,
-                descriptor_key,
-                direction,
                 replaced_by
             from transactions
             where id = $1
+            union all
+            select
+                transactions.id,
+                transactions.replaced_by
+            from chain
+            join transactions on transactions.id = chain.replaced_by
+        )
+        select
+            transactions.id,
+            transactions.posted_at,
+            transactions.account_id,
+            transactions.descriptor_key,
+            transactions.direction
+        from chain
+        join transactions on transactions.id = chain.id
+        where chain.replaced_by is null",
+        id.as_str(),
+    )
+    .fetch_optional(tx)
+    .await?;
+    Ok(target)
+}
+
+/// [`latest`], locked.
+async fn lock_latest(tx: &mut PgConnection, id: &TransactionId) -> Result<Option<Target>, Error> {
+    while let Some(target) = latest(tx, id).await? {
+        let locked = sqlx::query_scalar!(
+            "select
+                id
+            from transactions
+            where id = $1
+            and replaced_by is null
             for no key update",
-            id,
+            target.id,
         )
         .fetch_optional(&mut *tx)
         .await?;
-        let Some(row) = row else { return Ok(None) };
-        match row.replaced_by {
-            Some(successor) => id = successor,
-            None => {
-                return Ok(Some(Target {
-                    id: row.id,
-                    posted_at: row.posted_at,
-                    account_id: row.account_id,
-                    descriptor_key: row.descriptor_key,
-                    direction: row.direction,
-                }));
-            }
+        // Otherwise it was replaced at this moment.
+        if locked.is_some() {
+            return Ok(Some(target));
         }
     }
+    Ok(None)
 }

@@ -85,6 +85,26 @@ async fn a_decision_reaches_as_far_as_its_preview_says_and_undo_restores_exactly
 }
 
 #[tokio::test]
+async fn a_row_that_another_has_replaced_is_previewed_and_decided_as_that_one() {
+    let app = places().await;
+    app.ingest(&[with(place("p", "acc-1", "CORNER PLACE", "5.00"), json!({ "status": "pending" }))]).await;
+    app.ingest(&[with(place("s", "acc-1", "CORNER PLACE", "6.00"), json!({ "replaces": "p" }))]).await;
+    claimed(&app, json!({ "count": 10 })).await;
+    let path = "/v1/reviews/preview?transaction_id=p&category=bar_and_nightlife&scope=account_merchant";
+    let preview = app.get(path).await.with(200);
+    let ids = |preview: &Value| {
+        let affected = preview["affected"].as_array().unwrap().iter();
+        affected.map(|row| row["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!((&preview["rows"], ids(&preview)), (&json!(3), vec!["s".to_owned(), "a1".to_owned(), "a2".to_owned()]));
+    let last = app.get(&format!("{path}&after=a1&limit=1")).await.with(200);
+    assert_eq!((&last["rows"], ids(&last)), (&json!(3), vec!["a2".to_owned()]));
+    let right = with(decision("p", "bar_and_nightlife", "account_merchant"), json!({ "expects": 3 }));
+    assert_eq!(decide(&app, &right).await["transaction"]["id"], "s");
+    assert_eq!(stands(&app, "a2").await, "bar_and_nightlife by account_rule, reviewed");
+}
+
+#[tokio::test]
 async fn a_decision_changes_the_next_answer_and_undo_takes_that_back_too() {
     let app = places().await;
     let decided = decide(&app, &decision("a1", "bar_and_nightlife", "merchant")).await;
