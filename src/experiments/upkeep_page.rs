@@ -59,8 +59,8 @@ pub fn page(start: &Start<'_>, plan: &Plan, courses: &[Course]) -> Page {
             "The file is a sample of the traffic, a few hundred rows a quarter: a label bought of it meets fewer rows of its \
              own merchant than it would in service, and true accuracies by quarter have wide intervals."
                 .to_owned(),
-            "The file had been scored once before, as a whole, for `toronto.md`. Budgets are compared on the same rows, so \
-             that the best of them is not a promise."
+            "The file had been read before: as a whole, for `toronto.md`, and by this command of an earlier build. Budgets \
+             are compared on the same rows, so that the best of them is not a promise."
                 .to_owned(),
             "The audit's rows are not learned from, though they were bought; one draw of audits.".to_owned(),
         ],
