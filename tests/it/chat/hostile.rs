@@ -185,6 +185,14 @@ fn made(rng: &mut ChaCha8Rng) -> (String, Vec<String>) {
     let pick = |list: &[&str], rng: &mut ChaCha8Rng| (*list.choose(rng).unwrap()).to_owned();
     let digits =
         |n: usize, rng: &mut ChaCha8Rng| (0..n).map(|_| char::from(rng.random_range(b'0'..=b'9'))).collect::<String>();
+    // What a bank puts before a number: a day, a terminal, a reference.
+    let lead = match rng.random_range(0..6) {
+        0 => "REF 20260314 ".to_owned(),
+        1 => format!("{} ", digits(rng.random_range(4..=8), rng)),
+        2 => format!("RE2026{} RG ", digits(4, rng)),
+        3 => format!("2026-03-14 {} ", digits(6, rng)),
+        _ => String::new(),
+    };
     let name = format!("{} {}", pick(&FIRST, rng), pick(&LAST, rng));
     match rng.random_range(0..5) {
         0 => {
@@ -193,9 +201,9 @@ fn made(rng: &mut ChaCha8Rng) -> (String, Vec<String>) {
             let groups: Vec<&str> = (0..4).map(|at| &card[at * 4..at * 4 + 4]).collect();
             let shown = groups.join(["", " ", "-"][rng.random_range(0..3)]);
             let text = match rng.random_range(0..3) {
-                0 => format!("CARD PAYMENT {shown} REF {}", digits(4, rng)),
-                1 => format!("POS {shown}"),
-                _ => format!("TOPUP*{shown}*EUR"),
+                0 => format!("CARD PAYMENT {lead}{shown} REF {}", digits(4, rng)),
+                1 => format!("POS {lead}{shown}"),
+                _ => format!("TOPUP*{lead}{shown}*EUR"),
             };
             (text, vec![shown])
         }
@@ -208,7 +216,7 @@ fn made(rng: &mut ChaCha8Rng) -> (String, Vec<String>) {
             } else {
                 iban
             };
-            (format!("SEPA {} {shown}", pick(&["GUTSCHRIFT", "VIREMENT", "DD", "CT"], rng)), vec![shown])
+            (format!("SEPA {} {lead}{shown}", pick(&["GUTSCHRIFT", "VIREMENT", "DD", "CT"], rng)), vec![shown])
         }
         2 => {
             let user = format!("{}.{}{}", pick(&FIRST, rng), pick(&LAST, rng), digits(2, rng))
