@@ -83,7 +83,8 @@ impl Metered {
         Ok(Self { way: Way::Calls(inner, None), books })
     }
 
-    /// The same for an evaluation: a request that was answered within a day is not made, nor paid, again.
+    /// The same for an evaluation, which is booked apart from what is served: a request that was answered within a day is
+    /// not made, nor paid, again.
     #[must_use]
     pub fn remembering(self, entry: &ModelEntry) -> Self {
         match self.way {

@@ -14,6 +14,7 @@ use super::{
     setup::{Bill, Lever, Machines, Setup, Tokens},
 };
 use crate::{
+    categorize::PROMPT_ENGINE,
     model::AdapterFacts,
     store::{DayOfCalls, EvalRun, StoredAdapter},
 };
@@ -92,6 +93,11 @@ fn setup(run: &EvalRun, trained: &HashMap<String, Decimal>, looking: Looking<'_>
     })
 }
 
+/// The chat model of an engine that asks one.
+fn chat_model(engine: &str) -> Option<&str> {
+    Some(engine.strip_prefix(PROMPT_ENGINE)?.rsplit_once(':')?.0)
+}
+
 /// A stage of which only the accuracy is known.
 fn bare(stage: &str, lever: Lever, accuracy: Accuracy) -> Setup {
     Setup {
@@ -111,12 +117,12 @@ fn bare(stage: &str, lever: Lever, accuracy: Accuracy) -> Setup {
     }
 }
 
-/// What answers now with what its calls took and cost, where a chat model answers.
+/// What answers now with what its calls took and cost, where a chat model answers: evaluations, batches and training are
+/// booked under other names, and other models answer other things.
 pub(super) fn billed(today: Setup, calls: &[DayOfCalls], looking: Looking<'_>) -> Setup {
-    if today.lever != Lever::Prompt {
-        return today;
-    }
-    let ours = || calls.iter().filter(|day| day.currency == looking.currency.code());
+    let Accuracy::Measured { engine, .. } = &today.accuracy else { return today };
+    let Some(model) = chat_model(engine) else { return today };
+    let ours = || calls.iter().filter(|day| day.currency == looking.currency.code() && day.model == model);
     let transactions: u64 = ours().filter_map(|day| u64::try_from(day.answered_rows?).ok()).sum();
     if transactions == 0 {
         return today;
@@ -201,9 +207,9 @@ mod tests {
 
     #[test]
     fn a_month_of_calls_is_the_bill_of_what_answers_today() {
-        let day = |rows, cost, currency: &str| DayOfCalls {
+        let day = |model: &str, rows, cost, currency: &str| DayOfCalls {
             day: DateTime::UNIX_EPOCH.date_naive(),
-            model: "m".to_owned(),
+            model: model.to_owned(),
             calls: 1,
             rows,
             prompt_tokens: 300 * rows,
@@ -215,8 +221,17 @@ mod tests {
             answered_rows: Some(rows),
             unpriced: 0,
         };
-        let calls = [day(100, dec!(0.20), "USD"), day(300, dec!(0.40), "USD"), day(9, dec!(5), "EUR")];
-        let runs = [run(1, "dev", "few_shot", "prompt:m:p@1", 800)];
+        let training = DayOfCalls { answered_rows: None, ..day("m:8b:training", 500, dec!(270), "USD") };
+        let calls = [
+            day("m:8b", 100, dec!(0.20), "USD"),
+            day("m:8b", 300, dec!(0.40), "USD"),
+            day("m:8b", 9, dec!(5), "EUR"),
+            day("m:8b:evaluation", 4_000, dec!(90), "USD"),
+            day("m:8b:batches", 4_000, dec!(45), "USD"),
+            day("m", 1_000, dec!(7), "USD"),
+            training,
+        ];
+        let runs = [run(1, "dev", "few_shot", "prompt:m:8b:p@1", 800)];
         let price = TokenPrice { prompt: Range::ONE, cached: None, completion: Range::ONE, batch: None, premium: None };
         let (today, _) = setups(&runs, &calls, &HashMap::new(), Looking { price: Some(price), ..looking("few_shot") });
         let today = today.unwrap();

@@ -169,6 +169,7 @@ async fn an_evaluation_that_goes_on_pays_for_no_request_twice() {
     assert_eq!(again.spent().cost, dec!(3) * dec!(0.00012), "what the answers cost is told all the same");
     let days = store.days_of_calls(chrono::DateTime::UNIX_EPOCH).await.unwrap();
     assert_eq!(days[0].cost, dec!(3) * dec!(0.00012), "and booked once");
+    assert!(days[0].model.ends_with(":evaluation"), "apart from what is served: {}", days[0].model);
 }
 
 #[tokio::test(flavor = "multi_thread")]
