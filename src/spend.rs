@@ -15,7 +15,7 @@ use batches::Batched;
 
 use crate::{
     clock,
-    llm::{self, Answer, Ask, ChatModel, ModelEntry, Price, Reply, Usage, pricing::Budget},
+    llm::{self, Answer, Ask, Attempts, ChatModel, ModelEntry, Price, Reply, Usage, pricing::Budget},
     store::{Exceeded, KeptReply, NewModelCall, ReservedCall, SettledCall, Store},
 };
 
@@ -88,7 +88,10 @@ impl Metered {
     #[must_use]
     pub fn remembering(self, entry: &ModelEntry) -> Self {
         match self.way {
-            Way::Calls(inner, _) => Self { way: Way::Calls(inner, Some(Box::new(entry.clone()))), books: self.books },
+            Way::Calls(inner, _) => {
+                let books = Books { model: format!("{}:evaluation", inner.name()), ..self.books };
+                Self { way: Way::Calls(inner, Some(Box::new(entry.clone()))), books }
+            }
             Way::Batches(_) => self,
         }
     }
@@ -121,32 +124,36 @@ impl Metered {
         &self.books.budget.currency
     }
 
-    async fn remembered(&self, inner: &dyn ChatModel, entry: &ModelEntry, ask: &Ask) -> Result<Reply, llm::Error> {
+    async fn remembered(
+        &self,
+        inner: &dyn ChatModel,
+        entry: &ModelEntry,
+        ask: &Ask,
+        attempts: &Attempts,
+    ) -> Result<Reply, llm::Error> {
         let sent = llm::as_sent(entry, ask).to_string();
         let request = hex::encode(Sha256::digest(sent));
         if let Some(reply) = self.books.kept(&request, ask).await? {
             return Ok(reply);
         }
-        let reply = self.asked(inner, ask).await?;
+        let reply = self.asked(inner, ask, attempts).await?;
         if reply.answers.iter().all(Result::is_ok) {
             self.books.keep(&request, &reply).await?;
         }
         Ok(reply)
     }
 
-    async fn asked(&self, inner: &dyn ChatModel, ask: &Ask) -> Result<Reply, llm::Error> {
+    async fn asked(&self, inner: &dyn ChatModel, ask: &Ask, attempts: &Attempts) -> Result<Reply, llm::Error> {
         let price = Price::on(&self.books.prices, clock::now().date_naive()).cloned();
-        let most = Usage { prompt: ask.prompt_tokens(), completion: inner.most_answer_tokens(ask), ..Usage::default() };
-        let once = price.as_ref().map(|price| price.of(most));
+        let once = price.as_ref().map(|price| price.at_most(ask.prompt_tokens(), inner.most_answer_tokens(ask)));
         let rows = i32::try_from(ask.ids.len()).unwrap_or(i32::MAX);
         let call =
             self.books.reserve(rows, once.unwrap_or_default() * Decimal::from(inner.most_attempts()), None).await?;
-        let mut open = Open { books: self.books.clone(), call: Some(call), once };
-        let reply = inner.ask(ask).await;
-        let (usage, doubtful) = match &reply {
-            Ok(reply) => (reply.usage, reply.doubtful),
-            Err(error) => (Usage::default(), error.doubtful()),
-        };
+        let mut open = Open { books: self.books.clone(), call: Some(call), once, attempts };
+        let reply = inner.ask_counted(ask, attempts).await;
+        let usage = reply.as_ref().map_or_else(|_| Usage::default(), |reply| reply.usage);
+        // The one that was answered is billed by its tokens.
+        let doubtful = attempts.count().saturating_sub(u32::from(reply.is_ok()));
         let cost = price.map(|price| price.of(usage) + once.unwrap_or_default() * Decimal::from(doubtful));
         let outcome = if reply.is_ok() { "answered" } else { "failed" };
         let answered = reply.as_ref().map_or(0, |reply| reply.answers.iter().filter(|answer| answer.is_ok()).count());
@@ -186,10 +193,10 @@ impl ChatModel for Metered {
         }
     }
 
-    fn ask<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Reply, llm::Error>> {
+    fn ask_counted<'a>(&'a self, ask: &'a Ask, attempts: &'a Attempts) -> BoxFuture<'a, Result<Reply, llm::Error>> {
         match &self.way {
-            Way::Calls(inner, None) => self.asked(inner.as_ref(), ask).boxed(),
-            Way::Calls(inner, Some(entry)) => self.remembered(inner.as_ref(), entry, ask).boxed(),
+            Way::Calls(inner, None) => self.asked(inner.as_ref(), ask, attempts).boxed(),
+            Way::Calls(inner, Some(entry)) => self.remembered(inner.as_ref(), entry, ask, attempts).boxed(),
             Way::Batches(batched) => batched.ask(&self.books, ask).boxed(),
         }
     }
@@ -283,7 +290,7 @@ impl Books {
             return Ok(None);
         };
         self.count(usage, kept.cost);
-        Ok(Some(Reply { answers: answers.into_iter().map(Ok).collect(), usage, doubtful: 0 }))
+        Ok(Some(Reply { answers: answers.into_iter().map(Ok).collect(), usage }))
     }
 
     async fn keep(&self, request: &str, reply: &Reply) -> Result<(), llm::Error> {
@@ -385,21 +392,22 @@ fn books(source: crate::store::Error) -> llm::Error {
     llm::Error::Books(Box::new(source))
 }
 
-/// A call under way. Dropped before it was settled, the caller has gone: one attempt may have been billed.
-struct Open {
+/// A call under way. Dropped before it was settled, the caller has gone: every attempt so far may have been billed.
+struct Open<'a> {
     books: Books,
     call: Option<ReservedCall>,
     once: Option<Decimal>,
+    attempts: &'a Attempts,
 }
 
-impl Drop for Open {
+impl Drop for Open<'_> {
     fn drop(&mut self) {
         let (Some(call), Ok(runtime)) = (self.call.take(), tokio::runtime::Handle::try_current()) else { return };
-        let (books, once) = (self.books.clone(), self.once);
+        let (books, doubtful) = (self.books.clone(), self.attempts.count());
+        let cost = self.once.map(|once| once * Decimal::from(doubtful));
         runtime.spawn(async move {
-            books.count(Usage::default(), once);
-            let settled =
-                Settled { usage: Usage::default(), doubtful: 1, cost: once, outcome: "given_up", answered: Some(0) };
+            books.count(Usage::default(), cost);
+            let settled = Settled { usage: Usage::default(), doubtful, cost, outcome: "given_up", answered: Some(0) };
             if let Err(error) = books.settle(call, settled).await {
                 tracing::warn!(error = %error, "a call that was given up stays booked at the most it can cost");
             }

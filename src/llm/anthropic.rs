@@ -7,10 +7,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{
-    Ask, ChatModel, Error, Fault, ModelEntry, Reply, Usage, answer, traced,
-    wire::{Answered, Wire},
-};
+use super::{Ask, Attempts, ChatModel, Error, Fault, ModelEntry, Reply, Usage, answer, traced, wire::Wire};
 
 /// The version of the API that these shapes are of.
 const VERSION: &str = "2023-06-01";
@@ -50,10 +47,10 @@ impl ChatModel for Anthropic {
         ask.most_answer_tokens() + self.entry.thinking_tokens
     }
 
-    fn ask<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Reply, Error>> {
+    fn ask_counted<'a>(&'a self, ask: &'a Ask, attempts: &'a Attempts) -> BoxFuture<'a, Result<Reply, Error>> {
         let call = async move {
             let tokens = ask.prompt_tokens() + ask.most_answer_tokens();
-            read(self.wire.post(body(&self.entry, ask), &ask.own, tokens).await?, ask)
+            read(self.wire.post(body(&self.entry, ask), &ask.own, tokens, attempts).await?, ask)
         };
         traced("anthropic", &self.entry.model, self.most_answer_tokens(ask), call).boxed()
     }
@@ -102,8 +99,7 @@ struct Tokens {
 }
 
 /// Reads a message.
-pub(super) fn read(answered: Answered, ask: &Ask) -> Result<Reply, Error> {
-    let Answered { body, doubtful } = answered;
+pub(super) fn read(body: Value, ask: &Ask) -> Result<Reply, Error> {
     let message: Message = serde_json::from_value(body).map_err(Error::Protocol)?;
     let cached = message.usage.cache_read_input_tokens.unwrap_or(0);
     let cache_written = message.usage.cache_creation_input_tokens.unwrap_or(0);
@@ -124,7 +120,7 @@ pub(super) fn read(answered: Answered, ask: &Ask) -> Result<Reply, Error> {
         (None, Some(block)) => answer::read(&block.input.to_string(), &[], ask),
         (None, None) => vec![Err(Fault::Malformed); ask.ids.len()],
     };
-    Ok(Reply { answers, usage, doubtful })
+    Ok(Reply { answers, usage })
 }
 
 #[cfg(test)]
@@ -146,7 +142,7 @@ mod tests {
 
     fn reply(stop: &str, content: &Value, usage: &Value) -> Reply {
         let body = json!({"type": "message", "content": content, "stop_reason": stop, "usage": usage});
-        read(Answered { body, doubtful: 1 }, &ask(&["t1", "t2"])).unwrap()
+        read(body, &ask(&["t1", "t2"])).unwrap()
     }
 
     fn said(stop: &str, content: &Value) -> Vec<Result<String, Fault>> {
@@ -184,7 +180,7 @@ mod tests {
                            "output_tokens": 25});
         let reply = reply("tool_use", &json!([]), &usage);
         let expected = Usage { prompt: 3_210, cached: 3_000, cache_written: 200, completion: 25 };
-        assert_eq!((reply.usage, reply.doubtful), (expected, 1));
+        assert_eq!(reply.usage, expected);
         let null = json!({"input_tokens": 10, "cache_read_input_tokens": null, "output_tokens": 5});
         let reply = self::reply("tool_use", &json!([]), &null);
         assert_eq!(reply.usage, Usage { prompt: 10, completion: 5, ..Usage::default() });
@@ -193,7 +189,7 @@ mod tests {
     #[test]
     fn what_is_no_message_is_another_protocol() {
         for body in [json!({}), json!([]), json!({"content": []}), json!({"content": "food", "usage": {}})] {
-            assert!(matches!(read(Answered { body, doubtful: 0 }, &ask(&["t1"])), Err(Error::Protocol(_))));
+            assert!(matches!(read(body, &ask(&["t1"])), Err(Error::Protocol(_))));
         }
     }
 

@@ -20,7 +20,7 @@ use super::{
     files::{self, Listed, MARK},
     openai,
     redact::Covered,
-    wire::{Answered, Wire},
+    wire::Wire,
 };
 const BATCHES: &str = "/batches";
 const ENDPOINT: &str = "/v1/chat/completions";
@@ -300,7 +300,7 @@ impl Batches {
             (Some(response), _) if response.status_code == 200 => {
                 let mut body = response.body;
                 self.covered(ask).restore(&mut body);
-                openai::read(Answered { body, doubtful: 0 }, ask).map_err(|_| BatchFault::Malformed)
+                openai::read(body, ask).map_err(|_| BatchFault::Malformed)
             }
             (_, Some(LineError { code: Some(code) })) if code == "batch_expired" => Err(BatchFault::Expired),
             (Some(response), error) => {

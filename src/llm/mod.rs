@@ -18,7 +18,15 @@ pub mod redact;
 pub mod tuning;
 mod wire;
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use serde::{Deserialize, Serialize};
@@ -51,10 +59,15 @@ pub trait ChatModel: Send + Sync {
         ask.most_answer_tokens()
     }
 
-    /// Asks once, over the wire as often as failures that pass by need.
+    /// Asks once, over the wire as often as failures that pass by need, and counts these attempts.
     ///
     /// Dropping the future gives the request up.
-    fn ask<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Reply, Error>>;
+    fn ask_counted<'a>(&'a self, ask: &'a Ask, attempts: &'a Attempts) -> BoxFuture<'a, Result<Reply, Error>>;
+
+    /// The same where nobody counts.
+    fn ask<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Reply, Error>> {
+        async move { self.ask_counted(ask, &Attempts::default()).await }.boxed()
+    }
 
     /// Asks all of these; replies in the same order.
     fn ask_all<'a>(&'a self, asks: &'a [Ask]) -> BoxFuture<'a, Vec<Result<Reply, Error>>> {
@@ -70,6 +83,28 @@ pub trait ChatModel: Send + Sync {
 /// Asks each of these for itself, some at a time; replies in the same order.
 pub fn each<'a, M: ChatModel + ?Sized>(model: &'a M, asks: &'a [Ask]) -> BoxFuture<'a, Vec<Result<Reply, Error>>> {
     stream::iter(asks).map(|ask| model.ask(ask)).buffered(AT_ONCE).collect().boxed()
+}
+
+/// Attempts of one call that may have been billed, counted as they begin: who drops the call knows how many there were.
+#[derive(Debug, Default)]
+pub struct Attempts(AtomicU32);
+
+impl Attempts {
+    /// How many there are, with one that is under way.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Makes one, which counts unless it surely wasn't billed.
+    async fn one<T>(&self, attempt: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        let said = attempt.await;
+        if said.as_ref().is_err_and(Error::surely_unbilled) {
+            self.0.fetch_sub(1, Ordering::Relaxed);
+        }
+        said
+    }
 }
 
 /// What a model is asked.
@@ -113,8 +148,6 @@ pub struct Reply {
     pub answers: Vec<Result<Answer, Fault>>,
     /// Tokens used.
     pub usage: Usage,
-    /// Attempts before that may have been billed without an answer.
-    pub doubtful: u32,
 }
 
 /// An answer for one id.

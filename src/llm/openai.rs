@@ -10,11 +10,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Ask, ChatModel, Error, Fault, ModelEntry, Reply, Usage,
+    Answer, Ask, Attempts, ChatModel, Error, Fault, ModelEntry, Reply, Usage,
     answer::{self, Token},
     config::{AnswerLimit, Structured},
     traced,
-    wire::{Answered, Wire},
+    wire::Wire,
 };
 
 /// Ways to hold an answer to a form, each asked for less than the one before.
@@ -49,12 +49,12 @@ impl OpenAi {
         let _ = self.lowered.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step);
     }
 
-    async fn answered(&self, ask: &Ask) -> Result<Reply, Error> {
+    async fn answered(&self, ask: &Ask, attempts: &Attempts) -> Result<Reply, Error> {
         loop {
             let structured = self.structured(self.lowered.load(Ordering::Relaxed));
             let body = body(&self.entry, structured, ask);
             let tokens = ask.prompt_tokens() + ask.most_answer_tokens();
-            match self.wire.post(body, &ask.own, tokens).await {
+            match self.wire.post(body, &ask.own, tokens, attempts).await {
                 Err(error) if structured != Structured::Text && refuses_format(&error) => {
                     tracing::warn!(model.name = self.name, "the server takes no such response_format: asking for less");
                     self.lower(structured);
@@ -83,8 +83,8 @@ impl ChatModel for OpenAi {
         ask.most_answer_tokens() + self.entry.thinking_tokens
     }
 
-    fn ask<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Reply, Error>> {
-        traced("openai", &self.entry.model, self.most_answer_tokens(ask), self.answered(ask)).boxed()
+    fn ask_counted<'a>(&'a self, ask: &'a Ask, attempts: &'a Attempts) -> BoxFuture<'a, Result<Reply, Error>> {
+        traced("openai", &self.entry.model, self.most_answer_tokens(ask), self.answered(ask, attempts)).boxed()
     }
 }
 
@@ -184,8 +184,7 @@ struct Details {
 }
 
 /// Reads a completion.
-pub(super) fn read(answered: Answered, ask: &Ask) -> Result<Reply, Error> {
-    let Answered { body, doubtful } = answered;
+pub(super) fn read(body: Value, ask: &Ask) -> Result<Reply, Error> {
     let completion: Completion = serde_json::from_value(body).map_err(Error::Protocol)?;
     // A server that doesn't count: too many rather than too few, so that a budget holds.
     let uncounted = || Usage { prompt: ask.prompt_tokens(), completion: ask.most_answer_tokens(), ..Usage::default() };
@@ -196,7 +195,7 @@ pub(super) fn read(answered: Answered, ask: &Ask) -> Result<Reply, Error> {
         completion: tokens.completion_tokens,
     });
     let answers = completion.choices.first().map_or(Err(Fault::Malformed), |choice| said(choice, ask));
-    Ok(Reply { answers: answers.unwrap_or_else(|fault| vec![Err(fault); ask.ids.len()]), usage, doubtful })
+    Ok(Reply { answers: answers.unwrap_or_else(|fault| vec![Err(fault); ask.ids.len()]), usage })
 }
 
 fn said(choice: &Choice, ask: &Ask) -> Result<Vec<Result<Answer, Fault>>, Fault> {

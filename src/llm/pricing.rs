@@ -110,6 +110,14 @@ impl Price {
         }
     }
 
+    /// The most that these tokens of a prompt and an answer can cost, whatever the provider keeps of the prompt.
+    #[must_use]
+    pub fn at_most(&self, prompt: u32, completion: u32) -> Decimal {
+        let plain = Usage { prompt, completion, ..Usage::default() };
+        let ways = [Usage { cached: prompt, ..plain }, Usage { cache_written: prompt, ..plain }];
+        ways.into_iter().map(|usage| self.of(usage)).fold(self.of(plain), Decimal::max)
+    }
+
     /// What these tokens cost.
     #[must_use]
     pub fn of(&self, usage: Usage) -> Decimal {
@@ -150,6 +158,14 @@ mod tests {
     fn kept_tokens_cost_less_and_are_not_paid_twice() {
         let usage = Usage { prompt: 1_000_000, cached: 400_000, cache_written: 0, completion: 100_000 };
         assert_eq!(price("2026-01-01").of(usage), dec!(0.18));
+    }
+
+    #[test]
+    fn the_most_that_a_call_can_cost_is_reckoned_with_a_prompt_that_is_kept() {
+        let plain = price("2026-01-01");
+        assert_eq!(plain.at_most(1_000_000, 100_000), dec!(0.21));
+        let dearer = Price { cache_written: Some(dec!(0.1875)), ..plain };
+        assert_eq!(dearer.at_most(1_000_000, 100_000), dec!(0.2475));
     }
 
     #[test]

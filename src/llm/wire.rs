@@ -19,7 +19,7 @@ use reqwest::{
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use super::{Error, ModelEntry, breaker::Breaker, call::Call, redact::Covered};
+use super::{Attempts, Error, ModelEntry, breaker::Breaker, call::Call, redact::Covered};
 use crate::{domain::OwnWords, outbound};
 
 /// The longest wait that a server may ask for; beyond it the call fails.
@@ -40,17 +40,13 @@ pub(super) struct Wire {
     query: Vec<(String, String)>,
     timeout: Duration,
     waits: ExponentialBuilder,
+    /// Of one call, however often it is posted: no more are booked.
+    most_attempts: u32,
     places: Semaphore,
     requests: Option<DefaultDirectRateLimiter>,
     tokens: Option<(DefaultDirectRateLimiter, NonZeroU32)>,
     breaker: Breaker,
     covers: bool,
-}
-
-/// What a server answered, and how many attempts before may have been billed without an answer.
-pub(super) struct Answered<T = Value> {
-    pub(super) body: T,
-    pub(super) doubtful: u32,
 }
 
 impl Wire {
@@ -91,6 +87,7 @@ impl Wire {
                 .with_max_delay(LONGEST_WAIT)
                 .with_max_times(entry.retries)
                 .with_jitter(),
+            most_attempts: entry.most_attempts(),
             places: Semaphore::new(entry.concurrency),
             requests: a_minute(entry.requests_per_minute).map(|of| RateLimiter::direct(Quota::per_minute(of))),
             tokens: a_minute(entry.tokens_per_minute).map(|of| (RateLimiter::direct(Quota::per_minute(of)), of)),
@@ -100,13 +97,19 @@ impl Wire {
     }
 
     /// Posts a body that takes about so many tokens, with these words of one's own in it; tries again what may pass.
-    pub(super) async fn post(&self, body: Value, own: &OwnWords, tokens: u32) -> Result<Answered, Error> {
+    pub(super) async fn post(
+        &self,
+        body: Value,
+        own: &OwnWords,
+        tokens: u32,
+        attempts: &Attempts,
+    ) -> Result<Value, Error> {
         if !self.covers {
-            return self.attempts(&Call::post("", &body), tokens, json).await;
+            return self.attempts(&Call::post("", &body), tokens, json, attempts).await;
         }
         let covered = Covered::of(body, own);
-        let mut answered = self.attempts(&Call::post("", &covered.body), tokens, json).await?;
-        covered.restore(&mut answered.body);
+        let mut answered = self.attempts(&Call::post("", &covered.body), tokens, json, attempts).await?;
+        covered.restore(&mut answered);
         Ok(answered)
     }
 
@@ -122,12 +125,12 @@ impl Wire {
 
     /// Makes a request that carries no transactions, and reads its answer as JSON.
     pub(super) async fn call(&self, call: &Call<'_>) -> Result<Value, Error> {
-        Ok(self.attempts(call, 0, json).await?.body)
+        self.attempts(call, 0, json, &Attempts::default()).await
     }
 
     /// Gets a file's content.
     pub(super) async fn content(&self, path: &str) -> Result<Vec<u8>, Error> {
-        Ok(self.attempts(&Call::get(path, &[]), 0, Ok).await?.body)
+        self.attempts(&Call::get(path, &[]), 0, Ok, &Attempts::default()).await
     }
 
     async fn attempts<T>(
@@ -135,28 +138,28 @@ impl Wire {
         call: &Call<'_>,
         tokens: u32,
         read: impl Fn(Vec<u8>) -> Result<T, Error>,
-    ) -> Result<Answered<T>, Error> {
+        attempts: &Attempts,
+    ) -> Result<T, Error> {
         // Nobody closes it.
         let _place = self.places.acquire().await.ok();
         let mut waits = self.waits.build();
-        let mut doubtful = 0;
         let address = || format!("{} {}{}", call.method(), self.address, call.path());
-        let given_up = |doubtful: u32, source: Arc<Error>| Error::GivenUp { address: address(), doubtful, source };
+        let given_up = |source: Arc<Error>| Error::GivenUp { address: address(), doubtful: attempts.count(), source };
         loop {
-            self.breaker.admit(Instant::now()).map_err(|error| given_up(doubtful, Arc::new(error)))?;
+            self.breaker.admit(Instant::now()).map_err(|error| given_up(Arc::new(error)))?;
             self.pace(tokens).await;
-            let error = match self.once(call).await.and_then(&read) {
+            let said = attempts.one(async { self.once(call).await.and_then(&read) }).await;
+            let error = match said {
                 Ok(body) => {
                     self.breaker.succeeded();
-                    return Ok(Answered { body, doubtful });
+                    return Ok(body);
                 }
                 Err(error) => Arc::new(error),
             };
-            doubtful += u32::from(!error.surely_unbilled());
             if !error.may_pass() {
                 // The server is there and says what it wants.
                 self.breaker.succeeded();
-                return Err(given_up(doubtful, error));
+                return Err(given_up(error));
             }
             // A server that counts requests is there, and says when to come again.
             if !matches!(*error, Error::Busy { status: 429, .. }) {
@@ -164,12 +167,13 @@ impl Wire {
             }
             // Sent again, it could create the same thing twice: who asked looks first whether it is there.
             if call.creates() && !error.surely_unbilled() {
-                return Err(given_up(doubtful, error));
+                return Err(given_up(error));
             }
             let asked = error.retry_after();
-            let Some(wait) = waits.next() else { return Err(given_up(doubtful, error)) };
+            let may_go_on = attempts.count() < self.most_attempts;
+            let Some(wait) = waits.next().filter(|_| may_go_on) else { return Err(given_up(error)) };
             if asked.is_some_and(|asked| asked > LONGEST_WAIT) {
-                return Err(given_up(doubtful, error));
+                return Err(given_up(error));
             }
             tracing::debug!(error = %error, "a model's server is asked again");
             tokio::time::sleep(asked.unwrap_or(wait)).await;

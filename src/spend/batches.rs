@@ -131,14 +131,11 @@ impl Batched {
     ) -> Result<Round, Error> {
         let price = Price::on(&books.prices, clock::now().date_naive()).map(Price::in_batches);
         let cost = |usage: Usage| price.as_ref().map(|price| price.of(usage));
-        let most = |ask: &Ask| Usage {
-            prompt: ask.prompt_tokens(),
-            completion: self.most_answer_tokens(ask),
-            ..Usage::default()
-        };
+        let most =
+            |ask: &Ask| price.as_ref().map(|price| price.at_most(ask.prompt_tokens(), self.most_answer_tokens(ask)));
         let rows = asks.iter().map(|ask| ask.ids.len()).sum::<usize>();
         let rows = i32::try_from(rows).unwrap_or(i32::MAX);
-        let reserved = asks.iter().filter_map(|ask| cost(most(ask))).sum();
+        let reserved = asks.iter().filter_map(most).sum();
         let call = books.reserve(rows, reserved, Some(file.sha256.clone())).await?;
         let batch = match self.batches.submit(file, spent).await {
             Ok(batch) => batch,

@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use error::Error;
 
-use super::{Ask, ChatModel, ModelEntry, Reply};
+use super::{Ask, Attempts, ChatModel, ModelEntry, Reply};
 use scorer::{Counts, Scorer};
 
 /// Prompts that may wait before one who asks waits himself.
@@ -150,7 +150,7 @@ impl ChatModel for LocalModel {
         0
     }
 
-    fn ask<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Reply, super::Error>> {
-        self.answered(ask).boxed()
+    fn ask_counted<'a>(&'a self, ask: &'a Ask, attempts: &'a Attempts) -> BoxFuture<'a, Result<Reply, super::Error>> {
+        attempts.one(self.answered(ask)).boxed()
     }
 }

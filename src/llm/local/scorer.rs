@@ -98,7 +98,7 @@ impl Scorer {
             answers.push(Ok(answer));
             usage += used;
         }
-        Ok(Reply { answers, usage, doubtful: 0 })
+        Ok(Reply { answers, usage })
     }
 
     fn answer(

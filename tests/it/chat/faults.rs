@@ -332,3 +332,49 @@ async fn whoever_hangs_up_stops_the_request_and_it_stays_booked() {
     let cost = given_up(&store).await;
     assert!(cost > Decimal::ZERO && metered.spent().calls == 1);
 }
+
+/// What is booked of a call whose caller hangs up when so many requests have come, of which all but the last were cut.
+async fn hung_up(requests: usize, cache_written: Option<Decimal>) -> Decimal {
+    let (store, _database) = fresh_store().await;
+    let cut = move |number: usize, _: &Value| if number + 1 < requests { Reaction::Cuts } else { Reaction::Drips };
+    let provider = Provider::start(cut).await;
+    let mut entry = entry(&provider);
+    entry.timeout_s = 60.0;
+    entry.prices[0].cache_written = cache_written;
+    let metered = Metered::new(llm::open(&entry).unwrap(), &entry, Budget::default(), store.clone()).unwrap();
+    let stage = asking(Arc::new(metered));
+    let batch = [row("a", "CORNER COFFEE")];
+    let have_come = async {
+        while provider.billed() < requests {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        said = stage.categorize(&batch) => panic!("{said:?}"),
+        came = tokio::time::timeout(Duration::from_secs(10), have_come) => came.unwrap(),
+    }
+    given_up(&store).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_attempt_before_a_caller_hangs_up_is_booked_at_the_dearest() {
+    let once = hung_up(1, None).await;
+    assert_eq!(hung_up(3, None).await, once * dec!(3));
+    assert!(hung_up(1, Some(dec!(1.25))).await > once, "the provider may keep the prompt, at a price of its own");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_cut_before_less_was_asked_for_stays_booked() {
+    let (store, _database) = fresh_store().await;
+    let provider = Provider::start(|number, body| match number {
+        0 => Reaction::Cuts,
+        1 => Reaction::Status(400, vec![], json!({"error": {"param": "response_format", "code": null}})),
+        _ => Reaction::Says(right(&rows(body))),
+    })
+    .await;
+    let entry = entry(&provider);
+    let metered = Arc::new(Metered::new(llm::open(&entry).unwrap(), &entry, Budget::default(), store).unwrap());
+    asking(metered.clone()).categorize(&[row("a", "CORNER COFFEE")]).await.unwrap();
+    assert_eq!((provider.requests().len(), provider.billed()), (3, 2));
+    assert!(metered.spent().cost > ONE, "{:?}", metered.spent());
+}
