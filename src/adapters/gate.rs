@@ -17,7 +17,7 @@ use crate::{
 pub struct Limits {
     /// The lower end of its accuracy's 95 % interval must reach this.
     pub target: f64,
-    /// McNemar p-value below which a difference from the champion counts.
+    /// McNemar p-value below which a difference from the champion counts; a better one must also be so by merchants.
     pub p: f64,
     /// Fewest rows of a category that is looked at by itself.
     pub class_rows: usize,
@@ -115,9 +115,23 @@ impl GateReport {
     }
 }
 
-/// Puts every check to the answers. `categories` names the classes; `seed` draws the intervals' resamples.
+/// What was measured of an adapter, for the gate to judge.
+#[derive(Debug, Clone, Copy)]
+pub struct Measured<'a> {
+    /// Every row.
+    pub answered: &'a [Answered],
+    /// The classes.
+    pub categories: &'a [String],
+    /// Files among those that were scored which the adapter was trained or chosen on.
+    pub learned_from: &'a [String],
+    /// Milliseconds for one row, the 95th percentile.
+    pub p95_ms: f64,
+}
+
+/// Puts every check to what was measured; `seed` draws the intervals' resamples.
 #[must_use]
-pub fn judge(answered: &[Answered], categories: &[String], p95_ms: f64, limits: Limits, seed: u64) -> GateReport {
+pub fn judge(measured: Measured<'_>, limits: Limits, seed: u64) -> GateReport {
+    let Measured { answered, categories, learned_from, p95_ms } = measured;
     let rows: Vec<Scored> = answered.iter().map(|row| row.adapter).collect();
     let accuracy = metrics::accuracy(&rows, |_| true);
     let pairs: Vec<Pair<'_>> = answered
@@ -130,30 +144,39 @@ pub fn judge(answered: &[Answered], categories: &[String], p95_ms: f64, limits: 
     let falls = falls(answered, categories, limits);
 
     let points = |share: f64| format!("{:.1}", 100.0 * share);
-    let mut checks = vec![Check {
-        name: "target".to_owned(),
-        passed: accuracy.is_some_and(|accuracy| accuracy.low >= limits.target),
-        says: accuracy.map_or_else(
-            || "there are no rows".to_owned(),
-            |Share { n, share, low, high }| {
-                format!(
-                    "{} % of {n} rows right ({} – {}); the lower end must reach {}",
-                    points(share),
-                    points(low),
-                    points(high),
-                    points(limits.target)
-                )
-            },
-        ),
-    }];
-    if let Some(Difference { difference, p, .. }) = difference {
-        let says = format!("{:+.2} points beside the champion on the same rows, McNemar {}", 100.0 * difference, at(p));
+    let mut checks = vec![
+        held_out(learned_from),
+        Check {
+            name: "target".to_owned(),
+            passed: accuracy.is_some_and(|accuracy| accuracy.low >= limits.target),
+            says: accuracy.map_or_else(
+                || "there are no rows".to_owned(),
+                |Share { n, share, low, high }| {
+                    format!(
+                        "{} % of {n} rows right ({} – {}); the lower end must reach {}",
+                        points(share),
+                        points(low),
+                        points(high),
+                        points(limits.target)
+                    )
+                },
+            ),
+        },
+    ];
+    if let Some(Difference { difference, p, keys, .. }) = difference {
+        let says = format!(
+            "{:+.2} points beside the champion on the same rows, McNemar {}; {:+.2} to {:+.2} by merchants",
+            100.0 * difference,
+            at(p),
+            100.0 * keys.low,
+            100.0 * keys.high
+        );
         checks.push(Check {
             name: "not_worse_than_champion".to_owned(),
             passed: difference >= 0.0 || p >= limits.p,
             says: says.clone(),
         });
-        checks.push(Check { name: BETTER.to_owned(), passed: difference > 0.0 && p < limits.p, says });
+        checks.push(Check { name: BETTER.to_owned(), passed: keys.low > 0.0 && p < limits.p, says });
         checks.push(Check {
             name: "classes".to_owned(),
             passed: falls.is_empty(),
@@ -185,6 +208,18 @@ pub fn judge(answered: &[Answered], categories: &[String], p95_ms: f64, limits: 
         says: format!("95 % of single rows within {p95_ms:.1} ms, at most {:.0}", limits.most_p95_ms),
     });
     GateReport { limits, accuracy, champion, difference, ece, p95_ms, falls, checks }
+}
+
+/// Whether nothing that was scored had a part in making the adapter.
+fn held_out(learned_from: &[String]) -> Check {
+    let says = match learned_from {
+        [] => "no row had a part in training or choosing the adapter".to_owned(),
+        files => format!(
+            "the adapter was trained or chosen on {}, which flatters it: score files that it has not seen",
+            files.join(", ")
+        ),
+    };
+    Check { name: "held_out".to_owned(), passed: learned_from.is_empty(), says }
 }
 
 /// Categories with enough rows that fell too far, the worst first.
@@ -237,9 +272,13 @@ mod tests {
         (0..n).map(row).collect()
     }
 
+    fn measured<'a>(answered: &'a [Answered], categories: &'a [String], p95_ms: f64) -> Measured<'a> {
+        Measured { answered, categories, learned_from: &[], p95_ms }
+    }
+
     fn failed(answered: &[Answered], limits: Limits, to: AdapterState) -> Vec<String> {
         let categories = ["a", "b", "c"].map(str::to_owned);
-        let report = judge(answered, &categories, 5.0, limits, 1);
+        let report = judge(measured(answered, &categories, 5.0), limits, 1);
         shut(&report.checks, to).into_iter().map(|check| check.name.clone()).collect()
     }
 
@@ -254,6 +293,29 @@ mod tests {
         let same = rows(0, 400, 10, Some(10));
         assert_eq!(failed(&same, limits(0.92), AdapterState::Champion), [BETTER]);
         assert_eq!(failed(&same, limits(0.92), AdapterState::Canary), [""; 0]);
+    }
+
+    #[test]
+    fn a_lead_that_rests_on_a_few_merchants_makes_no_champion() {
+        let mut answered = rows(0, 400, 8, Some(8));
+        for row in &mut answered[..20] {
+            row.key = "one merchant".to_owned();
+            (row.adapter.answer, row.champion) = (row.adapter.gold, Some(false));
+        }
+        assert_eq!(failed(&answered, limits(0.7), AdapterState::Champion), [BETTER]);
+        answered[..20].iter_mut().enumerate().for_each(|(at, row)| row.key = format!("merchant {at}"));
+        assert_eq!(failed(&answered, limits(0.7), AdapterState::Champion), [""; 0]);
+    }
+
+    #[test]
+    fn a_file_that_the_adapter_was_chosen_on_opens_no_gate() {
+        let (answered, dev) = (rows(0, 400, 10, Some(9)), ["dev".to_owned()]);
+        let measured = Measured { learned_from: &dev, ..measured(&answered, &[], 5.0) };
+        let report = judge(measured, limits(0.92), 1);
+        for to in [AdapterState::Canary, AdapterState::Champion] {
+            let [check] = &shut(&report.checks, to)[..] else { panic!("{:?}", report.checks) };
+            assert!(check.name == "held_out" && check.says.contains("dev"), "{check:?}");
+        }
     }
 
     #[test]
@@ -277,7 +339,7 @@ mod tests {
     fn overconfidence_and_slowness_shut_the_gate() {
         let mut answered = rows(0, 400, 9, None);
         answered.iter_mut().for_each(|row| row.adapter.confidence = 1.0);
-        let report = judge(&answered, &["a".to_owned()], 500.0, limits(0.5), 1);
+        let report = judge(measured(&answered, &["a".to_owned()], 500.0), limits(0.5), 1);
         let shut: Vec<&str> =
             shut(&report.checks, AdapterState::Canary).iter().map(|check| check.name.as_str()).collect();
         assert_eq!(shut, ["calibration", "latency"]);

@@ -268,11 +268,7 @@ impl Answers {
     #[must_use]
     pub fn score(&self, dev: &Self, apart: bool) -> Vec<FileScore> {
         let of = |answerer: Answerer, items: &[Item], dev: &[Item]| {
-            let acceptance = Acceptance::fit(&judged(dev.iter()), COVERAGE_TARGET);
-            let figures = Figures::of(items, true, acceptance, &self.primaries)?;
-            let (file, items) = (self.file.clone(), items.to_vec());
-            let (rows_per_s, cost) = (Some(self.rows_per_s), self.cost.clone());
-            Some(FileScore { answerer, file, items, rows_per_s, cost, figures })
+            self.scored(answerer, items, Acceptance::fit(&judged(dev.iter()), COVERAGE_TARGET))
         };
         let alone = match (apart, &self.encoder_alone, &dev.encoder_alone) {
             (true, Some(items), Some(dev)) => {
@@ -282,6 +278,19 @@ impl Answers {
             _ => None,
         };
         of(self.answerer.clone(), &self.items, &dev.items).into_iter().chain(alone).collect()
+    }
+
+    /// The figures with thresholds that the engine has; `None` without rows.
+    #[must_use]
+    pub fn score_at(&self, acceptance: Acceptance) -> Option<FileScore> {
+        self.scored(self.answerer.clone(), &self.items, acceptance)
+    }
+
+    fn scored(&self, answerer: Answerer, items: &[Item], acceptance: Acceptance) -> Option<FileScore> {
+        let figures = Figures::of(items, true, acceptance, &self.primaries)?;
+        let (file, items) = (self.file.clone(), items.to_vec());
+        let (rows_per_s, cost) = (Some(self.rows_per_s), self.cost.clone());
+        Some(FileScore { answerer, file, items, rows_per_s, cost, figures })
     }
 }
 

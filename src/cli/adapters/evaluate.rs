@@ -9,7 +9,7 @@ use super::registered::print_checks;
 use crate::{
     access::LOCAL,
     adapters::{
-        gate::{self, Answered, GateReport, Limits, p95},
+        gate::{self, Answered, GateReport, Limits, Measured, p95},
         registry,
     },
     categorize::Stage,
@@ -23,7 +23,7 @@ use crate::{
         run::{self, Prepared},
         scored::FileScore,
     },
-    model::AdapterBank,
+    model::{AdapterBank, AdapterFacts},
     store::{NewAdapterGate, Store, StoredAdapter},
 };
 
@@ -33,8 +33,8 @@ const SEED: u64 = 1;
 const TIMED_ROWS: usize = 200;
 
 /// Scores an adapter and its group's champion on the same labelled rows and judges: target, better or worse
-/// than the champion (McNemar), categories that fall, calibration, latency. The report is kept; `promote`
-/// asks for it.
+/// than the champion (McNemar, and by merchants), categories that fall, calibration, latency. Files that the adapter was
+/// trained or chosen on are no evidence: the gate stays shut by them. The report is kept; `promote` asks for it.
 #[derive(Debug, clap::Args)]
 pub struct Evaluate {
     /// Which adapter.
@@ -49,8 +49,9 @@ pub struct Evaluate {
     #[command(flatten)]
     pub choice: LabelChoice,
 
-    /// Files to score, separated by commas; the tracker counts how often each was.
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "dev")]
+    /// Files to score, separated by commas; the tracker counts how often each was. [default: the test files, or dev
+    /// where there is none]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub files: Vec<String>,
 
     /// What the lower end of the accuracy's 95 % interval must reach.
@@ -108,6 +109,7 @@ impl Evaluate {
             });
         let bank = AdapterBank::open(&models::pull(settings, None).await?)?.in_precision(settings.compute.precision);
         let ours = stage(store, &bank, &adapter, &taxonomy, self.target).await?;
+        let facts: AdapterFacts = serde_json::from_value(adapter.facts.clone())?;
         let theirs = match &champion {
             Some(champion) => Some(stage(store, &bank, champion, &taxonomy, self.target).await?),
             None => None,
@@ -118,8 +120,20 @@ impl Evaluate {
         })?;
         let merchants = Enricher::open(store.clone()).await?.merchants().await?;
         let (mut answered, mut names, mut times) = (Vec::new(), Vec::new(), Vec::new());
-        for name in &self.files {
+        let mut learned_from = Vec::new();
+        let mut files = self.files.clone();
+        if files.is_empty() {
+            files.extend(dataset.tests().map(|file| file.name.clone()));
+        }
+        if files.is_empty() {
+            files.push("dev".to_owned());
+        }
+        for name in &files {
             let file = dataset.file(name)?;
+            let digest = hex::encode(file.sha256()?);
+            if facts.sources.values().any(|source| *source == digest) {
+                learned_from.push(name.clone());
+            }
             let prepared = Prepared::read(&dataset, file, &corpus, |row: &Transaction| merchants.of(row))?;
             bar.set_message(format!("scoring {name}"));
             let ours_on = self.score(&ours, &prepared, &corpus, &dataset, store, started_at).await?;
@@ -139,10 +153,12 @@ impl Evaluate {
             names.push(format!("{}/{name}", eval::data_set(&dataset)));
         }
         bar.finish_and_clear();
-        ensure!(!answered.is_empty(), "name at least one file");
+        ensure!(!answered.is_empty(), "there are no rows");
         let categories: Vec<String> = taxonomy.assignable().iter().map(|category| category.slug.to_string()).collect();
         let limits = Limits { target: self.target, most_p95_ms: self.p95_ms, most_ece: self.ece, ..Limits::default() };
-        let report = gate::judge(&answered, &categories, p95(&mut times), limits, SEED);
+        let p95_ms = p95(&mut times);
+        let measured = Measured { answered: &answered, categories: &categories, learned_from: &learned_from, p95_ms };
+        let report = gate::judge(measured, limits, SEED);
         let gate = NewAdapterGate {
             adapter_id: adapter.id,
             champion_id: champion.map(|champion| champion.id),
@@ -168,7 +184,7 @@ impl Evaluate {
         started_at: chrono::DateTime<chrono::Utc>,
     ) -> anyhow::Result<FileScore> {
         let answers = run::answer(stage, prepared, corpus, dataset.taxonomy(), |_| {}).await?;
-        let score = answers.score(&answers, false).into_iter().next().context("there are no rows")?;
+        let score = answers.score_at(stage.acceptance.unwrap_or_default()).context("there are no rows")?;
         let digest = dataset.file(&score.file)?.sha256()?;
         let made = eval::Made {
             started_at,

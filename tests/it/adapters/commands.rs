@@ -16,7 +16,7 @@ fn folder(dir: &Path) {
     fs::create_dir_all(dir).unwrap();
     fs::write(dir.join("categories.csv"), "category,description\ncafes,coffee and cake\nfuel,petrol and diesel\n")
         .unwrap();
-    for (name, month, n) in [("pool", 1, 200), ("dev", 2, 160)] {
+    for (name, month, n) in [("pool", 1, 200), ("dev", 2, 160), ("test_later", 3, 160)] {
         let mut text = "id,posted_on,account_id,descriptor,amount,direction,currency,category\n".to_owned();
         for row in 0..n {
             let (descriptor, category) =
@@ -75,6 +75,7 @@ async fn from_a_folder_to_a_champion_and_from_labels_to_the_next_candidate() {
     let said =
         shell.run(&["adapters", "evaluate", "cafes", "--data", data, "--label-budget", "100", "--p95-ms", "5000"]).ok();
     assert!(said.contains("open target: 100.0 % of 160 rows right") && said.contains("the gate is open"), "{said}");
+    assert!(said.contains("open held_out"), "the test file is what it is scored on: {said}");
     shell.run(&["adapters", "promote", "cafes", "--to", "champion"]).ok();
 
     shell.run(&["adapters", "register", &at("upside-down")]).ok();
@@ -114,4 +115,9 @@ async fn from_a_folder_to_a_champion_and_from_labels_to_the_next_candidate() {
     assert!(shown.contains("gate on 30 rows of next-labels/test_newest"), "{shown}");
     let again = shell.run(&["adapters", "health", "--json"]).json();
     assert_ne!(again["plan"]["id"], health["plan"]["id"], "the candidate closed the plan");
+    let evaluate = ["adapters", "evaluate", "cafes@2", "--data", &at("next-labels"), "--label-budget", "140"];
+    let said = shell.run(&[&evaluate[..], &["--files", "dev"]].concat()).ok();
+    assert!(said.contains("SHUT held_out: the adapter was trained or chosen on dev"), "{said}");
+    let shut = shell.run(&["adapters", "promote", "cafes@2", "--to", "canary"]).refused(1);
+    assert!(shut.contains("the gate is shut") && shut.contains("held_out"), "{shut}");
 }
