@@ -154,7 +154,7 @@ impl LabelledSet {
         let mut timelines = Timelines::default();
         timelines.extend(rows.iter().map(|row| (&row.transaction, None)));
         let (mut examples, mut refused, mut all) = (Vec::new(), Vec::new(), Vec::new());
-        for LabelledTransaction { transaction, category, labelled_by } in rows {
+        for LabelledTransaction { transaction, category, labelled_by, .. } in rows {
             let (line, record) = (None, csv::StringRecord::new());
             all.push(transaction.clone());
             match taxonomy.index_of(&category) {

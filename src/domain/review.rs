@@ -95,6 +95,15 @@ pub enum DecidedBy {
     Stage,
 }
 
+impl DecidedBy {
+    /// Whether nobody chose a labelled row for its answer: the label came with the data, or the row was drawn for an
+    /// audit. People correct what is wrong, so that other labels don't tell how often answers are right.
+    #[must_use]
+    pub fn is_at_random(self, audited: bool) -> bool {
+        self == Self::Import || audited
+    }
+}
+
 /// The category that holds now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InForce {

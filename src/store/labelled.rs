@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{Error, Store, read, transactions::transaction_of};
-use crate::domain::{DescriptorKey, Direction, Slug, Transaction};
+use crate::domain::{DecidedBy, DescriptorKey, Direction, Slug, Transaction};
 
 /// A transaction with the label that a person gave it.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +14,8 @@ pub struct LabelledTransaction {
     pub category: Slug,
     /// Who said so.
     pub labelled_by: String,
+    /// Whether nobody chose the row for its answer.
+    pub at_random: bool,
 }
 
 /// A transaction whose predicted category a person corrected to another.
@@ -59,7 +61,14 @@ impl Store {
                 transactions.status,
                 transactions.replaces,
                 in_force.category,
-                said.made_by as "made_by!"
+                in_force.decided_by,
+                said.made_by as "made_by!",
+                exists (
+                    select
+                    from review_items
+                    where review_items.transaction_id = transactions.id
+                    and review_items.reason = 'audit'
+                ) as "audited!"
             from in_force
             join transactions on transactions.id = in_force.transaction_id
             join lateral (
@@ -85,7 +94,9 @@ impl Store {
             .map(|row| {
                 let transaction = transaction_of!(row)?;
                 let category = read(&row.category, "in_force.category")?;
-                Ok(LabelledTransaction { transaction, category, labelled_by: row.made_by })
+                let decided_by: DecidedBy = read(&row.decided_by, "in_force.decided_by")?;
+                let at_random = decided_by.is_at_random(row.audited);
+                Ok(LabelledTransaction { transaction, category, labelled_by: row.made_by, at_random })
             })
             .collect()
     }

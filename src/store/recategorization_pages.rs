@@ -118,15 +118,12 @@ impl Store {
                 in_force.decided_by,
                 predictions.category as predicted,
                 predictions.taxonomy,
-                (
-                    in_force.decided_by = 'import'
-                    or exists (
-                        select
-                        from review_items
-                        where review_items.transaction_id = transactions.id
-                        and review_items.reason = 'audit'
-                    )
-                ) as "at_random!",
+                exists (
+                    select
+                    from review_items
+                    where review_items.transaction_id = transactions.id
+                    and review_items.reason = 'audit'
+                ) as "audited!",
                 to_jsonb(in_force) as "before!"
             from transactions
             join in_force on in_force.transaction_id = transactions.id
@@ -168,12 +165,13 @@ impl Store {
         .await?;
         rows.into_iter()
             .map(|row| {
+                let decided_by: DecidedBy = read(&row.decided_by, "in_force.decided_by")?;
                 Ok(ScopedRow {
                     category: read(&row.category, "in_force.category")?,
-                    decided_by: read(&row.decided_by, "in_force.decided_by")?,
+                    decided_by,
                     predicted: read(&row.predicted, "predictions.category")?,
                     taxonomy: row.taxonomy,
-                    at_random: row.at_random,
+                    at_random: decided_by.is_at_random(row.audited),
                     before: row.before,
                     transaction: transaction_of!(row)?,
                 })

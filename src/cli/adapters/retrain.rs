@@ -28,16 +28,19 @@ use crate::{
     store::{LabelledTransaction, Store},
 };
 
-/// Newest labels that are kept for the gate, and those before them for calibration.
+/// At most so many of the labels are kept for the gate, and as many for calibration.
 const HELD_OUT: f64 = 0.15;
+/// Fewer rows than this compare nothing, as the gate looks at no smaller category by itself.
+const LEAST_COMPARED: usize = 30;
 /// How the registry writes that an adapter reads the descriptor, amount and direction only.
 const PLAIN: &str = "none";
 /// Fewer labels than this are no training.
 const LEAST_LABELS: usize = 100;
 
-/// Takes every label in the database (corrections, and labels that came with imported data), keeps the newest
-/// 15 % for the gate and the 15 % before them to calibrate on, checks and learns from the rest, registers the
-/// result as a candidate, and puts it through the gate beside the champion.
+/// Takes every label in the database (corrections, and labels that came with imported data), checks and learns from
+/// them, registers the result as a candidate, and puts it through the gate beside the champion. For the gate the newest
+/// labels are kept that nobody chose for their answer (audits, and labels that came with the data), because people
+/// correct what the champion got wrong; those before them are kept to calibrate on: at most 15 % of all labels each.
 #[derive(Debug, clap::Args)]
 pub struct Retrain {
     /// How to train. Without a name, the candidate is called like the champion.
@@ -88,12 +91,9 @@ impl Retrain {
             labels.len()
         );
         let folder = self.labels_out.clone().unwrap_or_else(|| beside(&self.training.out));
-        let kept = write(&folder, labels, &taxonomy)?;
+        let [learned, calibrated, compared] = Split::of(labels).write(&folder, &taxonomy)?;
         println!(
-            "1/4 {} labels to learn from, {} to calibrate on, {} for the gate ({})",
-            kept[0],
-            kept[1],
-            kept[2],
+            "1/4 {learned} labels to learn from, {calibrated} to calibrate on, {compared} for the gate ({})",
             folder.display()
         );
 
@@ -101,7 +101,7 @@ impl Retrain {
         let plain = champion.as_ref().is_some_and(|champion| champion.facts["enrichment"] == PLAIN);
         let source = Source {
             data: folder.clone(),
-            label_budget: kept[0],
+            label_budget: learned,
             labels: None,
             lexicon: self.lexicon,
             plain_text: plain,
@@ -120,11 +120,23 @@ impl Retrain {
         let candidate = registry::register(store, &bank, what, clock::now()).await?;
         println!("{} is {}", candidate.reference(), candidate.state);
 
+        if let Some(champion) = champion {
+            store.close_plan(champion.id, candidate.id, clock::now()).await?;
+        }
+        if compared == 0 {
+            println!(
+                "4/4 the gate: not made, and shut. It wants {LEAST_COMPARED} labels that nobody chose for their answer, \
+                 beside as many to calibrate on: draw audits (serve --audit-share), or score files of your own \
+                 (txcat adapters evaluate {} --data DIR)",
+                candidate.reference()
+            );
+            return Ok(());
+        }
         println!("4/4 the gate");
         let evaluate = Evaluate {
             reference: candidate.reference(),
             data: folder,
-            choice: LabelChoice { label_budget: kept[0], labels: None },
+            choice: LabelChoice { label_budget: learned, labels: None },
             files: vec!["test_newest".to_owned()],
             target,
             p95_ms: Limits::default().most_p95_ms,
@@ -133,12 +145,6 @@ impl Retrain {
         };
         let (candidate, report) = evaluate.measure(settings, store).await?;
         super::registered::print_checks(&report.checks);
-        if let Some(champion) = champion {
-            println!(
-                "the champion may have learned from some of these rows; that speaks for it, not for the candidate"
-            );
-            store.close_plan(champion.id, candidate.id, clock::now()).await?;
-        }
         tell_next(&candidate, &report);
         Ok(())
     }
@@ -150,27 +156,58 @@ fn beside(out: &Path) -> PathBuf {
     out.with_file_name(name)
 }
 
-/// Writes labelled rows as a data set, newest rows as `test_newest`, those before as `dev`, the rest as `pool`;
-/// returns how many are in pool, dev and test.
-fn write(dir: &Path, mut labels: Vec<LabelledTransaction>, taxonomy: &Taxonomy) -> anyhow::Result<[usize; 3]> {
-    labels.sort_by(|a, b| {
-        let place = |row: &LabelledTransaction| (row.transaction.posted_at, row.transaction.id.clone());
-        place(a).cmp(&place(b))
-    });
-    let held = (HELD_OUT * labels.len() as f64).round() as usize;
-    let test = labels.split_off(labels.len() - held);
-    let dev = labels.split_off(labels.len() - held);
-    fs::create_dir_all(dir).with_context(|| format!("can't create {}", dir.display()))?;
-    let save = |name: &str, bytes: Vec<u8>| {
-        let path = dir.join(name);
-        fs::write(&path, bytes).with_context(|| format!("can't write {}", path.display()))
-    };
-    save("categories.csv", written::categories(taxonomy)?)?;
-    for (name, rows) in [("pool.csv", &labels), ("dev.csv", &dev), ("test_newest.csv", &test)] {
-        fn row(row: &LabelledTransaction) -> Written<'_> {
-            Written { transaction: &row.transaction, category: row.category.as_str(), labelled_by: &row.labelled_by }
-        }
-        save(name, written::rows(rows.iter().map(row))?)?;
+/// Labels by what they are for.
+struct Split {
+    pool: Vec<LabelledTransaction>,
+    dev: Vec<LabelledTransaction>,
+    test: Vec<LabelledTransaction>,
+}
+
+impl Split {
+    /// For the gate the newest labels that nobody chose for their answer, or none where they are too few; to calibrate on
+    /// those before them, or the newest of all where these are too few.
+    fn of(mut labels: Vec<LabelledTransaction>) -> Self {
+        let held = (HELD_OUT * labels.len() as f64).round() as usize;
+        let in_time = |a: &LabelledTransaction, b: &LabelledTransaction| {
+            let (a, b) = (&a.transaction, &b.transaction);
+            (a.posted_at, &a.id).cmp(&(b.posted_at, &b.id))
+        };
+        labels.sort_by(in_time);
+        let (mut chosen, mut at_random): (Vec<_>, Vec<_>) = labels.into_iter().partition(|row| !row.at_random);
+        let newest = |rows: &mut Vec<LabelledTransaction>, n: usize| rows.split_off(rows.len() - n.min(rows.len()));
+        let compared = held.min(at_random.len() / 2);
+        let test = newest(&mut at_random, if compared < LEAST_COMPARED { 0 } else { compared });
+        let dev =
+            if at_random.len() < LEAST_COMPARED { newest(&mut chosen, held) } else { newest(&mut at_random, held) };
+        let mut pool = [chosen, at_random].concat();
+        pool.sort_by(in_time);
+        Self { pool, dev, test }
     }
-    Ok([labels.len(), dev.len(), test.len()])
+
+    /// Writes a data set; returns how many rows are in pool, dev and test.
+    fn write(&self, dir: &Path, taxonomy: &Taxonomy) -> anyhow::Result<[usize; 3]> {
+        fs::create_dir_all(dir).with_context(|| format!("can't create {}", dir.display()))?;
+        let save = |name: &str, bytes: Vec<u8>| {
+            let path = dir.join(name);
+            fs::write(&path, bytes).with_context(|| format!("can't write {}", path.display()))
+        };
+        save("categories.csv", written::categories(taxonomy)?)?;
+        let test = dir.join("test_newest.csv");
+        if self.test.is_empty() && test.exists() {
+            fs::remove_file(&test).with_context(|| format!("can't remove {}", test.display()))?;
+        }
+        for (name, rows) in [("pool.csv", &self.pool), ("dev.csv", &self.dev), ("test_newest.csv", &self.test)] {
+            fn row(row: &LabelledTransaction) -> Written<'_> {
+                Written {
+                    transaction: &row.transaction,
+                    category: row.category.as_str(),
+                    labelled_by: &row.labelled_by,
+                }
+            }
+            if !rows.is_empty() {
+                save(name, written::rows(rows.iter().map(row))?)?;
+            }
+        }
+        Ok([self.pool.len(), self.dev.len(), self.test.len()])
+    }
 }

@@ -185,6 +185,7 @@ impl Export {
                     transaction: row.transaction.clone(),
                     category: row.category.clone(),
                     labelled_by: String::new(),
+                    at_random: false,
                 };
                 let rows = corrected.iter().map(labelled).collect();
                 let set = LabelledSet::of_store("corrections".to_owned(), Arc::clone(&taxonomy), rows);

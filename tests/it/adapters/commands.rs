@@ -3,6 +3,7 @@
 use std::{fmt::Write as _, fs, path::Path};
 
 use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::make;
 use crate::{
@@ -47,6 +48,11 @@ impl Shell<'_> {
             command.arg("--taxonomy").arg(self.categories);
         }
         command.on(&self.database.url).run()
+    }
+
+    async fn sql(&self, statement: &str) {
+        let mut connection = PgConnection::connect(&self.database.url).await.unwrap();
+        sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
     }
 }
 
@@ -108,11 +114,26 @@ async fn from_a_folder_to_a_champion_and_from_labels_to_the_next_candidate() {
     assert_eq!(health["diagnosis"]["reasons"][0]["name"], "labels", "{health}");
     assert!(health["plan"]["id"].is_i64(), "{health}");
 
+    // Labels that people chose to give, but for every fifth, which came with the data, and every seventh, an audit.
+    shell.sql("update in_force set decided_by = 'correction' where substr(transaction_id, 5)::int % 5 <> 0").await;
+    shell
+        .sql(
+            "insert into review_items (transaction_id, reason, group_key, doubt, amount, currency, opened_at, resolved_at)
+            select id, 'audit', 'alone:' || id, 0.1, amount, currency, posted_at, posted_at from transactions
+            where substr(id, 5)::int % 7 = 0",
+        )
+        .await;
     let said = shell.run(&["adapters", "retrain", "--out", &at("next"), "--epochs", "6", "--batch", "8"]).ok();
     assert!(said.contains("1/4 140 labels to learn from, 30 to calibrate on, 30 for the gate"), "{said}");
     assert!(said.contains("cafes@2 is candidate") && said.contains("not_worse_than_champion"), "{said}");
     let shown = shell.run(&["adapters", "show", "cafes@2"]).ok();
     assert!(shown.contains("gate on 30 rows of next-labels/test_newest"), "{shown}");
+    for file in ["test_newest", "dev"] {
+        let rows = fs::read_to_string(dir.path().join(format!("next-labels/{file}.csv"))).unwrap();
+        let numbers = rows.lines().skip(1).map(|row| row[4..].split(',').next().unwrap().parse::<u32>().unwrap());
+        let chosen: Vec<u32> = numbers.filter(|number| number % 5 != 0 && number % 7 != 0).collect();
+        assert!(chosen.is_empty(), "rows of {file} that people chose: {chosen:?}");
+    }
     let again = shell.run(&["adapters", "health", "--json"]).json();
     assert_ne!(again["plan"]["id"], health["plan"]["id"], "the candidate closed the plan");
     let evaluate = ["adapters", "evaluate", "cafes@2", "--data", &at("next-labels"), "--label-budget", "140"];
@@ -120,4 +141,12 @@ async fn from_a_folder_to_a_champion_and_from_labels_to_the_next_candidate() {
     assert!(said.contains("SHUT held_out: the adapter was trained or chosen on dev"), "{said}");
     let shut = shell.run(&["adapters", "promote", "cafes@2", "--to", "canary"]).refused(1);
     assert!(shut.contains("the gate is shut") && shut.contains("held_out"), "{shut}");
+
+    shell.sql("update in_force set decided_by = 'correction'").await;
+    let said = shell
+        .run(&["adapters", "retrain", "--out", &at("after"), "--labels-out", &at("next-labels"), "--epochs", "1"])
+        .ok();
+    assert!(said.contains("1/4 170 labels to learn from, 30 to calibrate on, 0 for the gate"), "{said}");
+    assert!(said.contains("4/4 the gate: not made") && !said.contains("better_than_champion"), "{said}");
+    assert!(shell.run(&["adapters", "promote", "cafes@3", "--to", "canary"]).refused(1).contains("has not measured"));
 }
