@@ -163,7 +163,7 @@ pub async fn follow_fitted(store: Store, taxonomy: Arc<Taxonomy>, stage: Stage, 
     }
 }
 
-/// What `txcat eval` fitted on dev for a taxonomy's engines, by engine.
+/// What `txcat eval` fitted on dev in a taxonomy, by [`Stage::fitted_for`].
 ///
 /// # Errors
 /// When the database fails or holds what can't be read.

@@ -22,6 +22,9 @@ pub struct Calibration {
     /// What calibrated confidences promise; `None` where it was fitted before there were levels.
     #[serde(default)]
     pub levels: Option<Levels>,
+    /// The engine that gave the answers it was fitted on, with the labels that it had then; `None` where that was not kept.
+    #[serde(default)]
+    pub engine: Option<String>,
 }
 
 impl Calibration {
@@ -32,7 +35,7 @@ impl Calibration {
         let mut sorted = answers.to_vec();
         sorted.sort_by(|a, b| a.confidence.total_cmp(&b.confidence));
         let knots = pool_adjacent_violators(&sorted);
-        let mut fitted = Self { knots, acceptance: Acceptance::default(), levels: None };
+        let mut fitted = Self { knots, acceptance: Acceptance::default(), levels: None, engine: None };
         for answer in &mut sorted {
             answer.confidence = fitted.apply(answer.confidence);
         }
@@ -45,7 +48,7 @@ impl Calibration {
     /// else changes.
     #[must_use]
     pub fn of_calibrated(answers: &[Judged], acceptance: Acceptance) -> Self {
-        Self { knots: Vec::new(), acceptance, levels: Some(Levels::fit(answers)) }
+        Self { knots: Vec::new(), acceptance, levels: Some(Levels::fit(answers)), engine: None }
     }
 
     /// What the other choices' probabilities are multiplied by when the first one's goes from `before` to `after`:

@@ -36,15 +36,12 @@ impl Cascade {
         if steps.is_empty() {
             return Err(Error::NoSteps { stage: stage.to_owned() });
         }
-        let mut hash = Sha256::new();
-        for step in &steps {
-            hash.update(step.stage.engine());
-            for threshold in [step.accepts.known, step.accepts.unknown] {
-                hash.update(threshold.unwrap_or(2.0).to_le_bytes());
-            }
-        }
-        let engine = format!("cascade:{stage}@{}", hex::encode(&hash.finalize()[..4]));
-        Ok(Self { engine, stage: stage.to_owned(), steps })
+        Ok(Self { engine: name(stage, &steps, Stage::engine), stage: stage.to_owned(), steps })
+    }
+
+    /// What is fitted for it is kept under this: [`Stage::fitted_for`] of its steps, and their thresholds.
+    pub(super) fn fitted_for(&self) -> String {
+        name(&self.stage, &self.steps, Stage::fitted_for)
     }
 
     async fn answered(&self, batch: &[EnrichedTransaction]) -> Result<Vec<Prediction>, Error> {
@@ -79,6 +76,17 @@ impl Cascade {
         }
         Ok(answers.into_iter().flatten().collect())
     }
+}
+
+fn name(stage: &str, steps: &[Step], of: fn(&Stage) -> &str) -> String {
+    let mut hash = Sha256::new();
+    for step in steps {
+        hash.update(of(&step.stage));
+        for threshold in [step.accepts.known, step.accepts.unknown] {
+            hash.update(threshold.unwrap_or(2.0).to_le_bytes());
+        }
+    }
+    format!("cascade:{stage}@{}", hex::encode(&hash.finalize()[..4]))
 }
 
 impl Step {

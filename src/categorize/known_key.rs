@@ -1,7 +1,7 @@
 //! What labels say of a descriptor key: the account's own first, then everybody's. It costs nothing and knows nothing
 //! of a merchant that nobody has labelled.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use futures::{FutureExt, future::BoxFuture};
 use sha2::{Digest, Sha256};
@@ -21,28 +21,32 @@ pub struct KnownKey {
     stage: String,
     taxonomy: Taxonomy,
     enrichment: Enrichment,
-    labels: HashMap<(DescriptorKey, Direction), BTreeMap<Slug, u32>>,
+    labels: BTreeMap<(DescriptorKey, Direction), BTreeMap<Slug, u32>>,
 }
 
 impl KnownKey {
     /// Counts the labels of every key and direction.
     #[must_use]
     pub fn new(stage: &str, enrichment: Enrichment, taxonomy: &Taxonomy, labelled: &[LabelledExample]) -> Self {
-        let mut labels: HashMap<(DescriptorKey, Direction), BTreeMap<Slug, u32>> = HashMap::new();
-        let mut hash = Sha256::new();
+        let mut labels: BTreeMap<(DescriptorKey, Direction), BTreeMap<Slug, u32>> = BTreeMap::new();
         for example in labelled {
             let transaction = &example.transaction.transaction;
             let key = transaction.descriptor.key();
             if key.is_empty() {
                 continue;
             }
-            hash.update(key.as_str());
-            hash.update(example.category.as_str());
             *labels
                 .entry((key.clone(), transaction.direction))
                 .or_default()
                 .entry(example.category.clone())
                 .or_default() += 1;
+        }
+        let mut hash = Sha256::new();
+        for ((key, direction), counts) in &labels {
+            for (category, count) in counts {
+                let parts = [key.as_str(), direction.as_str(), category.as_str(), &count.to_string()];
+                parts.into_iter().for_each(|part| hash.update(format!("{part}\n")));
+            }
         }
         let engine = format!("known_key:{stage}@{}", hex::encode(&hash.finalize()[..4]));
         Self { engine, stage: stage.to_owned(), taxonomy: taxonomy.clone(), enrichment, labels }

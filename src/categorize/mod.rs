@@ -8,6 +8,7 @@ mod adapter;
 mod calibration;
 mod cascade;
 mod known_key;
+mod labelled;
 mod lineup;
 mod nearest;
 mod prompt;
@@ -23,8 +24,9 @@ pub use adapter::AdapterCategorizer;
 pub use calibration::Calibration;
 pub use cascade::{Cascade, Step};
 pub use known_key::KnownKey;
+pub use labelled::LabelledExample;
 pub use lineup::{Group, Lineup, Seat, together};
-pub use nearest::{LabelledExample, NearestExample};
+pub use nearest::NearestExample;
 pub use prompt::{PROMPT_ENGINE, PromptCategorizer};
 pub use stages::{Engine, Otherwise, Sources, Stage, StageEntry, StageFile, StepEntry};
 pub use wording::Wording;
@@ -145,6 +147,17 @@ pub enum Error {
     NoSteps {
         /// Which stage.
         stage: String,
+    },
+    /// A cascade's threshold without what it is a threshold of.
+    #[error(
+        "step `{step}` of stage `{stage}` has thresholds, and nothing is fitted for it: measure it on dev first, with \
+         `txcat eval --stage {step}`"
+    )]
+    UnfittedStep {
+        /// Which stage.
+        stage: String,
+        /// Which of its steps.
+        step: String,
     },
     /// A cascade in a cascade.
     #[error("step `{step}` of stage `{stage}` is a cascade itself")]

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use futures::{FutureExt, future::BoxFuture};
 use sha2::{Digest, Sha256};
 
-use super::{Categorizer, Error};
+use super::{Categorizer, Error, LabelledExample};
 use crate::{
     domain::{
         DescriptorKey, EnrichedTransaction, Enrichment, InputHash, Merchant, Prediction, Provenance, Slug, Taxonomy,
@@ -30,15 +30,6 @@ const DESCRIPTION_HANDICAP: f32 = 0.1;
 /// What the merchant directory's category is worth, as a similarity: more than a text that merely
 /// looks alike, less than a labelled example of the same merchant.
 const MERCHANT_SIMILARITY: f32 = 0.85;
-
-/// A transaction whose category is known.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LabelledExample {
-    /// The transaction.
-    pub transaction: EnrichedTransaction,
-    /// What it is.
-    pub category: Slug,
-}
 
 /// Something a transaction is compared with: an example, or a category's description.
 struct Witness {
@@ -217,12 +208,22 @@ impl Categorizer for NearestExample {
     }
 }
 
-fn content_hash(witnesses: &[Witness], texts: &[String], encoder: &str) -> String {
+/// What the engine is without the examples: its encoder and its constants.
+pub(super) fn version(encoder: &Encoder) -> String {
+    hex::encode(&hash_of(&encoder.base().sha256).finalize()[..4])
+}
+
+fn hash_of(encoder: &str) -> Sha256 {
     let mut hasher = Sha256::new();
     hasher.update(encoder);
     for constant in [TEMPERATURE, DESCRIPTION_HANDICAP, MERCHANT_SIMILARITY] {
         hasher.update(constant.to_le_bytes());
     }
+    hasher
+}
+
+fn content_hash(witnesses: &[Witness], texts: &[String], encoder: &str) -> String {
+    let mut hasher = hash_of(encoder);
     for (witness, text) in witnesses.iter().zip(texts) {
         hasher.update(witness.category.to_le_bytes());
         hasher.update((text.len() as u64).to_le_bytes());

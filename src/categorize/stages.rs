@@ -7,7 +7,7 @@ use tracing::Instrument as _;
 
 use super::{
     AdapterCategorizer, Calibration, Cascade, Categorizer, Error, KnownKey, LabelledExample, NearestExample,
-    PromptCategorizer, Step, Wording, worked,
+    PROMPT_ENGINE, PromptCategorizer, Step, Wording, nearest, worked,
 };
 use crate::{
     domain::{Acceptance, ConfidenceLevel, EnrichedTransaction, Enrichment, InputHash, Prediction, Slug, Taxonomy},
@@ -50,7 +50,7 @@ pub struct StageEntry {
     /// Who answers when the chat model can't be had. [default: nobody, and the rows wait]
     #[serde(default)]
     pub otherwise: Option<Otherwise>,
-    /// Meant as a step of cascades: not measured unless it is named.
+    /// Meant as a step of cascades: measured where a cascade of the file has it, or it is named.
     #[serde(default)]
     pub step_only: bool,
     /// A cascade's steps, in their order.
@@ -153,10 +153,10 @@ pub struct Sources<'a> {
     pub examples: Option<Examples>,
     /// The folder of prompt versions, `prompts/categorize`.
     pub prompts: &'a Path,
-    /// Labelled transactions that may be retrieved; for a data set with categories of its own, the
-    /// first few of each class also stand in for the prompt's examples.
+    /// Labelled transactions that may be retrieved, [in order](LabelledExample::in_order); for a data set with categories
+    /// of its own, a few of each class also stand in for the prompt's examples.
     pub labelled: &'a [LabelledExample],
-    /// Fitted on dev, by engine.
+    /// Fitted on dev, by [`Stage::fitted_for`].
     pub calibrations: &'a HashMap<String, Calibration>,
 }
 
@@ -171,6 +171,7 @@ pub struct Stage {
     pub enrichment: Enrichment,
     /// From which calibrated confidence on an answer is accepted; `None` while nothing is fitted.
     pub acceptance: Option<Acceptance>,
+    fitted_for: String,
     categorizer: Arc<dyn Categorizer>,
     calibration: Option<Calibration>,
 }
@@ -182,19 +183,26 @@ impl Stage {
     /// When the prompt can't be loaded, the adapter is missing or bound to another taxonomy, or the
     /// encoder fails.
     pub async fn build(entry: &StageEntry, sources: &Sources<'_>) -> Result<Self, Error> {
+        let of = |fitted_for: String, categorizer: Box<dyn Categorizer>| Self {
+            fitted_for,
+            ..Self::new(&entry.name, entry.target, entry.enrichment, categorizer)
+        };
         let stage = match entry.engine {
             Engine::Prompt => {
                 let categorizer = match &sources.chat {
                     Some(chat) => prompted(entry, sources, Arc::clone(chat)).await?,
                     None => nearest(entry, sources).await?,
                 };
-                Self::new(&entry.name, entry.target, entry.enrichment, categorizer)
+                of(asking(entry, sources)?, categorizer)
             }
             Engine::KnownKey => {
                 let known = KnownKey::new(&entry.name, entry.enrichment, sources.taxonomy, sources.labelled);
-                Self::new(&entry.name, entry.target, entry.enrichment, Box::new(known))
+                of(format!("known_key:{}", entry.name), Box::new(known))
             }
-            Engine::Cascade => Self::new(&entry.name, entry.target, entry.enrichment, cascade(entry, sources).await?),
+            Engine::Cascade => {
+                let cascade = cascade(entry, sources).await?;
+                of(cascade.fitted_for(), Box::new(cascade))
+            }
             Engine::Adapter => Self::of_adapter(&entry.name, entry.target, sources.taxonomy, adapter(entry, sources)?)?,
         };
         Ok(stage.with_fitted(sources.calibrations))
@@ -215,14 +223,34 @@ impl Stage {
     /// A stage around any engine, not calibrated yet.
     #[must_use]
     pub fn new(name: &str, target: f64, enrichment: Enrichment, categorizer: Box<dyn Categorizer>) -> Self {
-        let categorizer = categorizer.into();
-        Self { name: name.to_owned(), target, enrichment, acceptance: None, categorizer, calibration: None }
+        Self {
+            name: name.to_owned(),
+            target,
+            enrichment,
+            acceptance: None,
+            fitted_for: categorizer.engine().to_owned(),
+            categorizer: categorizer.into(),
+            calibration: None,
+        }
     }
 
     /// The engine and its content hash.
     #[must_use]
     pub fn engine(&self) -> &str {
         self.categorizer.engine()
+    }
+
+    /// What is fitted for the stage is kept under this: its engine, and where that compares with labels, all that makes it but
+    /// these, so that one more label doesn't lose what was fitted.
+    #[must_use]
+    pub fn fitted_for(&self) -> &str {
+        &self.fitted_for
+    }
+
+    /// The engine that the calibration in force was fitted on, where it had other labels than this one.
+    #[must_use]
+    pub fn fitted_with_other_labels(&self) -> Option<&str> {
+        self.calibration.as_ref()?.engine.as_deref().filter(|engine| *engine != self.engine())
     }
 
     /// Transactions that a caller who has many does best to bring at once.
@@ -263,10 +291,10 @@ impl Stage {
         self.calibration = Some(calibration);
     }
 
-    /// With what was fitted for its engine, where anything was.
+    /// With what was fitted for it, where anything was.
     #[must_use]
     pub fn with_fitted(mut self, fitted: &HashMap<String, Calibration>) -> Self {
-        if let Some(calibration) = fitted.get(self.engine()) {
+        if let Some(calibration) = fitted.get(&self.fitted_for) {
             self.calibrate(calibration.clone());
         }
         self
@@ -342,26 +370,39 @@ fn adapter(entry: &StageEntry, sources: &Sources<'_>) -> Result<Arc<AdapterModel
     sources.adapter.clone().ok_or_else(|| Error::NoAdapter { stage: entry.name.clone() })
 }
 
-async fn cascade(entry: &StageEntry, sources: &Sources<'_>) -> Result<Box<dyn Categorizer>, Error> {
+/// [`Stage::fitted_for`] of a prompt stage: who answers, and with which prompt.
+fn asking(entry: &StageEntry, sources: &Sources<'_>) -> Result<String, Error> {
+    let version = prompt(entry, sources)?.map_or_else(|| "no prompt".to_owned(), |prompt| prompt.version().to_owned());
+    let who = match &sources.chat {
+        Some(chat) => format!("{PROMPT_ENGINE}{}", chat.name()),
+        None => format!("nearest:{}", nearest::version(&sources.encoder)),
+    };
+    Ok(format!("{who}:{}:{version}+{}:{:?}", entry.name, entry.retrieve, entry.enrichment))
+}
+
+async fn cascade(entry: &StageEntry, sources: &Sources<'_>) -> Result<Cascade, Error> {
     let mut steps = Vec::new();
-    for step in &entry.steps {
+    for (number, step) in entry.steps.iter().enumerate() {
         let of = sources.stages.entry(&step.stage)?;
         if of.engine == Engine::Cascade {
             return Err(Error::NestedCascade { stage: entry.name.clone(), step: step.stage.clone() });
         }
         let stage = Box::pin(Stage::build(of, sources)).await?;
+        let decides = number + 1 < entry.steps.len() && step.accepts != Acceptance::default();
+        if decides && stage.acceptance.is_none() {
+            return Err(Error::UnfittedStep { stage: entry.name.clone(), step: step.stage.clone() });
+        }
         steps.push(Step { stage, accepts: step.accepts });
     }
-    Ok(Box::new(Cascade::new(&entry.name, steps)?))
+    Cascade::new(&entry.name, steps)
 }
 
 async fn nearest(entry: &StageEntry, sources: &Sources<'_>) -> Result<Box<dyn Categorizer>, Error> {
+    // Where all labelled transactions are at hand, none need stand in for the prompt's own examples.
+    let (all, some) = if entry.retrieve > 0 { (sources.labelled, &[][..]) } else { (&[][..], sources.labelled) };
     let prompt = prompt(entry, sources)?;
-    let mut examples =
-        prompt.map_or_else(Vec::new, |prompt| worked::transactions(&prompt, sources.taxonomy, sources.labelled));
-    if entry.retrieve > 0 {
-        examples.extend_from_slice(sources.labelled);
-    }
+    let mut examples = prompt.map_or_else(Vec::new, |prompt| worked::transactions(&prompt, sources.taxonomy, some));
+    examples.extend_from_slice(all);
     let encoder = sources.encoder.clone();
     Ok(Box::new(NearestExample::new(&entry.name, entry.enrichment, sources.taxonomy, &examples, encoder).await?))
 }

@@ -48,7 +48,7 @@ pub(super) struct Asked<'a> {
 }
 
 impl Wording {
-    /// A stage's: with the prompt's worked examples, or the first few of `labelled` in each class where those are of
+    /// A stage's: with the prompt's worked examples, or a few of `labelled` in each class where those are of
     /// other categories, and as many of `examples` retrieved as the stage says.
     ///
     /// # Errors

@@ -1,11 +1,15 @@
 //! Worked examples of a prompt stage: the prompt's own, or labelled rows where those are of other categories.
 
-use std::collections::HashMap;
+use std::{
+    cmp::Reverse,
+    collections::{HashMap, HashSet},
+};
 
 use super::LabelledExample;
 use crate::{
     domain::{
-        AccountId, Descriptor, EnrichedTransaction, Money, Taxonomy, Transaction, TransactionId, transaction::Status,
+        AccountId, Descriptor, DescriptorKey, EnrichedTransaction, Money, Slug, Taxonomy, Transaction, TransactionId,
+        transaction::Status,
     },
     prompt::{Example, PromptSet},
 };
@@ -13,7 +17,7 @@ use crate::{
 /// Labelled rows of each class that stand in for a prompt's own examples.
 const PER_CLASS: usize = 5;
 
-/// What the prompt shows. Of `labelled` the first few of each class stand in.
+/// What the prompt shows. Of `labelled` a few of each class stand in.
 pub(super) fn shown(prompt: &PromptSet, taxonomy: &Taxonomy, labelled: &[LabelledExample]) -> Vec<Example> {
     if suits(prompt, taxonomy) {
         return prompt.examples().to_vec();
@@ -28,7 +32,7 @@ pub(super) fn shown(prompt: &PromptSet, taxonomy: &Taxonomy, labelled: &[Labelle
             category: example.category.clone(),
         }
     };
-    first_of_each(labelled).map(of_a_row).collect()
+    some_of_each(labelled).into_iter().map(of_a_row).collect()
 }
 
 /// The same as transactions, without history.
@@ -40,7 +44,7 @@ pub(super) fn transactions(
     if suits(prompt, taxonomy) {
         prompt.examples().iter().enumerate().filter_map(transaction).collect()
     } else {
-        first_of_each(labelled).cloned().collect()
+        some_of_each(labelled).into_iter().cloned().collect()
     }
 }
 
@@ -49,13 +53,30 @@ fn suits(prompt: &PromptSet, taxonomy: &Taxonomy) -> bool {
     prompt.examples().iter().all(|example| taxonomy.contains(&example.category))
 }
 
-fn first_of_each(labelled: &[LabelledExample]) -> impl Iterator<Item = &LabelledExample> {
-    let mut taken: HashMap<&str, usize> = HashMap::new();
-    labelled.iter().filter(move |example| {
-        let count = taken.entry(example.category.as_str()).or_default();
+/// Of each class those with the keys that came most often, as far as the labels and what came before them tell: one of each
+/// key first.
+fn some_of_each(labelled: &[LabelledExample]) -> Vec<&LabelledExample> {
+    let key = |example: &LabelledExample| (example.category.clone(), row(example).descriptor.key().clone());
+    let mut traffic: HashMap<(Slug, DescriptorKey), u64> = HashMap::new();
+    for example in labelled {
+        *traffic.entry(key(example)).or_default() += 1 + u64::from(example.transaction.history.same_key.count);
+    }
+    let mut ranked: Vec<&LabelledExample> = labelled.iter().collect();
+    ranked.sort_by_cached_key(|example| (Reverse(traffic[&key(example)]), row(example).id.clone()));
+    let mut seen = HashSet::new();
+    let (firsts, others): (Vec<_>, Vec<_>) = ranked.into_iter().partition(|example| seen.insert(key(example)));
+    let mut some: HashMap<&Slug, usize> = HashMap::new();
+    let mut of_each = firsts.into_iter().chain(others).collect::<Vec<_>>();
+    of_each.retain(|example| {
+        let count = some.entry(&example.category).or_default();
         *count += 1;
         *count <= PER_CLASS
-    })
+    });
+    of_each
+}
+
+fn row(example: &LabelledExample) -> &Transaction {
+    &example.transaction.transaction
 }
 
 /// `None` when its text is no descriptor; `txcat` ships none such (a test reads them all).
@@ -76,4 +97,44 @@ fn transaction((number, example): (usize, &Example)) -> Option<LabelledExample> 
         replaces: None,
     };
     Some(LabelledExample { transaction: EnrichedTransaction::bare(transaction), category: example.category.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Labels of one class, each with a text and how often its account had been there before.
+    fn labelled(rows: &[(&str, u32)]) -> Vec<LabelledExample> {
+        let example = |(number, &(text, before)): (usize, &(&str, u32))| {
+            let shown = Example {
+                descriptor: text.to_owned(),
+                amount: "12.50".parse().unwrap(),
+                currency: "USD".parse().unwrap(),
+                direction: crate::domain::Direction::Debit,
+                category: "food".parse().unwrap(),
+            };
+            let mut example = transaction((number, &shown)).unwrap();
+            example.transaction.history.same_key.count = before;
+            example
+        };
+        rows.iter().enumerate().map(example).collect()
+    }
+
+    fn texts(labelled: &[LabelledExample]) -> Vec<&str> {
+        some_of_each(labelled).into_iter().map(|example| row(example).descriptor.raw()).collect()
+    }
+
+    #[test]
+    fn a_class_shows_what_came_most_often_whatever_order_its_labels_come_in() {
+        let often = ["ALPHA BAKERY", "BETA GROCER", "GAMMA CAFE", "DELTA DELI"];
+        let mut rows = vec![("OMEGA KIOSK", 0), ("ALPHA BAKERY", 8), ("ALPHA BAKERY", 7)];
+        rows.extend([("BETA GROCER", 9), ("GAMMA CAFE", 5), ("DELTA DELI", 3)]);
+        let mut labelled = labelled(&rows);
+        let first = [&often[..], &["OMEGA KIOSK"]].concat();
+        assert_eq!(texts(&labelled), first);
+        labelled.reverse();
+        assert_eq!(texts(&labelled), first);
+        labelled.retain(|example| row(example).descriptor.raw() != "OMEGA KIOSK");
+        assert_eq!(texts(&labelled), [&often[..], &["ALPHA BAKERY"]].concat(), "another label of a key fills up");
+    }
 }

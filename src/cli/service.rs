@@ -23,7 +23,7 @@ use crate::{
     adapters::roster::{self, Roster},
     categorize::{Engine, LabelledExample, Lineup, Otherwise, Sources, Stage, StageEntry, StageFile},
     clock,
-    domain::{EnrichedTransaction, Taxonomy},
+    domain::Taxonomy,
     embedded,
     enrich::{Enricher, Examples},
     evaluate::{dataset, promise},
@@ -31,7 +31,7 @@ use crate::{
     model::{AdapterBank, BaseEncoder, Encoder},
     pipeline::Pipeline,
     prompt::PromptSet,
-    store::{self, Store},
+    store::Store,
 };
 
 /// The adapter that a new deployment begins with, and that is measured where none is named, where its
@@ -43,6 +43,9 @@ const REMEMBERED: usize = 65_536;
 
 /// Labels that a stage without an adapter keeps at hand.
 const MOST_LABELLED: u32 = 20_000;
+
+/// Of these, so many are given their history at once.
+const ENRICHED_AT_ONCE: usize = 1_000;
 
 /// Where stages and prompts are.
 #[derive(Debug, Clone, clap::Args)]
@@ -281,6 +284,7 @@ impl Serving {
         }
         let base = models::pull(settings, None).await?;
         let entry = self.entry()?;
+        let enricher = Enricher::open(store.clone()).await?;
         let mut roster = None;
         let lineup = if entry.engine == Engine::Adapter && self.adapter.is_none() {
             let bank = AdapterBank::open(&base)?.in_precision(settings.compute.precision).remembering(REMEMBERED);
@@ -290,9 +294,10 @@ impl Serving {
             roster = Some(registered);
             lineup
         } else {
-            Lineup::alone(self.stage(&entry, base, &taxonomy, store, settings).await?)
+            let stage = self.stage(&entry, base, &taxonomy, &enricher, store, settings).await?;
+            tell_what_is_fitted(&stage);
+            Lineup::alone(stage)
         };
-        let enricher = Enricher::open(store.clone()).await?;
         let pipeline = Pipeline::new(store.clone(), enricher, lineup, self.audit_share);
         Ok(Ready { pipeline, taxonomy, roster })
     }
@@ -302,6 +307,7 @@ impl Serving {
         entry: &StageEntry,
         base: BaseEncoder,
         taxonomy: &Taxonomy,
+        enricher: &Enricher,
         store: &Store,
         settings: &Settings,
     ) -> anyhow::Result<Stage> {
@@ -322,7 +328,10 @@ impl Serving {
             Some(_) if entry.retrieves(&stages) => Some(Examples::live(encoder.clone(), store.clone()).await?),
             _ => None,
         };
-        let labelled = if entry.engine == Engine::Adapter { Vec::new() } else { labelled(store, taxonomy).await? };
+        let labelled = match entry.engine {
+            Engine::Adapter => Vec::new(),
+            _ => labelled(store, enricher, taxonomy).await?,
+        };
         let sources = Sources {
             stages: &stages,
             taxonomy,
@@ -338,12 +347,35 @@ impl Serving {
     }
 }
 
-/// What people said of stored transactions in the words of a taxonomy, newest first, as far as a stage keeps it at hand.
-async fn labelled(store: &Store, taxonomy: &Taxonomy) -> anyhow::Result<Vec<LabelledExample>> {
-    let rows = store.labelled(MOST_LABELLED).await?.into_iter().filter(|row| taxonomy.contains(&row.category));
-    let example = |row: store::LabelledTransaction| LabelledExample {
-        transaction: EnrichedTransaction::bare(row.transaction),
-        category: row.category,
-    };
-    Ok(rows.map(example).collect())
+/// What people said of stored transactions in the words of a taxonomy, as far as a stage keeps it at hand.
+async fn labelled(store: &Store, enricher: &Enricher, taxonomy: &Taxonomy) -> anyhow::Result<Vec<LabelledExample>> {
+    let mut rows = store.labelled(MOST_LABELLED).await?;
+    rows.retain(|row| taxonomy.contains(&row.category));
+    let mut labelled = Vec::with_capacity(rows.len());
+    for some in rows.chunks(ENRICHED_AT_ONCE) {
+        let enriched = enricher.enrich(some.iter().map(|row| row.transaction.clone()).collect()).await?;
+        let categories = some.iter().map(|row| row.category.clone());
+        labelled.extend(enriched.into_iter().zip(categories).map(|(row, category)| LabelledExample::of(row, category)));
+    }
+    Ok(LabelledExample::in_order(labelled))
+}
+
+/// Says what a stage lacks that `txcat eval` would give it.
+fn tell_what_is_fitted(stage: &Stage) {
+    let name = &stage.name;
+    if stage.acceptance.is_none() {
+        tracing::warn!(
+            stage = name,
+            engine = stage.engine(),
+            "Nothing is fitted for the stage: all its answers go to review, until txcat eval has measured it on dev"
+        );
+    }
+    if let Some(fitted) = stage.fitted_with_other_labels() {
+        tracing::warn!(
+            stage = name,
+            engine = stage.engine(),
+            fitted_on = fitted,
+            "The stage has other labels than those it was measured with: txcat eval measures it anew"
+        );
+    }
 }

@@ -6,7 +6,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::domain::{DescriptorKey, TransactionId, enrichment::KnownLabel};
+use crate::{
+    categorize::LabelledExample,
+    domain::{DescriptorKey, MerchantMatch, Transaction, TransactionId, enrichment::KnownLabel},
+};
 
 use super::{
     dataset::{Dataset, Error, Row},
@@ -72,13 +75,12 @@ impl Corpus {
         Ok(Self { labels, rows, timelines, known, heads })
     }
 
-    /// The rows whose labels were bought, those that stand for most traffic first.
+    /// The rows whose labels were bought, as stages are built from them.
     #[must_use]
-    pub fn by_traffic(&self) -> Vec<&Row> {
-        let weight = |row: &Row| self.labels.weights.get(&row.transaction.id).copied().unwrap_or(0.0);
-        let mut rows: Vec<&Row> = self.rows.iter().collect();
-        rows.sort_by(|a, b| weight(b).total_cmp(&weight(a)));
-        rows
+    pub fn labelled(&self, merchant: impl Fn(&Transaction) -> Option<MerchantMatch>) -> Vec<LabelledExample> {
+        let example =
+            |row: &Row| LabelledExample::of(self.timelines.enriched(&row.transaction, &merchant), row.category.clone());
+        LabelledExample::in_order(self.rows.iter().map(example).collect())
     }
 
     /// Whether a bought label has this key.

@@ -210,13 +210,17 @@ impl Answers {
     /// stage's target, on these answers. Meant for `dev`'s.
     #[must_use]
     pub fn calibration(&self) -> Calibration {
-        fit(self.items.iter(), self.answerer.target.unwrap_or(1.0))
+        let mut fitted = fit(self.items.iter(), self.answerer.target.unwrap_or(1.0));
+        fitted.engine = Some(self.answerer.engine.clone());
+        fitted
     }
 
     /// Fits what the confidences of an engine promise that brings its own thresholds. Meant for `dev`'s.
     #[must_use]
     pub fn levels(&self, acceptance: Acceptance) -> Calibration {
-        Calibration::of_calibrated(&judged(self.items.iter()), acceptance)
+        let mut fitted = Calibration::of_calibrated(&judged(self.items.iter()), acceptance);
+        fitted.engine = Some(self.answerer.engine.clone());
+        fitted
     }
 
     /// Says what all the answers together cost; each row that a chat model decided bears an equal share.

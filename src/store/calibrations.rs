@@ -7,7 +7,7 @@ use super::{Error, Store};
 /// What was fitted for an engine on the development file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Calibration {
-    /// Which engine, with its content hash.
+    /// Which engine, with the hash of its content, but for labels that it compares with.
     pub engine: String,
     /// Which taxonomy version.
     pub taxonomy: String,

@@ -26,6 +26,7 @@ mod embedded;
 mod encoders;
 mod enrichment;
 mod finetune;
+mod fitted;
 mod gguf;
 mod harness;
 mod history;

@@ -22,7 +22,12 @@ const WORDS: [&str; 12] = [
 ];
 
 /// Lines of one file: merchants in a fixed turn, their kind in their name.
-fn lines(prefix: &str, n: usize, merchants: std::ops::Range<usize>, day: impl Fn(usize) -> String) -> String {
+pub(crate) fn lines(
+    prefix: &str,
+    n: usize,
+    merchants: std::ops::Range<usize>,
+    day: impl Fn(usize) -> String,
+) -> String {
     let mut text = HEADER.to_owned();
     for at in 0..n {
         let merchant = merchants.start + at * 37 % merchants.len();
@@ -35,7 +40,7 @@ fn lines(prefix: &str, n: usize, merchants: std::ops::Range<usize>, day: impl Fn
 }
 
 /// A pool, dev and a year of later rows, half of whose merchants are new.
-fn folder() -> tempfile::TempDir {
+pub(crate) fn folder() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, text: String| fs::write(dir.path().join(name), text).unwrap();
     write("categories.csv", "category,description\nfood,shops\nfuel,petrol\n".to_owned());
@@ -45,7 +50,7 @@ fn folder() -> tempfile::TempDir {
     dir
 }
 
-fn with(encoder: &Path, arguments: &[&str]) -> Said {
+pub(crate) fn with(encoder: &Path, arguments: &[&str]) -> Said {
     txcat(&["--encoder-dir"]).arg(encoder).args(arguments).run()
 }
 

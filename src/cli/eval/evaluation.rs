@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     adapters::roster,
-    categorize::{self, Engine, LabelledExample, Sources, Stage, StageEntry, StageFile},
+    categorize::{self, Engine, Sources, Stage, StageEntry, StageFile},
     cli::{Settings, chat, models, service::DEMO_ADAPTER},
     clock,
     config::Precision,
@@ -92,15 +92,7 @@ impl Evaluation {
         }
         let merchants = Enricher::open(store.clone()).await?.merchants().await?;
         let merchant = |row: &Transaction| merchants.of(row);
-        // Of each class a prompt shows the first few.
-        let bought = corpus.by_traffic();
-        let labelled: Vec<LabelledExample> = bought
-            .into_iter()
-            .map(|row| LabelledExample {
-                transaction: corpus.timelines.enriched(&row.transaction, merchant),
-                category: row.category.clone(),
-            })
-            .collect();
+        let labelled = corpus.labelled(merchant);
         let dev = Prepared::read(dataset, dataset.file("dev")?, &corpus, merchant)?;
         let tests = files
             .iter()
@@ -159,7 +151,7 @@ impl Evaluation {
                 dev_report.calibrate_across();
                 dev_answers.calibrate(calibration);
                 keep(store, &stage, dataset, calibration, dev_answers.len(), started_at).await?;
-                fitted.insert(stage.engine().to_owned(), calibration.clone());
+                fitted.insert(stage.fitted_for().to_owned(), calibration.clone());
             } else if let Some(acceptance) = stage.acceptance {
                 let levels = dev_answers.levels(acceptance);
                 keep(store, &stage, dataset, &levels, dev_answers.len(), started_at).await?;
@@ -227,10 +219,12 @@ fn entries(options: &Options, file: &StageFile, adapter: bool) -> anyhow::Result
     if !options.stages.is_empty() {
         return Ok(options.stages.iter().map(|name| file.entry(name).cloned()).collect::<Result<_, _>>()?);
     }
+    // What a cascade accepts of a step is a share of what is fitted for it.
+    let is_a_step = |name: &str| file.stages.iter().any(|of| of.steps.iter().any(|step| step.stage == name));
     let (run, left): (Vec<_>, Vec<_>) = file
         .stages
         .iter()
-        .filter(|entry| !entry.step_only)
+        .filter(|entry| !entry.step_only || is_a_step(&entry.name))
         .cloned()
         .partition(|entry| adapter || !entry.needs(Engine::Adapter, file));
     for entry in left {
@@ -258,7 +252,7 @@ pub(super) fn adapter_for(
     Ok(if fits { Some(Arc::new(load(demo)?)) } else { None })
 }
 
-/// Keeps what was fitted on dev for the stage's engine, so that serving uses the same.
+/// Keeps what was fitted on dev for the stage, so that serving uses the same.
 async fn keep(
     store: &Store,
     stage: &Stage,
@@ -268,7 +262,7 @@ async fn keep(
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
     let calibration = store::Calibration {
-        engine: stage.engine().to_owned(),
+        engine: stage.fitted_for().to_owned(),
         taxonomy: dataset.taxonomy().version().to_owned(),
         target: stage.target,
         parameters: serde_json::to_value(fitted)?,

@@ -127,7 +127,11 @@ pub(super) async fn run(options: Options, settings: &Settings) -> anyhow::Result
         let before = fs::read_to_string(&eval.stage_file)?;
         let text = format!("{}\n{}", before.trim_end(), stage(course, &eval.stages, target));
         fs::write(&path, text).with_context(|| format!("can't write {}", path.display()))?;
-        eprintln!("wrote {}: use it with --stages {} --stage {NAME}", path.display(), path.display());
+        eprintln!(
+            "wrote {}: measure it with txcat eval --stages {} --stage {NAME}, and serve it with the same",
+            path.display(),
+            path.display()
+        );
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `txcat eval --replay`: what an analyst's few decisions make of the months that follow.
 
-use std::{fs::Permissions, os::unix::fs::PermissionsExt as _, sync::Arc};
+use std::{collections::HashMap, fs::Permissions, os::unix::fs::PermissionsExt as _, sync::Arc};
 
 use anyhow::{Context, ensure};
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     adapters::roster,
-    categorize::{Engine, LabelledExample, Sources, Stage, StageFile},
+    categorize::{Calibration, Engine, LabelledExample, Sources, Stage, StageFile},
     cli::{
         Settings,
         experiments::{command, finish},
@@ -18,8 +18,8 @@ use crate::{
         service::Opened,
     },
     clock,
-    domain::EnrichedTransaction,
     embedded::{Durability, Postgres},
+    enrich::Enricher,
     evaluate::{
         corpus::Corpus,
         dataset::{DataFile, Dataset},
@@ -104,6 +104,17 @@ async fn courses(
     Ok(courses)
 }
 
+/// The bought labels, with the merchants of the database, and what was fitted there.
+async fn known(
+    store: &Store,
+    dataset: &Dataset,
+    corpus: &Corpus,
+) -> anyhow::Result<(Vec<LabelledExample>, HashMap<String, Calibration>)> {
+    let merchants = Enricher::open(store.clone()).await?.merchants().await?;
+    let fitted = roster::fitted(store, dataset.taxonomy()).await?;
+    Ok((corpus.labelled(|row| merchants.of(row)), fitted))
+}
+
 /// The stage, with what was fitted for it before where it brings no thresholds of its own.
 async fn stage(options: &Options, settings: &Settings, dataset: &Dataset, corpus: &Corpus) -> anyhow::Result<Stage> {
     let file = StageFile::load(&options.stage_file)?;
@@ -112,17 +123,10 @@ async fn stage(options: &Options, settings: &Settings, dataset: &Dataset, corpus
     ensure!(!entry.needs(Engine::Prompt, &file), "a replay asks no chat model, and `{name}` does");
     let encoder = Encoder::load(models::pull(settings, None).await?)?;
     let adapter = adapter_for(options, dataset, &encoder, settings.compute.precision)?;
-    let labelled: Vec<LabelledExample> = corpus
-        .by_traffic()
-        .into_iter()
-        .map(|row| LabelledExample {
-            transaction: EnrichedTransaction::bare(row.transaction.clone()),
-            category: row.category.clone(),
-        })
-        .collect();
     let opened = Opened::new(settings).await?;
-    let fitted = roster::fitted(&opened.store, dataset.taxonomy()).await;
+    let known = known(&opened.store, dataset, corpus).await;
     opened.close().await?;
+    let (labelled, fitted) = known?;
     let sources = Sources {
         stages: &file,
         taxonomy: dataset.taxonomy(),
@@ -132,7 +136,7 @@ async fn stage(options: &Options, settings: &Settings, dataset: &Dataset, corpus
         examples: None,
         prompts: &options.prompts,
         labelled: &labelled,
-        calibrations: &fitted?,
+        calibrations: &fitted,
     };
     let stage = Stage::build(&entry, &sources).await?;
     ensure!(

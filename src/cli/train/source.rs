@@ -79,7 +79,6 @@ pub(in crate::cli) struct Prepared {
 /// Labelled rows for others to train on.
 pub(in crate::cli) struct LabelledRows {
     pub(in crate::cli) taxonomy: Arc<Taxonomy>,
-    /// Those that stand for most traffic first.
     pub(in crate::cli) rows: Vec<LabelledExample>,
     /// What the label gate says: a name and a hash, or why it was not asked.
     pub(in crate::cli) checked: (String, String),
@@ -175,11 +174,7 @@ impl Source {
         let checked = self.checked(&dataset, &corpus)?;
         bar.finish_and_clear();
         let merchants = MerchantIndex::shipped();
-        let example = |row: &Row| LabelledExample {
-            transaction: corpus.timelines.enriched(&row.transaction, |row| merchants.of(row)),
-            category: row.category.clone(),
-        };
-        let rows = corpus.by_traffic().into_iter().map(example).collect();
+        let rows = corpus.labelled(|row| merchants.of(row));
         Ok(LabelledRows { taxonomy: Arc::clone(dataset.taxonomy()), rows, checked })
     }
 
