@@ -189,7 +189,8 @@ impl Wording {
 
 /// Which rows share a request, by their places: so many at most, and what is suspected of talking to the model alone.
 pub(super) fn groups(asked: &[Asked<'_>], rows_per_request: usize) -> Vec<Vec<usize>> {
-    let (alone, shared): (Vec<usize>, Vec<usize>) = (0..asked.len()).partition(|&place| asked[place].goes_alone());
+    let (alone, shared): (Vec<usize>, Vec<usize>) =
+        (0..asked.len()).partition(|&place| !asked[place].suspicions.is_empty());
     let alone = alone.into_iter().map(|place| vec![place]);
     shared.chunks(rows_per_request).map(<[_]>::to_vec).chain(alone).collect()
 }
@@ -197,11 +198,5 @@ pub(super) fn groups(asked: &[Asked<'_>], rows_per_request: usize) -> Vec<Vec<us
 impl<'a> Asked<'a> {
     pub(super) fn of(row: &'a EnrichedTransaction, neighbours: &'a [Neighbour]) -> Self {
         Self { row, neighbours, suspicions: injection::suspicions(row.transaction.descriptor.raw()) }
-    }
-
-    /// A label of a suspicious text is shown beside the row: the row is then as suspect as that.
-    pub(super) fn goes_alone(&self) -> bool {
-        !self.suspicions.is_empty()
-            || self.neighbours.iter().any(|near| !injection::suspicions(&near.labelled.descriptor).is_empty())
     }
 }

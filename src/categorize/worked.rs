@@ -9,7 +9,7 @@ use super::LabelledExample;
 use crate::{
     domain::{
         AccountId, Descriptor, DescriptorKey, EnrichedTransaction, Money, Slug, Taxonomy, Transaction, TransactionId,
-        transaction::Status,
+        injection, transaction::Status,
     },
     prompt::{Example, PromptSet},
 };
@@ -54,7 +54,7 @@ fn suits(prompt: &PromptSet, taxonomy: &Taxonomy) -> bool {
 }
 
 /// Of each class those with the keys that came most often, as far as the labels and what came before them tell: one of each
-/// key first.
+/// key first, and none whose text talks to the model.
 fn some_of_each(labelled: &[LabelledExample]) -> Vec<&LabelledExample> {
     let key = |example: &LabelledExample| (example.category.clone(), row(example).descriptor.key().clone());
     let mut traffic: HashMap<(Slug, DescriptorKey), u64> = HashMap::new();
@@ -69,8 +69,9 @@ fn some_of_each(labelled: &[LabelledExample]) -> Vec<&LabelledExample> {
     let mut of_each = firsts.into_iter().chain(others).collect::<Vec<_>>();
     of_each.retain(|example| {
         let count = some.entry(&example.category).or_default();
-        *count += 1;
-        *count <= PER_CLASS
+        let is_shown = *count < PER_CLASS && !injection::talks(row(example).descriptor.raw());
+        *count += usize::from(is_shown);
+        is_shown
     });
     of_each
 }

@@ -64,6 +64,12 @@ static ENCODED: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r"[A-Za-z0-9+/]{32,}={0,2}|(?:\\x[0-9a-fA-F]{2}){4,}|(?:%[0-9a-fA-F]{2}){4,}|&#x?[0-9a-fA-F]+;").ok()
 });
 
+/// Whether a text is suspected of anything.
+#[must_use]
+pub fn talks(text: &str) -> bool {
+    !suspicions(text).is_empty()
+}
+
 /// Everything suspicious about a text, as a person or a model may read it.
 #[must_use]
 pub fn suspicions(text: &str) -> BTreeSet<Suspicion> {

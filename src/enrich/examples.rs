@@ -1,6 +1,7 @@
 //! Labelled transactions like the one at hand, found by the embedding of their statement text.
 //!
-//! From a fixed set, or from the store: then a label counts from the next call on, whoever gave it and wherever.
+//! From a fixed set, or from the store: then a label counts from the next call on, whoever gave it and wherever. Texts
+//! that talk to a model are never found: whoever labelled one need not have read it.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -9,7 +10,7 @@ use tokio::sync::Mutex;
 
 use super::Error;
 use crate::{
-    domain::{Descriptor, Direction, EnrichedTransaction, Slug, Transaction},
+    domain::{Descriptor, Direction, EnrichedTransaction, Slug, Transaction, injection},
     model::{Encoder, encoder::Vectors},
     store::Store,
 };
@@ -81,7 +82,7 @@ impl Examples {
     /// # Errors
     /// When the encoder fails.
     pub async fn fixed(encoder: Encoder, labelled: impl IntoIterator<Item = LabelledText>) -> Result<Self, Error> {
-        let said = (1..).zip(labelled).collect();
+        let said = (1..).zip(labelled).filter(|(_, text)| !injection::talks(&text.descriptor)).collect();
         let known = Known::default().with(said, &encoder).await?;
         Ok(Self { encoder, known: Arc::new(ArcSwap::from_pointee(known)), source: None })
     }
@@ -139,7 +140,10 @@ impl Examples {
 
 impl Known {
     fn lacks(&self, number: i64, text: &LabelledText) -> bool {
-        self.places.get(text).is_none_or(|&place| self.said[place] < number)
+        match self.places.get(text) {
+            Some(&place) => self.said[place] < number,
+            None => !injection::talks(&text.descriptor),
+        }
     }
 
     /// Those of the texts at hand that are still said to be what they were.

@@ -80,8 +80,7 @@ impl Exporter {
     /// When a template can't be filled in, labelled transactions can't be looked for, a preference has no worse answer,
     /// or nothing can be written.
     pub async fn write(&self, rows: &[Labelled], out: &mut impl Write) -> Result<Counts, Error> {
-        let talks =
-            |of: &&Labelled| !injection::suspicions(of.example.transaction.transaction.descriptor.raw()).is_empty();
+        let talks = |of: &&Labelled| injection::talks(of.example.transaction.transaction.descriptor.raw());
         let refused = rows.iter().filter(talks).count();
         let rows: Vec<&Labelled> = rows.iter().filter(|of| !talks(of)).collect();
         let examples: Vec<LabelledExample> = rows.iter().map(|of| of.example.clone()).collect();

@@ -152,7 +152,7 @@ fn examples(prompt: &PromptSet, taxonomy: &Taxonomy, findings: &mut Vec<Finding>
             let says = format!("has personal data: `{}` ({})", &example.descriptor[found.at], found.kind.as_str());
             warn(&says);
         }
-        if !injection::suspicions(&example.descriptor).is_empty() {
+        if injection::talks(&example.descriptor) {
             warn("talks to the model");
         }
         if !seen.insert((example.descriptor.to_lowercase(), example.direction)) {
