@@ -74,8 +74,9 @@ impl Calibration {
 }
 
 /// Non-decreasing steps of at least [`SMALLEST_STEP`] rows (fewer only where there are fewer in
-/// all), each as one knot at its mean score.
+/// all), each as one knot at its mean score. Rows of one score stay together, for nothing tells them apart.
 fn pool_adjacent_violators(sorted: &[Judged]) -> Vec<(f32, f32)> {
+    #[derive(Default)]
     struct Step {
         rows: usize,
         score: f64,
@@ -85,23 +86,29 @@ fn pool_adjacent_violators(sorted: &[Judged]) -> Vec<(f32, f32)> {
         fn share(&self) -> f64 {
             self.right as f64 / self.rows as f64
         }
+        fn with(self, other: &Self) -> Self {
+            Self { rows: self.rows + other.rows, score: self.score + other.score, right: self.right + other.right }
+        }
+    }
+    let mut blocks = vec![Step::default()];
+    for tied in sorted.chunk_by(|a, b| a.confidence.total_cmp(&b.confidence).is_eq()) {
+        let score = tied.iter().map(|answer| f64::from(answer.confidence)).sum();
+        let tied = Step { rows: tied.len(), score, right: tied.iter().filter(|answer| answer.right).count() };
+        match blocks.pop_if(|block| block.rows < SMALLEST_STEP) {
+            Some(begun) => blocks.push(begun.with(&tied)),
+            None => blocks.push(tied),
+        }
     }
     let mut steps: Vec<Step> = Vec::new();
-    for chunk in sorted.chunks(SMALLEST_STEP) {
-        let score: f64 = chunk.iter().map(|answer| f64::from(answer.confidence)).sum();
-        let right = chunk.iter().filter(|answer| answer.right).count();
-        steps.push(Step { rows: chunk.len(), score, right });
+    for block in blocks.into_iter().filter(|block| block.rows > 0) {
+        steps.push(block);
         while let [.., before, last] = steps.as_slice() {
             if before.share() <= last.share() && last.rows >= SMALLEST_STEP.min(sorted.len()) {
                 break;
             }
-            let merged = Step {
-                rows: before.rows + last.rows,
-                score: before.score + last.score,
-                right: before.right + last.right,
-            };
-            steps.truncate(steps.len() - 2);
-            steps.push(merged);
+            let Some(last) = steps.pop() else { break };
+            let Some(before) = steps.pop() else { break };
+            steps.push(before.with(&last));
         }
     }
     steps.iter().map(|step| ((step.score / step.rows as f64) as f32, step.share() as f32)).collect()
@@ -137,7 +144,32 @@ mod tests {
         assert!(fitted.apply(0.99) < 0.01);
     }
 
+    #[test]
+    fn answers_of_one_confidence_are_worth_the_share_of_them_that_is_right() {
+        let answers: Vec<Judged> = (0..100).map(|at| judged(0.5, at >= 8)).collect();
+        let fitted = Calibration::fit(&answers, 0.9);
+        assert!((fitted.apply(0.5) - 0.92).abs() < 1e-6, "{}", fitted.apply(0.5));
+        assert!(fitted.acceptance.accepts(fitted.apply(0.5), true));
+        // Beside others they are worth the same.
+        let others = (0..60).map(|at| judged(0.25, at % 2 == 0)).chain((0..60).map(|at| judged(0.75, at > 0)));
+        let fitted = Calibration::fit(&others.chain(answers).collect::<Vec<_>>(), 0.9);
+        for (raw, share) in [(0.25, 0.5), (0.5, 0.92), (0.75, 59.0 / 60.0)] {
+            assert!((fitted.apply(raw) - share).abs() < 1e-6, "{raw}: {}", fitted.apply(raw));
+        }
+    }
+
     proptest! {
+        #[test]
+        fn what_is_fitted_does_not_depend_on_the_order_of_the_rows(answers in prop::collection::vec((0..6_u8, any::<bool>()), 0..300)) {
+            let mut answers: Vec<Judged> =
+                answers.into_iter().map(|(raw, right)| judged(f32::from(raw) / 6.0, right)).collect();
+            let fitted = Calibration::fit(&answers, 0.8);
+            answers.sort_by_key(|answer| answer.right);
+            prop_assert_eq!(&Calibration::fit(&answers, 0.8), &fitted);
+            answers.reverse();
+            prop_assert_eq!(&Calibration::fit(&answers, 0.8), &fitted);
+        }
+
         #[test]
         fn the_map_is_monotone_and_a_probability(answers in prop::collection::vec((0.0_f32..1.0, any::<bool>()), 0..300), a in 0.0_f32..1.0, b in 0.0_f32..1.0) {
             let answers: Vec<Judged> = answers.into_iter().map(|(raw, right)| judged(raw, right)).collect();
