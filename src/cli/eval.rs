@@ -136,7 +136,7 @@ impl Read {
 /// `accepted at 92` is the share of rows that confidence thresholds accept which were fitted on dev
 /// for 92 % right answers, one for keys that the engine's labels had shown and one for the others;
 /// on dev itself they are judged by the rows they were fitted on.
-/// Differences come with 95 % intervals from 4,000 paired resamples, of rows and of whole keys.
+/// Differences come with 95 % intervals from paired resamples, of rows and of whole keys.
 #[derive(Debug, clap::Args)]
 pub struct Options {
     /// The data set's folder: categories.csv, pool, dev and test_* as .csv or .csv.gz.
