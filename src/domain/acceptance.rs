@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 /// Fewest accepted rows that a threshold may rest on.
 const FEWEST: usize = 20;
+/// The 90 % quantile of the standard normal distribution.
+const ONE_SIDED: f64 = 1.281_551_565_544_600_4;
 
 /// An answer whose truth is known.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,7 +37,19 @@ impl Acceptance {
     /// confident answers are.
     #[must_use]
     pub fn fit(answers: &[Judged], target: f64) -> Self {
-        let of = |known: bool| lowest(answers.iter().filter(|answer| answer.known == known).collect(), target);
+        Self::lowest(answers, |right, accepted| right as f64 >= target * accepted as f64)
+    }
+
+    /// The thresholds that accept most while, in either group by itself, the share of right answers among the accepted is
+    /// surely at least `promise` (in `[0, 1]`): the lower bound of its one-sided 90 % Wilson interval is. Of many thresholds,
+    /// chance favours some.
+    #[must_use]
+    pub fn fit_surely(answers: &[Judged], promise: f64) -> Self {
+        Self::lowest(answers, |right, accepted| at_least(right, accepted) >= promise)
+    }
+
+    fn lowest(answers: &[Judged], keeps: impl Fn(usize, usize) -> bool) -> Self {
+        let of = |known: bool| lowest(answers.iter().filter(|answer| answer.known == known).collect(), &keeps);
         Self { known: of(true), unknown: of(false) }
     }
 
@@ -47,14 +61,21 @@ impl Acceptance {
     }
 }
 
-fn lowest(mut answers: Vec<&Judged>, target: f64) -> Option<f32> {
+/// The lower bound of the one-sided 90 % Wilson interval of a share.
+fn at_least(right: usize, of: usize) -> f64 {
+    let (n, share, z) = (of as f64, right as f64 / of as f64, ONE_SIDED);
+    let half = z * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
+    (share + z * z / (2.0 * n) - half) / (1.0 + z * z / n)
+}
+
+fn lowest(mut answers: Vec<&Judged>, keeps: impl Fn(usize, usize) -> bool) -> Option<f32> {
     answers.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
     let (mut right, mut threshold) = (0_usize, None);
     for (at, answer) in answers.iter().enumerate() {
         right += usize::from(answer.right);
         let accepted = at + 1;
         let last_of_its_confidence = answers.get(accepted).is_none_or(|next| next.confidence < answer.confidence);
-        if last_of_its_confidence && accepted >= FEWEST && right as f64 >= target * accepted as f64 {
+        if last_of_its_confidence && accepted >= FEWEST && keeps(right, accepted) {
             threshold = Some(answer.confidence);
         }
     }

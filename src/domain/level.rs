@@ -1,7 +1,7 @@
 //! What a confidence promises, in words that an app can act on.
 //!
 //! Levels are fitted on `dev`, one after the other: of the answers that no higher level takes, a level takes as many
-//! as it can while its promise holds among them, for keys that the labels had shown and for the others by
+//! as it can while its promise surely holds among them ([`Acceptance::fit_surely`]), for keys that the labels had shown and for the others by
 //! themselves. So each level keeps its promise alone, and not on the credit of a higher one. None takes an answer that
 //! the engine itself holds for less probable than the next lower level promises: no `very_high` lives on surer ones.
 
@@ -78,7 +78,7 @@ impl Levels {
         let mut next = |level: ConfidenceLevel| {
             let sure: Vec<Judged> =
                 rest.iter().filter(|answer| answer.confidence >= level.least_confidence()).copied().collect();
-            let fitted = Acceptance::fit(&sure, level.promise());
+            let fitted = Acceptance::fit_surely(&sure, level.promise());
             rest.retain(|answer| !fitted.accepts(answer.confidence, answer.known));
             fitted
         };
@@ -122,6 +122,18 @@ mod tests {
         let levels = Levels::fit(&sure.chain(half).collect::<Vec<_>>());
         assert_eq!(levels.of(0.99, true), ConfidenceLevel::VeryHigh);
         assert_eq!(levels.of(0.52, true), ConfidenceLevel::Low);
+    }
+
+    #[test]
+    fn a_few_sure_answers_that_happen_to_be_right_are_no_promise() {
+        let of = |rows: usize, wrong: usize| -> Vec<Judged> {
+            (0..rows).map(|at| Judged { confidence: 0.99, right: at >= wrong, known: true }).collect()
+        };
+        let level = |answers: &[Judged]| Levels::fit(answers).of(0.99, true);
+        assert_eq!(level(&of(40, 0)), ConfidenceLevel::High);
+        assert_eq!(level(&of(81, 0)), ConfidenceLevel::VeryHigh);
+        // Of 1,000 that are right in 98 of 100, the promise might as well not hold.
+        assert_eq!([level(&of(1_000, 20)), level(&of(1_000, 10))], [ConfidenceLevel::High, ConfidenceLevel::VeryHigh]);
     }
 
     proptest! {

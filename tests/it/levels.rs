@@ -17,11 +17,11 @@ use crate::{
     harness::{App, Scripted, row},
 };
 
-/// Of the scripted engine's three confidences, the highest was always right, the next in 92 of 100, the lowest in 30.
+/// Of the scripted engine's three confidences, the highest was always right, the next in 96 of 100, the lowest in 30.
 fn fitted() -> Calibration {
     let answers =
         |confidence: f32, right: usize| (0..100).map(move |at| Judged { confidence, right: at < right, known: false });
-    let judged: Vec<Judged> = answers(0.96875, 100).chain(answers(0.9375, 92)).chain(answers(0.375, 30)).collect();
+    let judged: Vec<Judged> = answers(0.96875, 100).chain(answers(0.9375, 96)).chain(answers(0.375, 30)).collect();
     Calibration::of_calibrated(&judged, Acceptance { known: Some(0.9), unknown: Some(0.9) })
 }
 
