@@ -1,6 +1,6 @@
 //! `txcat adapters evaluate`: an adapter and the champion on the same rows, through the promotion gate.
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Instant};
 
 use anyhow::{Context, bail, ensure};
 use indicatif::ProgressBar;
@@ -23,7 +23,7 @@ use crate::{
         run::{self, Prepared},
         scored::FileScore,
     },
-    model::{AdapterBank, AdapterFacts},
+    model::AdapterBank,
     store::{NewAdapterGate, Store, StoredAdapter},
 };
 
@@ -109,7 +109,7 @@ impl Evaluate {
             });
         let bank = AdapterBank::open(&models::pull(settings, None).await?)?.in_precision(settings.compute.precision);
         let ours = stage(store, &bank, &adapter, &taxonomy, self.target).await?;
-        let facts: AdapterFacts = serde_json::from_value(adapter.facts.clone())?;
+        let sources: HashMap<String, String> = serde_json::from_value(adapter.facts["sources"].clone())?;
         let theirs = match &champion {
             Some(champion) => Some(stage(store, &bank, champion, &taxonomy, self.target).await?),
             None => None,
@@ -131,7 +131,7 @@ impl Evaluate {
         for name in &files {
             let file = dataset.file(name)?;
             let digest = hex::encode(file.sha256()?);
-            if facts.sources.values().any(|source| *source == digest) {
+            if sources.values().any(|source| *source == digest) {
                 learned_from.push(name.clone());
             }
             let prepared = Prepared::read(&dataset, file, &corpus, |row: &Transaction| merchants.of(row))?;
