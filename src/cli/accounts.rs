@@ -71,19 +71,8 @@ async fn act(action: Action, store: &Store) -> anyhow::Result<()> {
         }
         Action::Export { account, out } => {
             let rows = privacy::export(store, &account).await?.context("nothing of this account is here")?;
-            let all = json!({
-                "account_id": account.as_str(),
-                "transactions": rows.transactions,
-                "predictions": rows.predictions,
-                "corrections": rows.corrections,
-                "in_force": rows.in_force,
-                "review_items": rows.review_items,
-                "review_changes": rows.review_changes,
-                "rules": rows.rules,
-                "groups": rows.groups,
-                "events": rows.events,
-                "dataset_items": rows.dataset_items,
-            });
+            let mut all = serde_json::to_value(rows)?;
+            all["account_id"] = account.as_str().into();
             match out {
                 Some(path) => {
                     let file = File::create(&path).with_context(|| format!("can't write {}", path.display()))?;

@@ -1,12 +1,13 @@
 //! All that is stored of one account, as it stands in the tables.
 
+use serde::Serialize;
 use serde_json::Value;
 
 use super::{Error, Store};
 use crate::domain::AccountId;
 
 /// One account's rows, each an array of objects named as the columns are.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct AccountRows {
     /// Transactions, oldest first.
     pub transactions: Value,
@@ -121,7 +122,7 @@ impl Store {
                     join mine on mine.id = dataset_items.transaction_id
                 ) as "dataset_items!",
                 (
-                    select coalesce(jsonb_agg(to_jsonb(shadow_predictions) order by shadow_predictions.adapter_id), '[]')
+                    select coalesce(jsonb_agg(to_jsonb(shadow_predictions) order by shadow_predictions.adapter_id, mine.id), '[]')
                     from shadow_predictions
                     join mine on mine.id = shadow_predictions.transaction_id
                 ) as "shadow_predictions!",
@@ -137,22 +138,22 @@ impl Store {
                     join mine on mine.id = second_labels.transaction_id
                 ) as "second_labels!",
                 (
-                    select coalesce(jsonb_agg(to_jsonb(recategorization_changes) order by recategorization_changes.run_id), '[]')
+                    select coalesce(jsonb_agg(to_jsonb(recategorization_changes) order by recategorization_changes.run_id, mine.id), '[]')
                     from recategorization_changes
                     join mine on mine.id = recategorization_changes.transaction_id
                 ) as "recategorization_changes!",
                 (
-                    select coalesce(jsonb_agg(to_jsonb(recategorization_labels) order by recategorization_labels.run_id), '[]')
+                    select coalesce(jsonb_agg(to_jsonb(recategorization_labels) order by recategorization_labels.run_id, mine.id), '[]')
                     from recategorization_labels
                     join mine on mine.id = recategorization_labels.transaction_id
                 ) as "recategorization_labels!",
                 (
-                    select coalesce(jsonb_agg(to_jsonb(recategorization_failures) order by recategorization_failures.run_id), '[]')
+                    select coalesce(jsonb_agg(to_jsonb(recategorization_failures) order by recategorization_failures.run_id, mine.id), '[]')
                     from recategorization_failures
                     join mine on mine.id = recategorization_failures.transaction_id
                 ) as "recategorization_failures!",
                 (
-                    select coalesce(jsonb_agg(to_jsonb(eval_items) order by eval_items.run_id), '[]')
+                    select coalesce(jsonb_agg(to_jsonb(eval_items) order by eval_items.run_id, mine.id), '[]')
                     from eval_items
                     join mine on mine.id = eval_items.item_id
                 ) as "eval_items!""#,
