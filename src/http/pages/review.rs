@@ -573,7 +573,6 @@ struct PreviewShown {
     rows: u32,
     scope: &'static str,
     category: Slug,
-    transaction: TransactionId,
     memory: Option<String>,
     affected: Vec<Affected>,
 }
@@ -599,5 +598,5 @@ pub(super) async fn preview(
         })
     });
     let affected = affected.collect();
-    part("preview.html", PreviewShown { rows, scope: scope.as_str(), category, transaction, memory, affected })
+    part("preview.html", PreviewShown { rows, scope: scope.as_str(), category, memory, affected })
 }

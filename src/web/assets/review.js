@@ -9,8 +9,12 @@ const help = document.getElementById("help");
 const escalate = document.getElementById("escalate");
 const details = new Map();
 const decided = JSON.parse(sessionStorage.getItem("decided") ?? "[]");
+const counting = [...preview.childNodes];
 let selected = null;
 let showing = 0;
+let previewed = null;
+let previewing = 0;
+let escalating = null;
 
 const items = () => [...queue.querySelectorAll("li:not(.done)")];
 const article = () => detail.querySelector("article");
@@ -87,7 +91,7 @@ async function take(item, work) {
   const all = items();
   const next = all[all.indexOf(item) + 1] ?? all[all.indexOf(item) - 1];
   item.classList.add("done");
-  const moved = select(next);
+  const moved = item === selected ? select(next) : null;
   try {
     const answer = await work();
     item.remove();
@@ -110,51 +114,81 @@ function remember(decision) {
   sessionStorage.setItem("decided", JSON.stringify(decided.slice(-100)));
 }
 
-async function decide(scope, expects) {
-  const item = selected;
+/** What the person says of the selected item; null while its details are on their way. */
+function word() {
   const { picked, transaction } = article()?.dataset ?? {};
-  if (!item || !picked || transaction !== item.dataset.transaction) return;
+  if (!picked || transaction !== selected?.dataset.transaction) return null;
   const note = detail.querySelector("#note").value.trim() || null;
-  const said = { transaction_id: transaction, category: picked, scope, note, expects };
-  const answer = await take(item, () => post("/v1/reviews/decisions", said));
-  if (!answer) return;
-  remember(answer.decision);
-  say(`${picked.replaceAll("_", " ")}: ${answer.rows} ${answer.rows === 1 ? "row" : "rows"} decided. Undo with u.`);
+  return { item: selected, transaction, category: picked, note };
 }
 
-async function openPreview(scope) {
-  const { picked, transaction } = article()?.dataset ?? {};
-  if (!picked) return;
+async function decide(said, scope, expects) {
+  if (!said) return;
+  const { item, transaction, category, note } = said;
+  const decision = { transaction_id: transaction, category, scope, note, expects };
+  const answer = await take(item, () => post("/v1/reviews/decisions", decision));
+  if (!answer) return;
+  remember(answer.decision);
+  say(`${category.replaceAll("_", " ")}: ${answer.rows} ${answer.rows === 1 ? "row" : "rows"} decided. Undo with u.`);
+}
+
+/** The dialog is open while rows are counted, so that what it shows is about the word that it was opened with. */
+function openPreview() {
+  previewed = word();
+  if (!previewed) return;
+  preview.showModal();
+  reach("merchant", "button.main");
+}
+
+/** Shows what the word does when it reaches this far, and puts the focus on a part of the dialog. */
+async function reach(scope, focus) {
+  const { transaction, category } = previewed;
+  const turn = ++previewing;
   try {
-    preview.replaceChildren(await part(`/review/preview?${new URLSearchParams({ transaction, category: picked, scope })}`));
-    if (!preview.open) preview.showModal();
-    preview.querySelector("button.main").focus();
+    const shown = await part(`/review/preview?${new URLSearchParams({ transaction, category, scope })}`);
+    if (turn !== previewing) return;
+    preview.replaceChildren(shown);
+    preview.querySelector(focus).focus();
   } catch (error) {
+    if (turn !== previewing) return;
+    preview.close();
     complain(error);
   }
 }
 
 preview.addEventListener("change", (event) => {
-  if (event.target.name === "scope") openPreview(event.target.value);
+  if (event.target.name !== "scope") return;
+  preview.querySelector("button.main").disabled = true;
+  reach(event.target.value, "[name=scope]:checked");
 });
 preview.addEventListener("close", () => {
+  previewing += 1;
   const form = preview.querySelector("form");
-  if (preview.returnValue === "apply") decide(form.dataset.scope, Number(form.dataset.rows));
+  if (preview.returnValue === "apply") decide(previewed, form.dataset.scope, Number(form.dataset.rows));
   preview.returnValue = "";
+  preview.replaceChildren(...counting);
 });
 
+/** Asks what makes the selected item hard; the answer is about that item, whatever is selected by then. */
+function openEscalate() {
+  if (!selected) return;
+  escalating = selected;
+  escalate.showModal();
+}
+
 escalate.addEventListener("close", async () => {
-  const note = document.getElementById("escalate-note");
-  const item = selected;
-  if (escalate.returnValue === "escalate" && item && note.value.trim()) {
-    const done = await take(item, async () => {
-      await post("/v1/reviews/escalations", { group: item.dataset.group, note: note.value.trim() });
-      return true;
-    });
-    if (done) say("Escalated.");
-    note.value = "";
-  }
+  const field = document.getElementById("escalate-note");
+  const note = field.value.trim();
+  const said = escalate.returnValue === "escalate";
   escalate.returnValue = "";
+  if (!said || !note) return;
+  field.value = "";
+  const { group } = escalating.dataset;
+  const done = await take(escalating, async () => {
+    await post("/v1/reviews/escalations", { group, note });
+    return true;
+  });
+  if (done) say("Escalated.");
 });
 
 async function skip() {
@@ -228,10 +262,10 @@ detail.addEventListener("click", (event) => {
   if (!button) return;
   if (button.dataset.category) pick(button.dataset.category);
   const acts = {
-    accept: () => decide("transaction"),
-    group: () => openPreview("merchant"),
+    accept: () => decide(word(), "transaction"),
+    group: openPreview,
     skip,
-    escalate: () => escalate.showModal(),
+    escalate: openEscalate,
   };
   acts[button.dataset.act]?.();
 });
@@ -260,10 +294,10 @@ document.addEventListener("keydown", (event) => {
   const keys = {
     j: () => move(1),
     k: () => move(-1),
-    Enter: () => decide("transaction"),
-    a: () => openPreview("merchant"),
+    Enter: () => decide(word(), "transaction"),
+    a: openPreview,
     s: skip,
-    e: () => { if (selected) escalate.showModal(); },
+    e: openEscalate,
     u: undo,
     c: () => detail.querySelector("#category")?.focus(),
     "/": () => document.getElementById("text").focus(),

@@ -3,10 +3,9 @@
 import { post } from "./api.js";
 
 const asked = document.getElementById("asked");
-let at = 0;
+let current = null;
 
 const articles = () => [...asked.querySelectorAll("article")];
-const current = () => articles()[at] ?? null;
 const known = (slug) => [...document.querySelectorAll("#categories option")].some((option) => option.value === slug);
 
 function tell(place, text) {
@@ -17,35 +16,41 @@ function tell(place, text) {
   box.timer = setTimeout(() => { box.hidden = true; }, 8000);
 }
 
-function show(place) {
+function show(article) {
   const all = articles();
-  at = Math.min(Math.max(place, 0), Math.max(all.length - 1, 0));
-  all.forEach((article, index) => { article.hidden = index !== at; });
+  current = article ?? null;
+  all.forEach((other) => { other.hidden = other !== current; });
   document.getElementById("empty").hidden = all.length > 0;
-  current()?.focus({ preventScroll: true });
+  current?.focus({ preventScroll: true });
+}
+
+function move(step) {
+  const all = articles();
+  show(all[Math.min(Math.max(all.indexOf(current) + step, 0), all.length - 1)]);
 }
 
 function pick(category) {
-  const article = current();
-  if (!article) return;
-  article.dataset.picked = category;
-  for (const choice of article.querySelectorAll(".choice")) {
+  if (!current) return;
+  current.dataset.picked = category;
+  for (const choice of current.querySelectorAll(".choice")) {
     choice.setAttribute("aria-pressed", String(choice.dataset.category === category));
   }
-  article.querySelector("[data-act=say]").disabled = false;
+  current.querySelector("[data-act=say]").disabled = false;
 }
 
 async function say() {
-  const article = current();
+  const article = current;
   const category = article?.dataset.picked;
   if (!category || article.dataset.busy) return;
   article.dataset.busy = "true";
   try {
     await post(`/v1/reviews/second-labels/${article.dataset.decision}`, { category });
+    const all = articles();
+    const at = all.indexOf(article);
     article.remove();
     tell("said", `${category.replaceAll("_", " ")}: said.`);
-    if (articles().length === 0) location.reload();
-    else show(at);
+    if (all.length === 1) location.reload();
+    else if (article === current) show(all[at + 1] ?? all[at - 1]);
   } catch (error) {
     delete article.dataset.busy;
     tell("trouble", error.message);
@@ -68,23 +73,23 @@ document.addEventListener("keydown", (event) => {
     if (event.key === "Escape" || event.key === "Enter") {
       event.preventDefault();
       event.target.dispatchEvent(new Event("change", { bubbles: true }));
-      current()?.focus();
+      current?.focus();
     }
     return;
   }
   if (event.key === "Enter" && event.target.closest("button, a, header")) return;
   const keys = {
-    j: () => show(at + 1),
-    k: () => show(at - 1),
+    j: () => move(1),
+    k: () => move(-1),
     Enter: say,
-    c: () => current()?.querySelector("input").focus(),
+    c: () => current?.querySelector("input").focus(),
   };
-  const choice = /^[1-9]$/.test(event.key) && current()?.querySelectorAll(".choice")[Number(event.key) - 1];
+  const choice = /^[1-9]$/.test(event.key) && current?.querySelectorAll(".choice")[Number(event.key) - 1];
   if (choice) pick(choice.dataset.category);
   else if (keys[event.key]) keys[event.key]();
   else return;
   event.preventDefault();
 });
 
-show(0);
+show(articles()[0]);
 document.body.dataset.ready = "true";

@@ -158,6 +158,19 @@ impl Browser {
         .await;
     }
 
+    /// Keeps the page's requests to a path back until [`Self::release`].
+    pub(super) async fn hold(&self, path: &str) {
+        self.evaluate(&format!(
+            "(() => {{ const sent = window.fetch; const held = new Promise((done) => {{ window.release = done; }}); \
+             window.fetch = async (path, ...more) => {{ if (path.startsWith('{path}')) await held; return sent(path, ...more); }}; }})()"
+        ))
+        .await;
+    }
+
+    pub(super) async fn release(&self) {
+        self.evaluate("window.release()").await;
+    }
+
     pub(super) async fn selected(&self) -> String {
         self.evaluate("document.querySelector('#detail article').dataset.transaction")
             .await

@@ -10,6 +10,7 @@ use super::{
 use crate::harness::App;
 
 const TAB: &str = "\u{E004}";
+const UP: &str = "\u{E013}";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_merge_is_shown_before_it_does_anything_and_is_taken_back_from_the_same_page() {
@@ -78,23 +79,29 @@ async fn a_second_person_labels_blind_by_keyboard_alone_and_kappa_is_shown() {
     let page = browser.client.source().await.unwrap();
     let shown = page.split("<datalist").next().unwrap();
     assert!(!shown.contains("fuel"), "what the first person said shows: {shown}");
-    // Suggestions by number, a typed category, and what was passed over.
+    let shows =
+        |text: &str| format!("document.querySelector('#asked article:not([hidden]) h2').textContent === '{text}'");
+    // A typed category; who has gone on when its answer comes stays where they are.
+    browser.hold("/v1/reviews/second-labels").await;
+    browser.press(&format!("cfuel{ENTER}")).await;
+    browser.until("document.querySelector('#asked article:not([hidden])').dataset.picked === 'fuel'").await;
+    browser.press(&format!("{ENTER}j")).await;
+    browser.until(&shows("GRAND HALL")).await;
+    browser.release().await;
+    browser.said("fuel: said").await;
+    assert_eq!(browser.evaluate(&shows("GRAND HALL")).await, json!(true), "the row at hand was left");
+    // Suggestions by number, and what was passed over.
     browser.press("j").await;
-    browser.until("document.querySelector('#asked article:not([hidden]) h2').textContent === 'GRAND HALL'").await;
+    browser.until(&shows("LITTLE NOOK")).await;
+    browser.press("k").await;
+    browser.until(&shows("GRAND HALL")).await;
     let restaurant = "[...document.querySelectorAll('#asked article:not([hidden]) .choice')] \
                       .findIndex((choice) => choice.dataset.category === 'restaurant') + 1";
     let place = browser.evaluate(restaurant).await;
     browser.press(&format!("{place}{ENTER}")).await;
     browser.said("restaurant: said").await;
-    browser.press("k").await;
-    browser.until("document.querySelector('#asked article:not([hidden]) h2').textContent === 'CORNER PLACE'").await;
-    browser.press(&format!("cfuel{ENTER}")).await;
-    browser.until("document.querySelector('#asked article:not([hidden])').dataset.picked === 'fuel'").await;
-    browser.press(ENTER).await;
-    browser.said("fuel: said").await;
-    browser.until("document.querySelector('#asked article:not([hidden]) h2').textContent === 'LITTLE NOOK'").await;
+    browser.until(&shows("LITTLE NOOK")).await;
     browser.press(&format!("crestaurant{ENTER}")).await;
-    browser.until("document.querySelector('#asked article:not([hidden])').dataset.picked === 'restaurant'").await;
     browser.press(ENTER).await;
     // Two of three alike; by chance (2/3)(1/3) + (1/3)(2/3) = 4/9: (2/3 − 4/9) / (1 − 4/9) = 0.4.
     browser.until("!document.getElementById('empty').hidden && document.body.textContent.includes('0.400')").await;
@@ -136,5 +143,59 @@ async fn from_the_desk_and_from_the_list_one_gets_to_a_transaction_s_life() {
         browser.open(&app, "/transactions").await;
         browser.press(TAB).await;
     }
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_done_is_what_the_dialog_shows_whatever_is_pressed_meanwhile() {
+    let mut app = App::start().await;
+    app.ingest(&[
+        place("corner-0", "acc-1", "CORNER PLACE", "9.00"),
+        place("corner-1", "acc-2", "CORNER PLACE", "9.00"),
+        place("grand-0", "acc-1", "GRAND HALL", "1.00"),
+        place("grand-1", "acc-2", "GRAND HALL", "1.00"),
+    ])
+    .await;
+    let Some(browser) = browser(Screen::Desktop, false).await else { return };
+    let analyst = person(&app, "analyst-1", Role::Analyst).await;
+    browser.sign_in(&app, &analyst).await;
+    app.use_key(&analyst);
+    assert_eq!(browser.selected().await, "corner-0");
+
+    // Another category, and another merchant, while the rows are counted.
+    browser.hold("/review/preview").await;
+    browser.press("a2j").await;
+    browser.release().await;
+    browser.until("document.querySelectorAll('#preview[open] tbody tr').length === 2").await;
+    assert_eq!(browser.evaluate("document.querySelector('#preview h2').textContent").await, "Restaurant for 2 rows");
+
+    // By arrow keys through the scopes: the focus stays on them, and one row is on one account.
+    browser.evaluate("document.querySelector('#preview [name=scope]:checked').focus()").await;
+    for (scope, rows) in [("account_merchant", 1), ("transaction", 1), ("merchant", 2)] {
+        browser.press(UP).await;
+        browser.until(&format!("document.querySelector('#preview form').dataset.scope === '{scope}'")).await;
+        browser.until(&format!("document.querySelectorAll('#preview tbody tr').length === {rows}")).await;
+        assert_eq!(browser.evaluate("document.activeElement.value").await, scope, "the focus is elsewhere");
+    }
+    browser.press(ENTER).await;
+    browser.said("restaurant: 2 rows decided").await;
+    for (id, stood) in [("corner-0", "restaurant by correction, reviewed"), ("grand-0", "restaurant by stage, pending")]
+    {
+        assert_eq!(stands(&app, id).await, stood);
+    }
+    browser.press("u").await;
+    browser.said("2 rows are as before").await;
+    browser.until("document.querySelector('#detail article').dataset.transaction === 'corner-0'").await;
+
+    // An escalation is about the merchant that it was begun with.
+    browser.press("e").await;
+    browser.until("document.getElementById('escalate').open").await;
+    browser.evaluate("document.querySelector('#queue li[data-transaction=\"grand-0\"] a').click()").await;
+    browser.until("document.querySelector('#detail article').dataset.transaction === 'grand-0'").await;
+    browser.evaluate("document.getElementById('escalate-note').focus()").await;
+    browser.press(&format!("whose?{TAB}{ENTER}")).await;
+    browser.said("Escalated.").await;
+    browser.until("!document.getElementById('queue').textContent.includes('CORNER')").await;
+    assert_eq!(browser.selected().await, "grand-0");
     browser.close().await;
 }
