@@ -290,7 +290,7 @@ document.addEventListener("keydown", (event) => {
     }
     return;
   }
-  if (event.key === "Enter" && event.target.closest("button, header, .bar")) return;
+  if (event.key === "Enter" && event.target.closest("a, button, summary") && !queue.contains(event.target)) return;
   const keys = {
     j: () => move(1),
     k: () => move(-1),

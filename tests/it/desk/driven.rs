@@ -199,3 +199,22 @@ async fn what_is_done_is_what_the_dialog_shows_whatever_is_pressed_meanwhile() {
     assert_eq!(browser.selected().await, "grand-0");
     browser.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn enter_follows_a_link_or_opens_what_folds_and_decides_nothing() {
+    let mut app = App::start().await;
+    app.ingest(&[place("a", "acc-1", "CORNER PLACE", "9.00")]).await;
+    let Some(browser) = browser(Screen::Desktop, false).await else { return };
+    let analyst = person(&app, "analyst-1", Role::Analyst).await;
+    browser.sign_in(&app, &analyst).await;
+    for (pressed, done) in
+        [("a.skip", "location.hash === '#main'"), ("#views summary", "document.getElementById('views').open")]
+    {
+        browser.evaluate(&format!("document.querySelector('{pressed}').focus()")).await;
+        browser.press(ENTER).await;
+        browser.until(done).await;
+    }
+    app.use_key(&analyst);
+    assert_eq!(stands(&app, "a").await, "restaurant by stage, pending");
+    browser.close().await;
+}
