@@ -121,6 +121,16 @@ impl Categorizer for Cascade {
         self.steps.iter().find_map(|step| step.stage.known_work())
     }
 
+    fn probe<'a>(&'a self, row: &'a EnrichedTransaction) -> BoxFuture<'a, Result<(), Error>> {
+        async move {
+            for step in &self.steps {
+                step.stage.probe(row).await?;
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
     fn categorize<'a>(&'a self, batch: &'a [EnrichedTransaction]) -> BoxFuture<'a, Result<Vec<Prediction>, Error>> {
         self.answered(batch).boxed()
     }

@@ -16,9 +16,9 @@ mod stages;
 mod wording;
 mod worked;
 
-use std::sync::Arc;
+use std::{slice, sync::Arc};
 
-use futures::future::BoxFuture;
+use futures::{FutureExt as _, future::BoxFuture};
 
 pub use adapter::AdapterCategorizer;
 pub use calibration::Calibration;
@@ -62,6 +62,11 @@ pub trait Categorizer: Send + Sync {
     /// How often texts were known, where the engine reads texts and remembers what it read.
     fn known_work(&self) -> Option<KnownWork> {
         None
+    }
+
+    /// Tries what this process needs to answer a row. Whoever bills for an answer, or takes long to give one, is not asked.
+    fn probe<'a>(&'a self, row: &'a EnrichedTransaction) -> BoxFuture<'a, Result<(), Error>> {
+        async move { self.categorize(slice::from_ref(row)).await.map(drop) }.boxed()
     }
 
     /// One prediction for each transaction, in the same order.

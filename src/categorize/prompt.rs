@@ -4,7 +4,7 @@
 //! off the list or beside the form is asked for once more, alone; then the row has no answer and waits for a
 //! person. Nothing is guessed, and nothing is joined by place.
 
-use std::sync::Arc;
+use std::{slice, sync::Arc};
 
 use futures::{FutureExt, future::BoxFuture};
 
@@ -177,6 +177,18 @@ impl Categorizer for PromptCategorizer {
 
     fn known_work(&self) -> Option<KnownWork> {
         self.otherwise.as_ref()?.known_work()
+    }
+
+    /// The model is not asked: labelled transactions are looked for, and another engine that may answer is tried.
+    fn probe<'a>(&'a self, row: &'a EnrichedTransaction) -> BoxFuture<'a, Result<(), Error>> {
+        async move {
+            self.wording.neighbours(slice::from_ref(row)).await?;
+            match &self.otherwise {
+                Some(otherwise) => otherwise.probe(row).await,
+                None => Ok(()),
+            }
+        }
+        .boxed()
     }
 
     fn categorize<'a>(&'a self, batch: &'a [EnrichedTransaction]) -> BoxFuture<'a, Result<Vec<Prediction>, Error>> {

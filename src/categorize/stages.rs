@@ -300,6 +300,14 @@ impl Stage {
         self
     }
 
+    /// [`Categorizer::probe`].
+    ///
+    /// # Errors
+    /// When this process can't do its part of an answer.
+    pub async fn probe(&self, row: &EnrichedTransaction) -> Result<(), Error> {
+        self.categorizer.probe(row).await
+    }
+
     /// One calibrated prediction for each transaction, in the same order.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 //! Whether the process lives, and whether it can do its work.
 //!
 //! `/readyz` tries what a transaction needs: it asks the database, looks for every table and column that
-//! this version expects and for the taxonomy in it, and sends one transaction of its own through the stage. The last finding holds for a few seconds,
+//! this version expects and for the taxonomy in it, and tries the stage with one transaction of its own. A chat model is not asked: whoever
+//! reaches this could spend its budget, and a provider that is down would take every server away. The last finding holds for a few seconds,
 //! so that nobody keeps the encoder busy by asking.
 
 use std::{
@@ -37,7 +38,7 @@ pub(super) struct Readiness {
     /// The database has every table and column that this version expects.
     #[schema(schema_with = codes::readiness)]
     schema: Check,
-    /// The stage's engine categorizes a transaction.
+    /// The stage's engine categorizes a transaction; a chat model is not asked.
     #[schema(schema_with = codes::readiness)]
     engine: Check,
     /// The taxonomy in force is in the database.
@@ -109,7 +110,7 @@ async fn taxonomy(state: &AppState) -> Check {
 async fn engine(state: &AppState) -> Check {
     check("engine", async {
         match probe(clock::now().timestamp_micros().unsigned_abs()) {
-            Some(probe) => state.pipeline.lineup().champion().categorize(&[probe]).await.is_ok(),
+            Some(probe) => state.pipeline.lineup().champion().probe(&probe).await.is_ok(),
             None => false,
         }
     })

@@ -11,7 +11,7 @@ use std::{
 use rust_decimal::{Decimal, dec};
 use serde_json::{Value, json};
 use txcat::{
-    categorize::{Categorizer as _, Error, Lineup, Stage},
+    categorize::{Cascade, Categorizer as _, Error, KnownKey, Lineup, Stage, Step},
     domain::{Acceptance, Enrichment},
     llm::{self, pricing::Budget},
     spend::Metered,
@@ -377,4 +377,27 @@ async fn what_was_cut_before_less_was_asked_for_stays_booked() {
     asking(metered.clone()).categorize(&[row("a", "CORNER COFFEE")]).await.unwrap();
     assert_eq!((provider.requests().len(), provider.billed()), (3, 2));
     assert!(metered.spent().cost > ONE, "{:?}", metered.spent());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whether_a_server_is_ready_is_found_without_asking_the_model() {
+    let (store, database) = fresh_store().await;
+    let provider = Provider::start(|_, _| Reaction::Status(503, Vec::new(), error("overloaded"))).await;
+    let taxonomy = taxonomy();
+    store.sync_taxonomy(&taxonomy, txcat::clock::now()).await.unwrap();
+    let stage = || {
+        let model = asking(llm::open(&entry(&provider)).unwrap());
+        Stage::new("few_shot", 0.82, Enrichment::None, Box::new(model))
+    };
+    // Last in a cascade too.
+    let step = |stage| Step { stage, accepts: Acceptance { known: None, unknown: None } };
+    let known = KnownKey::new("known_key", Enrichment::None, &taxonomy, &[]);
+    let first = Stage::new("known_key", 0.9, Enrichment::None, Box::new(known));
+    let cascade = Cascade::new("cascade", vec![step(first), step(stage())]).unwrap();
+    let cascade = Stage::new("cascade", 0.9, Enrichment::None, Box::new(cascade));
+    cascade.probe(&row("probe", "CORNER COFFEE")).await.unwrap();
+
+    let app = App::answering(store, database, Arc::new(taxonomy), Lineup::alone(stage()), 0.0).await;
+    assert_eq!(app.get("/readyz").await.with(200)["engine"], "ok");
+    assert_eq!(provider.requests().len(), 0, "a probe was billed");
 }
