@@ -32,7 +32,7 @@ const FORGET_EVERY: Duration = Duration::from_secs(600);
 /// Jobs that a server works on at a time.
 pub const WORKERS: usize = 2;
 
-/// Serves the JSON API until Ctrl-C or SIGTERM; requests under way are finished.
+/// Serves the JSON API until Ctrl-C or SIGTERM; requests under way are finished, unless it is told again.
 ///
 /// Without a database URL it runs a private Postgres in the data folder. The API is described at
 /// /openapi.json, with a page at /docs. What is asked for over HTTP and takes long becomes a job; the server works on jobs
@@ -122,12 +122,11 @@ pub async fn serve(options: &Options, settings: &Settings, opened: &Opened) -> a
     beside.spawn(forget_answers(opened.store.clone()));
     let stop = asked_to_stop()?;
     let worker = worker::beside_it(options.workers, &options.work, &opened.store, &pipeline, &stop)?;
-    let served = http::serve(listener, state, stop.clone().cancelled_owned()).await;
+    http::serve(listener, state, stop.clone().cancelled_owned()).await;
     stop.cancel();
     worker.await?;
     beside.shutdown().await;
     pipeline.settle().await;
-    served?;
     eprintln!("txcat: stopped");
     Ok(())
 }

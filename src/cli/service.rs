@@ -4,6 +4,7 @@ use std::{
     collections::HashSet,
     fs,
     path::{Path, PathBuf},
+    process,
     sync::Arc,
     time::Duration,
 };
@@ -207,18 +208,24 @@ pub(super) fn ticks(every: Duration) -> Interval {
     ticks
 }
 
-/// Cancelled at Ctrl-C or SIGTERM.
+/// Cancelled at Ctrl-C or SIGTERM. At a second one the process ends, whatever it is at.
+#[expect(clippy::disallowed_methods, reason = "who asks again waits for nothing any more, destructors included")]
 pub(super) fn asked_to_stop() -> anyhow::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let mut terminate = unix::signal(unix::SignalKind::terminate())?;
     let mut interrupt = unix::signal(unix::SignalKind::interrupt())?;
     let stopping = stop.clone();
-    tokio::spawn(async move {
+    let mut asked = async move || {
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+            _ = interrupt.recv() => unix::SignalKind::interrupt(),
+            _ = terminate.recv() => unix::SignalKind::terminate(),
         }
+    };
+    tokio::spawn(async move {
+        asked().await;
         stopping.cancel();
+        let again = asked().await;
+        process::exit(128 + again.as_raw_value());
     });
     Ok(stop)
 }

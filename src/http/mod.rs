@@ -29,6 +29,7 @@ mod recategorizations;
 mod reviews;
 mod rows;
 mod scopes;
+mod serve;
 mod state;
 mod tls;
 mod transactions;
@@ -49,6 +50,7 @@ pub use error::{Error, Problem};
 pub use idempotency::KEPT as ANSWERS_KEPT;
 pub use pages::OIDC_CALLBACK;
 pub use scopes::Need;
+pub use serve::DRAIN;
 pub use state::AppState;
 pub use tls::{Error as TlsError, Tls};
 pub use transactions::read as transactions;
@@ -145,20 +147,16 @@ pub fn declared_routes() -> Vec<(Method, String, Need)> {
 
 /// Serves until `stop` is done, then lets running requests finish. Over HTTPS where the state has a certificate.
 ///
-/// # Errors
-/// When the listener breaks.
-pub async fn serve(
-    listener: TcpListener,
-    state: AppState,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
+/// A client may take its time for a header, and what runs may take its time once it is to stop, but neither for ever.
+pub async fn serve(listener: TcpListener, state: AppState, stop: impl Future<Output = ()>) {
     let live = state.live.clone();
     let stop = async move {
         stop.await;
         live.stop();
     };
-    match state.tls.clone() {
-        None => axum::serve(listener, router(state)).with_graceful_shutdown(stop).await,
-        Some(tls) => axum::serve(tls::Secured::new(listener, tls), router(state)).with_graceful_shutdown(stop).await,
+    let (tls, router, patience) = (state.tls.clone(), router(state), serve::Patience::default());
+    match tls {
+        None => serve::serve(listener, router, stop, patience).await,
+        Some(tls) => serve::serve(tls::Secured::new(listener, tls), router, stop, patience).await,
     }
 }

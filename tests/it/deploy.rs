@@ -3,8 +3,13 @@
 use std::collections::BTreeSet;
 
 use clap::CommandFactory as _;
+use nix::sys::signal::Signal;
 use regex::Regex;
-use txcat::{cli::Cli, config::Oidc};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use txcat::{cli::Cli, config::Oidc, http::DRAIN};
 
 use crate::harness::Served;
 
@@ -57,4 +62,31 @@ async fn a_server_with_these_variables_offers_the_provider_and_one_without_does_
         assert_eq!(page.contains("href=\"/sign-in/oidc\">Sign in by https:"), offered, "{page}");
         served.stop().await;
     }
+}
+
+#[test]
+fn a_server_is_given_the_time_to_finish_what_it_is_asked() {
+    let compose = COMPOSE.split("\n  serve:").nth(1).and_then(|of| of.split("\n  worker:").next()).unwrap();
+    for (text, name) in [(compose, "stop_grace_period"), (KUBERNETES, "terminationGracePeriodSeconds")] {
+        let line = text.lines().find_map(|line| line.trim().strip_prefix(name)).unwrap();
+        let seconds: u64 = line.trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap();
+        assert!(seconds > DRAIN.as_secs(), "{name}{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_told_to_stop_again_waits_for_nothing_any_more() {
+    let served = Served::start(&[], &[]).await;
+    let mut client = TcpStream::connect(served.address).await.unwrap();
+    let begun = "POST /v1/transactions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n\
+        Content-Length: 100\r\nExpect: 100-continue\r\n\r\n";
+    client.write_all(begun.as_bytes()).await.unwrap();
+    let mut goes_on = [0; 12];
+    client.read_exact(&mut goes_on).await.unwrap();
+    assert_eq!(&goes_on, b"HTTP/1.1 100", "the request is not under way");
+    served.tell(Signal::SIGTERM);
+    // Nobody else gets in; the request is waited for.
+    while TcpStream::connect(served.address).await.is_ok() {}
+    served.tell(Signal::SIGTERM);
+    assert_eq!(served.ends().await, Some(143));
 }

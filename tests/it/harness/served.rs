@@ -1,6 +1,6 @@
 //! `txcat serve` as a process of its own, as whoever runs it starts and stops it.
 
-use std::{net::SocketAddr, process::Stdio};
+use std::{net::SocketAddr, process::Stdio, time::Duration};
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -71,6 +71,12 @@ impl Served {
             }
         }
         panic!("it ended and never said {words}");
+    }
+
+    /// Waits until it has ended; its code.
+    pub(crate) async fn ends(mut self) -> Option<i32> {
+        let ended = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await;
+        ended.expect("it goes on").unwrap().code()
     }
 
     /// Tells it to stop, and waits until it has, in good order; returns what it said last.
