@@ -79,10 +79,9 @@ async fn on(action: Action, store: &Store) -> anyhow::Result<()> {
         Action::Add { url, after } => {
             let mut random = [0; signature::SECRET];
             access::random()?.fill_bytes(&mut random);
-            let (id, secret) = events::register(store, &url, after, LOCAL, random, clock::now()).await?;
-            Deliver { webhook: id }.ask(store, None).await?;
-            eprintln!("webhook {id} is made; this secret is shown now and never again:");
-            println!("{secret}");
+            let made = events::register(store, &url, after, LOCAL, random, clock::now()).await?;
+            eprintln!("webhook {} is made; this secret is shown now and never again:", made.id);
+            println!("{}", made.secret.expose());
         }
         Action::List { json } => list(&store.webhooks(None).await?, json),
         Action::Resume { webhook } => {

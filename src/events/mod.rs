@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::{
     config::Secret,
     signature,
-    store::{self, Event, NewWebhook, Store},
+    store::{self, Event, NewWebhook, Store, Webhook},
 };
 
 /// Why an endpoint could not be told.
@@ -47,8 +47,8 @@ pub enum Error {
 #[error("must be an http or https address without a user name or password")]
 pub struct InvalidUrl;
 
-/// Asks for an endpoint to be told of events after a place in the feed, of now where none is given. Returns its number and the
-/// secret that signs what it is sent, which is shown once.
+/// Asks for an endpoint to be told of events after a place in the feed, of now where none is given. The
+/// secret that signs what it is sent is shown once.
 ///
 /// # Errors
 /// When nothing can be sent there, the feed has not come to that place, or the database fails.
@@ -59,7 +59,7 @@ pub async fn register(
     by: &str,
     random: [u8; signature::SECRET],
     now: DateTime<Utc>,
-) -> Result<(i64, String), Error> {
+) -> Result<Webhook, Error> {
     let parsed = reqwest::Url::parse(url).map_err(|_| InvalidUrl)?;
     let plain = parsed.username().is_empty() && parsed.password().is_none() && parsed.has_host();
     if !plain || !matches!(parsed.scheme(), "http" | "https") {
@@ -69,15 +69,14 @@ pub async fn register(
         Some(after) => reached(store, after).await?,
         None => store.last_event().await?,
     };
-    let secret = signature::secret(random);
     let new = NewWebhook {
         url: parsed.into(),
-        secret: Secret::from(secret.clone()),
+        secret: Secret::from(signature::secret(random)),
         after,
         created_by: by.to_owned(),
         created_at: now,
     };
-    Ok((store.create_webhook(&new).await?, secret))
+    Ok(store.create_webhook(&new).await?)
 }
 
 /// Events after a place in the feed, at most `limit`.

@@ -29,7 +29,7 @@ use crate::{
         report::{BecomesDoc, Change, ScopeDoc},
         taxonomy,
     },
-    store::{ChangeFilter, RecategorizationChange},
+    store::{ChangeFilter, NewJob, RecategorizationChange},
 };
 
 /// A run to begin.
@@ -69,8 +69,8 @@ pub(super) async fn begin(
 ) -> Result<(StatusCode, Json<Report>), Error> {
     let NewRecategorization { scope, reason: Reason(reason), adapter } = body.parse()?;
     let plan = Plan { scope, adapter, reason, by: caller.name().to_owned() };
-    let id = preview::plan(&state.store, &state.pipeline, plan, clock::now()).await?;
-    accepted(&state, id, RecategorizationStep::Preview).await
+    let id = preview::plan(&state.store, &state.pipeline, plan, Some(begun), clock::now()).await?;
+    told(&state, id).await
 }
 
 /// Goes on with a preview that stopped, and tries rows again that could not be answered.
@@ -137,8 +137,8 @@ pub(super) async fn begin_taxonomy(
 ) -> Result<(StatusCode, Json<Report>), Error> {
     let NewTaxonomyMigration { from, map, reason: Reason(reason) } = body.parse()?;
     let plan = taxonomy::Plan { mapping: TaxonomyMapping { from, map }, reason, by: caller.name().to_owned() };
-    let id = taxonomy::plan(&state.store, &state.pipeline, &state.taxonomy, plan, clock::now()).await?;
-    accepted(&state, id, RecategorizationStep::Preview).await
+    let id = taxonomy::plan(&state.store, &state.pipeline, &state.taxonomy, plan, Some(begun), clock::now()).await?;
+    told(&state, id).await
 }
 
 /// Ends the time in which answers tell both taxonomies. From then on nothing is taken back.
@@ -412,8 +412,17 @@ fn number(id: Result<Path<i64>, PathRejection>) -> Result<i64, Error> {
     id.map(|Path(id)| id).map_err(|_| Error::UnknownRecategorization)
 }
 
+/// What a run begins with.
+fn begun(run: i64) -> NewJob {
+    Step { run, step: RecategorizationStep::Preview, urgency: Urgency::Interactive }.job()
+}
+
 /// Has workers take the run this step further.
 async fn accepted(state: &AppState, id: i64, step: RecategorizationStep) -> Result<(StatusCode, Json<Report>), Error> {
     Step { run: id, step, urgency: Urgency::Interactive }.ask(&state.store).await?;
+    told(state, id).await
+}
+
+async fn told(state: &AppState, id: i64) -> Result<(StatusCode, Json<Report>), Error> {
     Ok((StatusCode::ACCEPTED, Json(Report::of(&state.store, id).await?)))
 }

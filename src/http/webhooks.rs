@@ -120,9 +120,9 @@ pub(super) async fn create(
     let mut random = [0; signature::SECRET];
     access::random()?.fill_bytes(&mut random);
     let after = after.map(Place::get);
-    let (id, secret) = events::register(&state.store, &url, after, caller.name(), random, clock::now()).await?;
-    Deliver { webhook: id }.ask(&state.store, None).await?;
-    let webhook = find(&state.store, id).await?;
+    let made = events::register(&state.store, &url, after, caller.name(), random, clock::now()).await?;
+    let secret = made.secret.expose().to_owned();
+    let webhook = Webhook::from(made);
     let without = KeptInstead::json(&FreshWebhook { webhook: webhook.clone(), secret: None })?;
     Ok((StatusCode::CREATED, Extension(without), Json(FreshWebhook { webhook, secret: Some(secret) })))
 }

@@ -35,13 +35,19 @@ pub struct Step {
 }
 
 impl Step {
-    /// Puts it into the queue, in the place of any other step of the run that waits: the run itself says what may be done.
+    /// Puts it into the queue.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn ask(self, store: &Store) -> Result<i64, store::Error> {
+        store.add_job(self.job()).await
+    }
+
+    /// The job, which takes the place of any other step of the run that waits: the run itself says what may be done.
+    #[must_use]
+    pub fn job(self) -> NewJob {
         let queue = Recategorization::queue(self.run);
-        let job = NewJob {
+        NewJob {
             task: Self::IDENTIFIER,
             payload: serde_json::json!(self),
             key: Some(queue.clone()),
@@ -49,8 +55,7 @@ impl Step {
             priority: self.urgency.priority(),
             run_at: None,
             keeps_time: false,
-        };
-        store.add_job(job).await
+        }
     }
 
     /// What was asked of a run last and is not done, whether it waits, runs or has failed.
@@ -201,7 +206,7 @@ impl Recategorize {
             Some(run) => run.id,
             None => {
                 let plan = Plan { scope, adapter: self.adapter, reason: self.reason, by: CRON.to_owned() };
-                preview::plan(store, &hands.pipeline, plan, due).await?
+                preview::plan(store, &hands.pipeline, plan, None, due).await?
             }
         };
         let step = if self.apply { RecategorizationStep::PreviewAndApply } else { RecategorizationStep::Preview };

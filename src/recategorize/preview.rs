@@ -15,7 +15,7 @@ use crate::{
     causes::with_causes,
     domain::{RecategorizationPhase, RecategorizationScope, TransactionId, recategorization::InvalidScope},
     pipeline::{self, Memory, Pipeline},
-    store::{NewRecategorization, PageDone, Recategorization, Store},
+    store::{FirstJob, NewRecategorization, PageDone, Recategorization, Store},
 };
 
 /// Rows of a page: what is in memory at a time, and what a process that dies does again.
@@ -37,11 +37,18 @@ pub struct Plan {
 /// Hears how many rows of how many are done.
 pub type Progress<'a> = &'a (dyn Fn(u64, u64) + Send + Sync);
 
-/// Fixes the scope, counts it, and returns the run's number. Rows that come later are not in it.
+/// Fixes the scope, counts it, and returns the run's number. Rows that come later are not in it. Where it has a first job, both are
+/// there or neither is.
 ///
 /// # Errors
 /// When the scope says nothing or names what is not known here, no such adapter answers, or the database fails.
-pub async fn plan(store: &Store, pipeline: &Pipeline, plan: Plan, now: DateTime<Utc>) -> Result<i64, Error> {
+pub async fn plan(
+    store: &Store,
+    pipeline: &Pipeline,
+    plan: Plan,
+    first: Option<FirstJob>,
+    now: DateTime<Utc>,
+) -> Result<i64, Error> {
     let engines = engines(&pipeline.lineup(), plan.adapter.as_deref())?;
     let scope = plan.scope.checked()?;
     let names = store.unknown_in_scope(&scope, &engines).await?;
@@ -56,7 +63,7 @@ pub async fn plan(store: &Store, pipeline: &Pipeline, plan: Plan, now: DateTime<
         made_by: plan.by,
         made_at: now,
     };
-    Ok(store.plan_recategorization(&new).await?)
+    Ok(store.plan_recategorization(&new, first).await?)
 }
 
 /// Whether a run's preview may go on; [`run`] then does it.

@@ -15,7 +15,7 @@ use crate::{
         prediction::Scored,
     },
     pipeline::Pipeline,
-    store::{Decision, NewRecategorization, Proposal, ScopedRow, Store, TaxonomyMigration},
+    store::{Decision, FirstJob, NewRecategorization, Proposal, ScopedRow, Store, TaxonomyMigration},
 };
 
 /// A migration to begin.
@@ -39,6 +39,7 @@ pub async fn plan(
     pipeline: &Pipeline,
     new: &Taxonomy,
     plan: Plan,
+    first: Option<FirstJob>,
     now: DateTime<Utc>,
 ) -> Result<i64, Error> {
     let Plan { mapping, reason, by } = plan;
@@ -66,7 +67,7 @@ pub async fn plan(
         made_by: by,
         made_at: now,
     };
-    Ok(store.plan_taxonomy_migration(&new_run, (&version, new.version()), &map).await?)
+    Ok(store.plan_taxonomy_migration(&new_run, (&version, new.version()), &map, first).await?)
 }
 
 /// Ends the time in which answers tell both taxonomies. From then on nothing is taken back.

@@ -38,6 +38,9 @@ pub struct NewJob {
     pub keeps_time: bool,
 }
 
+/// The job that something is to begin with, by the number that it gets.
+pub type FirstJob = fn(i64) -> NewJob;
+
 /// A job as it stands. One that is done is gone.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Job {
@@ -116,6 +119,11 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn add_job(&self, new: NewJob) -> Result<i64, Error> {
+        self.add_job_in(&mut *self.pool.acquire().await?, new).await
+    }
+
+    /// [`Self::add_job`] in a database transaction: the job is there when that is committed.
+    pub(super) async fn add_job_in(&self, tx: &mut PgConnection, new: NewJob) -> Result<i64, Error> {
         let spec = JobSpec {
             queue_name: new.queue,
             run_at: new.run_at,
@@ -124,7 +132,7 @@ impl Store {
             priority: Some(new.priority),
             ..JobSpec::default()
         };
-        Ok(*self.queue_calls().add_raw_job(new.task, new.payload, spec).await?.id())
+        Ok(*self.queue_calls().with_executor(tx).add_raw_job(new.task, new.payload, spec).await?.id())
     }
 
     /// The first job of a queue that is not done.

@@ -103,7 +103,7 @@ pub use finetune_jobs::{FinetuneJob, FinetuneNews};
 pub use gauges::{DaySpend, Gauges};
 pub use idempotent_answers::{KeptAnswer, Keyed, KeyedRequest};
 pub use ingest::Ingested;
-pub use jobs::{Job, JobFilter, NewJob};
+pub use jobs::{FirstJob, Job, JobFilter, NewJob};
 pub use keys::{KeyRotation, NewKey, StoredKey};
 pub use labelled::{CorrectedTransaction, LabelledTransaction, Traffic};
 pub use levels::LevelTally;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{Error, Store, read, read_some, recategorization_scope::ScopeFilter};
+use super::{Error, FirstJob, Store, read, read_some, recategorization_scope::ScopeFilter};
 use crate::domain::{AccountId, RecategorizationPhase, RecategorizationScope, TransactionId};
 
 /// A run to begin.
@@ -121,13 +121,20 @@ pub struct PhaseMove<'a> {
 }
 
 impl Store {
-    /// Fixes and counts a run's scope, and returns the run's number.
+    /// Fixes and counts a run's scope, puts its first job into the queue where it has one, and returns the run's number.
     ///
     /// # Errors
     /// When the database fails; then nothing was stored.
-    pub async fn plan_recategorization(&self, new: &NewRecategorization) -> Result<i64, Error> {
+    pub async fn plan_recategorization(
+        &self,
+        new: &NewRecategorization,
+        first: Option<FirstJob>,
+    ) -> Result<i64, Error> {
         let mut tx = self.begin().await?;
         let id = plan_in(&mut tx, new).await?;
+        if let Some(first) = first {
+            self.add_job_in(&mut tx, first(id)).await?;
+        }
         tx.commit().await?;
         Ok(id)
     }

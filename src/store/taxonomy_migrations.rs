@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{AccountRule, Decision, Error, NewRecategorization, Store, read, read_some, recategorizations::plan_in};
+use super::{
+    AccountRule, Decision, Error, FirstJob, NewRecategorization, Store, read, read_some, recategorizations::plan_in,
+};
 use crate::domain::{Becomes, Prediction, Provenance, Slug, TransactionId, prediction::TextHash};
 
 /// Where a run leads.
@@ -90,6 +92,7 @@ impl Store {
         new: &NewRecategorization,
         (from_taxonomy, to_taxonomy): (&str, &str),
         map: &BTreeMap<Slug, Becomes>,
+        first: Option<FirstJob>,
     ) -> Result<i64, Error> {
         let mut tx = self.begin().await?;
         let run = plan_in(&mut tx, new).await?;
@@ -140,6 +143,9 @@ impl Store {
         )
         .execute(&mut *tx)
         .await?;
+        if let Some(first) = first {
+            self.add_job_in(&mut tx, first(run)).await?;
+        }
         tx.commit().await?;
         Ok(run)
     }

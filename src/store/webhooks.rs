@@ -49,6 +49,40 @@ pub struct Webhook {
     pub paused_at: Option<DateTime<Utc>>,
 }
 
+struct WebhookRow {
+    id: i64,
+    url: String,
+    secret: String,
+    created_by: String,
+    created_at: DateTime<Utc>,
+    delivered: i64,
+    delivered_at: Option<DateTime<Utc>>,
+    telling_upto: Option<i64>,
+    failures: i32,
+    last_error: Option<String>,
+    next_try_at: Option<DateTime<Utc>>,
+    paused_at: Option<DateTime<Utc>>,
+}
+
+impl From<WebhookRow> for Webhook {
+    fn from(row: WebhookRow) -> Self {
+        Self {
+            id: row.id,
+            url: row.url,
+            secret: Secret::from(row.secret),
+            created_by: row.created_by,
+            created_at: row.created_at,
+            delivered: row.delivered,
+            delivered_at: row.delivered_at,
+            telling_upto: row.telling_upto,
+            failures: row.failures.unsigned_abs(),
+            last_error: row.last_error,
+            next_try_at: row.next_try_at,
+            paused_at: row.paused_at,
+        }
+    }
+}
+
 /// A try that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedDelivery {
@@ -61,12 +95,14 @@ pub struct FailedDelivery {
 }
 
 impl Store {
-    /// Stores an endpoint, and returns its number.
+    /// Stores an endpoint, and has workers look at once whether there are events for it.
     ///
     /// # Errors
-    /// When the database fails.
-    pub async fn create_webhook(&self, new: &NewWebhook) -> Result<i64, Error> {
-        let id = sqlx::query_scalar!(
+    /// When the database fails; then nothing was stored.
+    pub async fn create_webhook(&self, new: &NewWebhook) -> Result<Webhook, Error> {
+        let mut tx = self.begin().await?;
+        let made = sqlx::query_as!(
+            WebhookRow,
             "insert into webhooks (
                 url,
                 secret,
@@ -75,16 +111,30 @@ impl Store {
                 delivered
             )
             values ($1, $2, $3, $4, $5)
-            returning id",
+            returning
+                id,
+                url,
+                secret,
+                created_by,
+                created_at,
+                delivered,
+                delivered_at,
+                telling_upto,
+                failures,
+                last_error,
+                next_try_at,
+                paused_at",
             new.url,
             new.secret.expose(),
             new.created_by,
             new.created_at,
             new.after,
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *tx)
         .await?;
-        Ok(id)
+        sqlx::query_scalar!(r#"select true as "told!" from pg_notify('txcat_events', '')"#).fetch_one(&mut *tx).await?;
+        tx.commit().await?;
+        Ok(made.into())
     }
 
     /// All endpoints, or the one of a number.
@@ -92,7 +142,8 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn webhooks(&self, id: Option<i64>) -> Result<Vec<Webhook>, Error> {
-        let rows = sqlx::query!(
+        let rows = sqlx::query_as!(
+            WebhookRow,
             "select
                 id,
                 url,
@@ -113,21 +164,7 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        let webhooks = rows.into_iter().map(|row| Webhook {
-            id: row.id,
-            url: row.url,
-            secret: Secret::from(row.secret),
-            created_by: row.created_by,
-            created_at: row.created_at,
-            delivered: row.delivered,
-            delivered_at: row.delivered_at,
-            telling_upto: row.telling_upto,
-            failures: row.failures.unsigned_abs(),
-            last_error: row.last_error,
-            next_try_at: row.next_try_at,
-            paused_at: row.paused_at,
-        });
-        Ok(webhooks.collect())
+        Ok(rows.into_iter().map(Webhook::from).collect())
     }
 
     /// Endpoints that are not paused and have not taken everything.

@@ -98,7 +98,7 @@ impl Stand {
 
     pub(crate) async fn planned(&self, pipeline: &Pipeline, scope: RecategorizationScope) -> i64 {
         let plan = Plan { scope, adapter: None, reason: "a better engine".to_owned(), by: "night".to_owned() };
-        preview::plan(&self.store, pipeline, plan, hour(2_000)).await.unwrap()
+        preview::plan(&self.store, pipeline, plan, None, hour(2_000)).await.unwrap()
     }
 
     /// A previewed run of the next engine.

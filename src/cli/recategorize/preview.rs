@@ -87,7 +87,7 @@ impl Preview {
         let scope = scope.checked()?;
         let pipeline = self.serving.pipeline(settings, store).await?.pipeline;
         let plan = Plan { scope, adapter: self.answered_by, reason: self.reason, by: LOCAL.to_owned() };
-        let id = preview::plan(store, &pipeline, plan, clock::now()).await?;
+        let id = preview::plan(store, &pipeline, plan, None, clock::now()).await?;
         eprintln!("recategorization {id} begun");
         let moving = Moving::begin("asked");
         let done = preview::run(store, &pipeline, id, &moving.to()).await;

@@ -92,7 +92,7 @@ impl Preview {
         let mapping: TaxonomyMapping = toml::from_str(&text).with_context(|| format!("{shown} is no mapping"))?;
         let ready = self.serving.pipeline(settings, store).await?;
         let plan = taxonomy::Plan { mapping, reason: self.reason, by: LOCAL.to_owned() };
-        let id = taxonomy::plan(store, &ready.pipeline, &ready.taxonomy, plan, clock::now()).await?;
+        let id = taxonomy::plan(store, &ready.pipeline, &ready.taxonomy, plan, None, clock::now()).await?;
         eprintln!("recategorization {id} begun");
         let moving = Moving::begin("asked");
         let done = preview::run(store, &ready.pipeline, id, &moving.to()).await;

@@ -346,3 +346,16 @@ async fn every_way_in_which_a_category_changes_is_told_with_its_cause() {
     assert_eq!(of("recategorization"), of("recategorization_undone"));
     assert!(of("recategorization").is_some(), "{now:?}");
 }
+
+#[tokio::test]
+async fn an_endpoint_is_made_and_its_secret_told_also_while_no_job_can_be_asked_for() {
+    let app = App::start().await;
+    let pool = sqlx::PgPool::connect(&app.database.url).await.unwrap();
+    sqlx::raw_sql("alter table graphile_worker._private_jobs rename to elsewhere").execute(&pool).await.unwrap();
+    let made = app.post("/v1/webhooks", &json!({ "url": "https://backend.example/hooks/txcat" })).await.with(201);
+    assert!(made["secret"].as_str().unwrap().starts_with("whsec_"), "{made}");
+    let mut told = made.as_object().unwrap().clone();
+    told.remove("secret");
+    assert_eq!(app.get("/v1/webhooks").await.with(200)["webhooks"], json!([told]), "as it is listed");
+    pool.close().await;
+}

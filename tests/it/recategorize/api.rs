@@ -310,3 +310,19 @@ async fn the_command_line_previews_and_resumes() {
     let error = with_encoder(&["resume", &run, "enriched_prompt"]).refused(1);
     assert!(error.contains("would answer now"), "{error}");
 }
+
+#[tokio::test]
+async fn a_run_that_no_worker_can_be_asked_for_is_not_begun() {
+    let app = service(9).await;
+    let pool = sqlx::PgPool::connect(&app.database.url).await.unwrap();
+    let change = async |sql: &'static str| sqlx::raw_sql(sql).execute(&pool).await.unwrap();
+    let body = json!({ "scope": { "everything": true }, "reason": "a better engine" });
+    change("alter table graphile_worker._private_jobs rename to elsewhere").await;
+    let refused = app.post("/v1/recategorizations", &body).await;
+    assert!(refused.status >= 500, "{}", refused.body);
+    change("alter table graphile_worker.elsewhere rename to _private_jobs").await;
+    assert_eq!(app.get("/v1/recategorizations").await.with(200)["recategorizations"], json!([]));
+    let begun = app.post("/v1/recategorizations", &body).await.with(202);
+    assert_eq!(begun["job"]["state"], "waiting", "{begun}");
+    pool.close().await;
+}

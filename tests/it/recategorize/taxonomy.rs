@@ -95,7 +95,7 @@ impl Stand {
             reason: "fewer, clearer".to_owned(),
             by: "product".to_owned(),
         };
-        let run = taxonomy::plan(&self.store, &pipeline, &next, plan, hour(2_000)).await.unwrap();
+        let run = taxonomy::plan(&self.store, &pipeline, &next, plan, None, hour(2_000)).await.unwrap();
         preview::run(&self.store, &pipeline, run, &|_, _| {}).await.unwrap();
         run
     }
@@ -376,7 +376,7 @@ async fn every_mistake_of_a_mapping_is_named_and_nothing_begins() {
     let planned = async |from: &str, map: Value| {
         let mapping = serde_json::from_value(json!({ "from": from, "map": map })).unwrap();
         let plan = taxonomy::Plan { mapping, reason: "why".to_owned(), by: "product".to_owned() };
-        taxonomy::plan(&stand.store, &pipeline, &next, plan, hour(2_000)).await.unwrap_err().to_string()
+        taxonomy::plan(&stand.store, &pipeline, &next, plan, None, hour(2_000)).await.unwrap_err().to_string()
     };
     let map = json!({ "coffee_shop": "coffees", "cafe": "cafes", "restaurant": ["eating_out"] });
     let error = planned(stand.taxonomy.version(), map).await;
