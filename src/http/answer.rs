@@ -110,6 +110,13 @@ enum EvidenceOut {
     Merchant { name: String, category: String },
     /// Labelled rows with this key that the adapter was trained on.
     KnownKey { category: String, count: u32 },
+    /// The statement text may be meant for a model rather than for people.
+    Suspicious {
+        #[schema(schema_with = codes::suspicions)]
+        suspicions: Vec<String>,
+    },
+    /// The model gave no answer that could be used.
+    Unanswered { why: String },
     /// What the adapter's encoder alone would have said.
     Encoder { category: String, confidence: f32 },
 }

@@ -1,7 +1,7 @@
 //! The closed sets of codes in the API, for the OpenAPI document. Values are written and read by
 //! `domain`; a test holds the two together.
 
-use utoipa::openapi::{ObjectBuilder, OneOfBuilder, Schema, Type};
+use utoipa::openapi::{ArrayBuilder, ObjectBuilder, OneOfBuilder, RefOr, Schema, Type};
 
 const DIRECTIONS: &[&str] = &["debit", "credit"];
 const STATUSES: &[&str] = &["pending", "posted"];
@@ -27,6 +27,7 @@ const SCOPES: &[&str] = &["transaction", "account_merchant", "merchant"];
 const LANES: &[&str] = &["doubtful", "audit", "escalated"];
 const ACTIONS: &[&str] = &["decide", "undo", "skip", "escalate", "rename", "categorize", "merge"];
 const READINESS: &[&str] = &["ok", "failing"];
+const SUSPICIONS: &[&str] = &["instruction", "role", "json", "boundary", "invisible", "lookalike", "encoded"];
 const ADAPTER_STATES: &[&str] = &["candidate", "shadow", "canary", "champion", "retired"];
 const CHECK_LEVELS: &[&str] = &["pass", "info", "warn", "block"];
 
@@ -87,6 +88,11 @@ pub(super) fn readiness() -> Schema {
     one_of(READINESS)
 }
 
+/// A list of suspicions.
+pub(super) fn suspicions() -> Schema {
+    ArrayBuilder::new().items(RefOr::T(one_of(SUSPICIONS))).into()
+}
+
 pub(super) fn adapter_state() -> Schema {
     one_of(ADAPTER_STATES)
 }
@@ -102,6 +108,7 @@ mod tests {
     use super::*;
     use crate::domain::{
         ActionKind, ConfidenceLevel, CorrectionScope, DecidedBy, Direction, Lane, ReviewReason, ReviewStatus,
+        injection::Suspicion,
         transaction::{Channel, InvalidText, Status},
     };
 
@@ -127,5 +134,12 @@ mod tests {
         agree::<CorrectionScope>(SCOPES);
         agree::<Lane>(LANES);
         agree::<ActionKind>(ACTIONS);
+    }
+
+    #[test]
+    fn the_documented_suspicions_are_the_ones_of_the_domain() {
+        let refusal = serde_json::from_value::<Suspicion>("no such code".into()).unwrap_err().to_string();
+        let listed = SUSPICIONS.iter().map(|code| format!("`{code}`")).collect::<Vec<_>>().join(", ");
+        assert_eq!(refusal, format!("unknown variant `no such code`, expected one of {listed}"));
     }
 }

@@ -1,6 +1,7 @@
 //! The OpenAPI document: made from the code, and true.
 
 use serde_json::{Value, json};
+use txcat::domain::{injection::Suspicion, prediction::Evidence};
 
 use super::schema;
 use crate::{
@@ -121,5 +122,32 @@ async fn the_page_comes_from_this_process_alone() {
         for elsewhere in ["src=\"http", "href=\"http", "src=\"//", "href=\"//", "https://"] {
             assert!(!text.contains(elsewhere), "the page fetches from elsewhere: {elsewhere}");
         }
+    }
+}
+
+/// One of each kind, and the kind that follows it: a new one has to be put among these before this compiles.
+fn after(evidence: &Evidence) -> Option<Evidence> {
+    let category = || "coffee_shop".parse().unwrap();
+    Some(match evidence {
+        Evidence::Example { .. } => Evidence::Description { category: category(), similarity: 0.5 },
+        Evidence::Description { .. } => Evidence::History { category: category(), count: 3 },
+        Evidence::History { .. } => Evidence::Merchant { name: "Blue Bottle".to_owned(), category: category() },
+        Evidence::Merchant { .. } => Evidence::KnownKey { category: category(), count: 3 },
+        Evidence::KnownKey { .. } => Evidence::Suspicious { suspicions: vec![Suspicion::Role, Suspicion::Json] },
+        Evidence::Suspicious { .. } => Evidence::Unanswered { why: "it was silent".to_owned() },
+        Evidence::Unanswered { .. } => Evidence::Encoder { category: category(), confidence: 0.5 },
+        Evidence::Encoder { .. } => return None,
+    })
+}
+
+#[tokio::test]
+async fn every_kind_of_evidence_is_documented() {
+    let document = App::start().await.get("/openapi.json").await.with(200);
+    let first =
+        Evidence::Example { text: "COFFEE".to_owned(), category: "coffee_shop".parse().unwrap(), similarity: 0.5 };
+    for evidence in std::iter::successors(Some(first), after) {
+        let found =
+            schema::violations(&document, &json!({ "$ref": "#/components/schemas/Evidence" }), &json!(evidence));
+        assert!(found.is_empty(), "{evidence:?}: {found:#?}");
     }
 }
