@@ -172,13 +172,28 @@ async fn import(
             Some((pipeline, memory))
         }
     };
+    let imported = take_all(options, store, rows, way.as_ref(), bar).await;
+    // What adapters in the shadow are at is done to the end, whatever became of the file.
+    if let Some((pipeline, _)) = &way {
+        pipeline.settle().await;
+    }
+    imported
+}
+
+async fn take_all(
+    options: &Options,
+    store: &Store,
+    rows: Rows,
+    way: Option<&(Pipeline, Memory)>,
+    bar: &ProgressBar,
+) -> anyhow::Result<(Counts, String)> {
     let mut rejects = Rejects::new(&options.file)?;
     let mut counts = Counts::default();
     let start = Instant::now();
     let (sender, mut batches) = mpsc::channel(2);
     let reading = tokio::task::spawn_blocking(move || read(rows, &sender));
     while let Some(batch) = batches.recv().await {
-        take(batch, store, way.as_ref(), &mut counts, &mut rejects).await?;
+        take(batch, store, way, &mut counts, &mut rejects).await?;
         counts.rows_per_s = counts.rows as f64 / start.elapsed().as_secs_f64().max(1e-9);
         bar.set_message(format!("{} rows, {:.0}/s", HumanCount(counts.rows), counts.rows_per_s));
     }

@@ -150,3 +150,25 @@ async fn from_a_folder_to_a_champion_and_from_labels_to_the_next_candidate() {
     assert!(said.contains("4/4 the gate: not made") && !said.contains("better_than_champion"), "{said}");
     assert!(shell.run(&["adapters", "promote", "cafes@3", "--to", "canary"]).refused(1).contains("has not measured"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_ends_when_the_shadow_has_seen_its_last_rows() {
+    let (encoder, base) = model::tiny_encoder();
+    let database = fresh_database().await;
+    let dir = tempfile::tempdir().unwrap();
+    folder(dir.path());
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let categories = at("categories.csv");
+    let shell = Shell { database: &database, encoder: encoder.path(), categories: Path::new(&categories) };
+    for (name, right, state) in [("cafes", true, "champion"), ("upside-down", false, "shadow")] {
+        make(&base, &dir.path().join(name), right, 1);
+        shell.run(&["adapters", "register", &at(name)]).ok();
+        shell.run(&["adapters", "promote", name, "--to", state, "--share", "1", "--override", "for the test"]).ok();
+    }
+    shell.run(&["import", &at("pool.csv"), "--taxonomy", &categories]).ok();
+    let mut connection = PgConnection::connect(&database.url).await.unwrap();
+    let seen: i64 =
+        sqlx::query_scalar("select count(*) from shadow_predictions").fetch_one(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    assert_eq!(seen, 200);
+}
