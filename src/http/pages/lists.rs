@@ -13,7 +13,7 @@ use super::{
         extract::{After, Limit, Params, Who, page as cut},
         state::AppState,
     },
-    page,
+    Refused, asked, page,
 };
 use crate::{
     advise::{Advice, Scenario},
@@ -82,6 +82,19 @@ struct Transactions {
     category: String,
     key: String,
     status: String,
+    refused: Option<Refused>,
+}
+
+impl TransactionsQuery {
+    fn filter(&self) -> Result<TransactionFilter, Refused> {
+        Ok(TransactionFilter {
+            account_id: asked("account", &self.account)?,
+            category: asked("category", &self.category)?,
+            review_status: asked("status", &self.status)?,
+            descriptor_key: (!self.key.is_empty()).then(|| DescriptorKey::from_stored(&self.key)),
+            ..TransactionFilter::default()
+        })
+    }
 }
 
 pub(super) async fn transactions(
@@ -89,22 +102,21 @@ pub(super) async fn transactions(
     Who(caller): Who,
     Params(query): Params<TransactionsQuery>,
 ) -> Result<Response, Error> {
-    let TransactionsQuery { account, category, key, status, after } = query;
-    let filter = TransactionFilter {
-        account_id: account.parse().ok(),
-        category: category.parse().ok(),
-        review_status: status.parse().ok(),
-        descriptor_key: (!key.is_empty()).then(|| DescriptorKey::from_stored(&key)),
-        ..TransactionFilter::default()
-    };
     let limit = Limit::default();
-    let views = state.store.list(&filter, after.as_ref().map(|after| &after.0), limit.get() + 1).await?;
+    let (views, refused) = match query.filter() {
+        Ok(filter) => {
+            let after = query.after.as_ref().map(|after| &after.0);
+            (state.store.list(&filter, after, limit.get() + 1).await?, None)
+        }
+        Err(refused) => (Vec::new(), Some(refused)),
+    };
     let (views, next) = cut(views, limit, TransactionView::cursor);
     let rows = views.into_iter().map(Row::from).collect();
+    let TransactionsQuery { account, category, key, status, .. } = query;
     page(
         "transactions.html",
         &caller,
-        Transactions { here: "transactions", rows, next, account, category, key, status },
+        Transactions { here: "transactions", rows, next, account, category, key, status, refused },
     )
 }
 

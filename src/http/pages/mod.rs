@@ -14,6 +14,8 @@ mod rows;
 mod second;
 mod sign_in;
 
+use std::{fmt::Display, str::FromStr};
+
 use axum::{
     extract::{Path, Request},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
@@ -100,6 +102,21 @@ struct Page<'a, T> {
     looker: Option<Looker<'a>>,
     #[serde(flatten)]
     content: T,
+}
+
+/// A field of a form that holds what can't be looked for.
+#[derive(Debug, Serialize)]
+struct Refused {
+    field: &'static str,
+    why: String,
+}
+
+/// What a field of a form asks for: nothing where it is empty.
+fn asked<T: FromStr<Err: Display>>(field: &'static str, text: &str) -> Result<Option<T>, Refused> {
+    match text.trim() {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|error| Refused { field, why: format!("“{text}” {error}") }),
+    }
 }
 
 /// Renders a page for somebody.

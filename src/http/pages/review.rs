@@ -11,7 +11,7 @@ use super::{
         reviews::views::{self, ViewOut},
         state::AppState,
     },
-    page, part,
+    Refused, asked, page, part,
 };
 use crate::{
     access::Caller,
@@ -45,14 +45,14 @@ pub(super) struct DeskQuery {
 }
 
 impl DeskQuery {
-    fn filter(&self) -> GroupFilter {
-        GroupFilter {
+    fn filter(&self) -> Result<GroupFilter, Refused> {
+        Ok(GroupFilter {
             lane: self.lane,
             text: Some(self.text.trim().to_owned()).filter(|text| !text.is_empty()),
-            reason: self.reason.parse().ok(),
-            category: self.category.parse().ok(),
+            reason: asked("reason", &self.reason)?,
+            category: asked("category", &self.category)?,
             key: self.group.clone(),
-        }
+        })
     }
 }
 
@@ -143,6 +143,8 @@ struct Queue {
     lanes: Vec<LaneShown>,
     filter: Filter,
     query: String,
+    /// What the filter can't be; then nothing is leased.
+    refused: Option<Refused>,
 }
 
 #[derive(Serialize)]
@@ -188,10 +190,13 @@ fn query_of(lane: Lane, text: &str, reason: &str, category: &str) -> String {
     serde_urlencoded::to_string(fields).unwrap_or_default()
 }
 
-/// Leases work to the one who looks, and lists it.
+/// Leases work to the one who looks, and lists it; none where the filter asks for what can't be.
 async fn queue(state: &AppState, caller: &Caller, query: DeskQuery) -> Result<Queue, Error> {
     let now = clock::now();
-    let work = state.desk.claim(&query.filter(), AT_HAND, caller.name(), now).await?;
+    let (work, refused) = match query.filter() {
+        Ok(filter) => (state.desk.claim(&filter, AT_HAND, caller.name(), now).await?, None),
+        Err(refused) => (Vec::new(), Some(refused)),
+    };
     let counted = state.desk.lanes(now).await?;
     let of = |lane| counted.iter().find(|count| count.lane == lane);
     let lanes = [Lane::Doubtful, Lane::Audit, Lane::Escalated];
@@ -206,6 +211,7 @@ async fn queue(state: &AppState, caller: &Caller, query: DeskQuery) -> Result<Qu
         lanes: lanes.map(|lane| LaneShown { lane, rows: of(lane).map_or(0, |count| count.rows) }).into(),
         query,
         filter: Filter { lane, text, reason, category },
+        refused,
     })
 }
 
@@ -214,12 +220,8 @@ pub(super) async fn show(
     Who(caller): Who,
     Params(query): Params<DeskQuery>,
 ) -> Result<Response, Error> {
-    let now = views::ViewFilter {
-        lane: query.lane,
-        text: query.filter().text,
-        reason: query.reason.parse().ok(),
-        category: query.category.parse().ok(),
-    };
+    let GroupFilter { lane, text, reason, category, .. } = query.filter().unwrap_or_default();
+    let now = views::ViewFilter { lane, text, reason, category };
     let queue = queue(&state, &caller, query).await?;
     let categories = state.taxonomy.assignable().iter();
     let desk = Desk {

@@ -3,7 +3,7 @@
 use serde_json::json;
 use txcat::access::{Role, Scope};
 
-use super::{person, place};
+use super::{claimed, person, place};
 use crate::harness::{Answer, App, with};
 
 /// Signs in with a key; the cookie, if one is given.
@@ -180,6 +180,34 @@ async fn every_page_shows_what_is_stored_and_loads_nothing_from_elsewhere() {
         assert_eq!(app.get(&format!("/assets/{asset}")).await.status, 200, "{asset}");
     }
     app.get("/assets/nothing.js").await.with(404);
+}
+
+#[tokio::test]
+async fn a_filter_that_says_nothing_is_told_so_and_shows_and_leases_nothing() {
+    let mut app = App::start_without_redirects().await;
+    app.ingest(&[place("a", "acc-1", "CORNER PLACE", "5.00")]).await;
+    let (analyst, other) =
+        (person(&app, "analyst-1", Role::Analyst).await, person(&app, "analyst-2", Role::Analyst).await);
+    let cookie = sign_in(&app, &analyst).await.1.unwrap();
+    for path in [
+        "/review?category=Coffee%20Shop",
+        "/review?reason=boredom",
+        "/transactions?category=Coffee%20Shop",
+        "/transactions?status=forgotten",
+        "/transactions?account=%07",
+    ] {
+        let page = with_cookie(&app, "GET", path, &cookie, &[]).await;
+        assert_eq!(page.status, 200, "{path}");
+        let text = html(&page);
+        assert!(text.contains(" aria-describedby=\"refused\"") && text.contains(" must "), "{path}: {text}");
+        assert!(!text.contains("CORNER"), "{path} shows everything");
+    }
+    let list = with_cookie(&app, "GET", "/review/list?category=Coffee%20Shop", &cookie, &[]).await;
+    assert!(!html(&list).contains("CORNER"), "{}", list.body);
+    app.use_key(&other);
+    assert_eq!(claimed(&app, json!({})).await, [("debit:corner place".to_owned(), 1)], "somebody else has it");
+    let empty = with_cookie(&app, "GET", "/transactions?account=&category=&status=", &cookie, &[]).await;
+    assert!(html(&empty).contains("CORNER"), "{}", empty.body);
 }
 
 #[tokio::test]
