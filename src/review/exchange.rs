@@ -102,10 +102,20 @@ pub struct Imported {
     pub decided: u32,
     /// Those that a person had made before, alike.
     pub known: u32,
+    /// Those whose transaction a person has decided since they were annotated.
+    pub superseded: u32,
     /// Tasks that nobody has annotated.
     pub open: u32,
     /// Tasks that can't be taken.
     pub refused: Vec<RefusedTask>,
+}
+
+/// What became of a task.
+enum Taken {
+    Decided,
+    Known,
+    Superseded,
+    Open,
 }
 
 /// A task that can't be taken.
@@ -184,7 +194,8 @@ impl Desk {
     }
 
     /// Takes in what was annotated in Label Studio: each task's last annotation is a decision about its transaction
-    /// alone. What a person said here before, alike, is left alone, so a file may come twice.
+    /// alone. What a person said here before, alike, is left alone, and so is what somebody said later than the annotation: an
+    /// export brings all annotations again, so a file may come twice.
     ///
     /// # Errors
     /// When the database fails; tasks taken by then stay taken.
@@ -192,24 +203,19 @@ impl Desk {
         let mut imported = Imported::default();
         for (place, task) in tasks.iter().enumerate() {
             match self.import_one(task, who, now).await? {
-                Ok(Some(true)) => imported.decided += 1,
-                Ok(Some(false)) => imported.known += 1,
-                Ok(None) => imported.open += 1,
+                Ok(Taken::Decided) => imported.decided += 1,
+                Ok(Taken::Known) => imported.known += 1,
+                Ok(Taken::Superseded) => imported.superseded += 1,
+                Ok(Taken::Open) => imported.open += 1,
                 Err(why) => imported.refused.push(RefusedTask { place, why }),
             }
         }
         Ok(imported)
     }
 
-    /// Whether the task's decision is new; none where nobody has annotated it.
-    async fn import_one(
-        &self,
-        task: &Value,
-        who: &str,
-        now: DateTime<Utc>,
-    ) -> Result<Result<Option<bool>, Refusal>, Error> {
-        let Some(annotation) = last_annotation(task) else { return Ok(Ok(None)) };
-        let Some(choice) = choice(annotation) else { return Ok(Ok(None)) };
+    async fn import_one(&self, task: &Value, who: &str, now: DateTime<Utc>) -> Result<Result<Taken, Refusal>, Error> {
+        let Some(annotation) = last_annotation(task) else { return Ok(Ok(Taken::Open)) };
+        let Some(choice) = choice(annotation) else { return Ok(Ok(Taken::Open)) };
         let id = task["data"]["transaction_id"].as_str().and_then(|id| id.parse::<TransactionId>().ok());
         let Some(id) = id else { return Ok(Err(Refusal::NoId)) };
         let category = choice.parse::<Slug>().ok().filter(|slug| self.taxonomy.contains(slug));
@@ -220,7 +226,18 @@ impl Desk {
         let stands =
             view.in_force.is_some_and(|held| held.decided_by == DecidedBy::Correction && held.category == category);
         if stands {
-            return Ok(Ok(Some(false)));
+            return Ok(Ok(Taken::Known));
+        }
+        if let Some(since) = annotated_at(annotation) {
+            let later = ActionFilter {
+                transaction_id: Some(id.clone()),
+                standing: true,
+                since: Some(since),
+                ..ActionFilter::default()
+            };
+            if !self.store.review_actions(&later, 1).await?.is_empty() {
+                return Ok(Ok(Taken::Superseded));
+            }
         }
         let correction = Correction {
             transaction_id: id,
@@ -231,7 +248,7 @@ impl Desk {
             made_at: now,
         };
         Ok(match self.store.correct(&correction).await? {
-            Some(_) => Ok(Some(true)),
+            Some(_) => Ok(Taken::Decided),
             None => Err(Refusal::Unknown),
         })
     }
@@ -370,6 +387,12 @@ fn last_annotation(task: &Value) -> Option<&Value> {
     let annotations = task["annotations"].as_array()?;
     let done = annotations.iter().filter(|annotation| annotation["was_cancelled"] != json!(true));
     done.max_by_key(|annotation| annotation["updated_at"].as_str().unwrap_or_default().to_owned())
+}
+
+/// When it was said last, as far as it tells.
+fn annotated_at(annotation: &Value) -> Option<DateTime<Utc>> {
+    let at = annotation["updated_at"].as_str().or(annotation["created_at"].as_str())?;
+    Some(DateTime::parse_from_rfc3339(at).ok()?.to_utc())
 }
 
 fn choice(annotation: &Value) -> Option<&str> {

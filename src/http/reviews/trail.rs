@@ -320,6 +320,8 @@ pub(in super::super) struct ImportedOut {
     decided: u32,
     /// Those that a person had made before, alike.
     known: u32,
+    /// Those whose transaction a person has decided since they were annotated: what was said later stays.
+    superseded: u32,
     /// Tasks that nobody has annotated.
     open: u32,
     refused: Vec<RefusedOut>,
@@ -335,7 +337,7 @@ pub(in super::super) struct RefusedOut {
 }
 
 /// Takes in what was annotated in Label Studio, its JSON export as it is: each task's last annotation decides its
-/// transaction alone. The same file may come twice.
+/// transaction alone, unless a person has decided that one since. The same file may come twice.
 #[utoipa::path(
     post,
     path = "/v1/reviews/import",
@@ -362,6 +364,7 @@ pub(in super::super) async fn import(
     Ok(Json(ImportedOut {
         decided: imported.decided,
         known: imported.known,
+        superseded: imported.superseded,
         open: imported.open,
         refused: refused.map(|task| RefusedOut { place: task.place, why: task.why.to_string() }).collect(),
     }))

@@ -1,6 +1,8 @@
 //! Decisions as files, and decisions that come from one.
 
+use chrono::TimeDelta;
 use serde_json::{Value, json};
+use txcat::clock;
 
 use super::{claimed, decision, place, stands};
 use crate::harness::App;
@@ -77,6 +79,20 @@ async fn what_label_studio_annotated_is_decided_here_and_the_same_file_may_come_
     insta::assert_json_snapshot!(imported);
     assert_eq!(stands(&app, "a").await, "bar_and_nightlife by correction, reviewed");
     assert_eq!(stands(&app, "b").await, "restaurant by stage, pending");
-    let again = app.post("/v1/reviews/import", &body).await.with(200);
-    assert_eq!((&again["decided"], &again["known"]), (&json!(0), &json!(1)));
+    let again = async |tasks: &[Value]| {
+        let again = app.post("/v1/reviews/import", &json!(tasks)).await.with(200);
+        ["decided", "known", "superseded"].map(|count| again[count].as_u64().unwrap())
+    };
+    assert_eq!(again(&tasks).await, [0, 1, 0]);
+
+    // Exports repeat all annotations: what somebody said here since stays, until it is annotated anew or taken back.
+    let word = json!({ "category": "fuel", "scope": "transaction" });
+    let said = app.post("/v1/transactions/a/correction", &word).await.with(200);
+    assert_eq!(said["category"], "fuel");
+    assert_eq!(again(&tasks).await, [0, 0, 1]);
+    assert_eq!(stands(&app, "a").await, "fuel by correction, reviewed");
+    let later = json!({ "updated_at": clock::now() + TimeDelta::hours(1) });
+    tasks[0]["annotations"].as_array_mut().unwrap().push(annotated("coffee_shop", later));
+    assert_eq!(again(&tasks).await, [1, 0, 0]);
+    assert_eq!(stands(&app, "a").await, "coffee_shop by correction, reviewed");
 }
