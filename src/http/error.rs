@@ -18,7 +18,6 @@ use crate::{
     access::{Scope, Standing},
     adapters, advise,
     causes::with_causes,
-    domain::Slug,
     enrich,
     evaluate::tracker,
     events, pipeline, recategorize, review, store, web,
@@ -99,14 +98,6 @@ pub enum Error {
     Query {
         /// What is wrong, in words for the caller.
         detail: String,
-    },
-    /// A category that the taxonomy in force does not have.
-    #[error("category `{category}` can't be assigned in taxonomy {taxonomy}")]
-    OffTaxonomy {
-        /// What was asked for.
-        category: Slug,
-        /// The version in force.
-        taxonomy: String,
     },
     /// Who is asking could not be told, or may not.
     #[error(transparent)]
@@ -319,10 +310,6 @@ impl Error {
             }
             Self::Row(problem) => Problem::clone(problem),
             Self::Query { .. } => Problem::new(S::BAD_REQUEST, "query", "The query can't be read", detail),
-            Self::OffTaxonomy { .. } => {
-                Problem::new(S::UNPROCESSABLE_ENTITY, "off-taxonomy", "Not a category of this deployment", detail)
-                    .at(Some("/category".to_owned()))
-            }
             Self::Access(error) => match error {
                 access::Error::NoKey | access::Error::InvalidKey => {
                     Problem::new(S::UNAUTHORIZED, "unauthenticated", "Who is asking?", detail)

@@ -268,10 +268,6 @@ pub(super) async fn correct(
     body: JsonText,
 ) -> Result<Json<TransactionOut>, Error> {
     let said: NewCorrection = body.parse()?;
-    if state.taxonomy.index_of(&said.category).is_none() {
-        let taxonomy = state.taxonomy.version().to_owned();
-        return Err(Error::OffTaxonomy { category: said.category, taxonomy });
-    }
     let correction = Correction {
         transaction_id: id,
         category: said.category,
@@ -280,6 +276,5 @@ pub(super) async fn correct(
         made_by: caller.name().to_owned(),
         made_at: clock::now(),
     };
-    let view = state.store.correct(&correction).await?;
-    view.map(|view| Json(view.into())).ok_or(Error::UnknownTransaction)
+    Ok(Json(state.desk.correct(&correction).await?.into()))
 }

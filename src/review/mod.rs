@@ -261,6 +261,15 @@ impl Desk {
         Ok(Preview { rows, affected, memory: memory(&at_hand, category, scope) })
     }
 
+    /// Says what a transaction is, whoever has a lease on its group; returns it as it is then.
+    ///
+    /// # Errors
+    /// When there is no such transaction or category, or the database fails.
+    pub async fn correct(&self, correction: &Correction) -> Result<TransactionView, Error> {
+        self.check(&correction.category)?;
+        self.store.correct(correction).await?.ok_or(Error::UnknownTransaction)
+    }
+
     /// Decides. Some decisions are drawn for a second person's word.
     ///
     /// # Errors
