@@ -191,6 +191,7 @@ mod tests {
             },
             category: category(label(at)),
             labelled_by: "anna".to_owned(),
+            at_random: false,
         };
         let set = LabelledSet::of_store("made".to_owned(), Arc::clone(&taxonomy), (0..200).map(labelled).collect());
         let traffic = Traffic {

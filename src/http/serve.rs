@@ -80,7 +80,6 @@ where
 mod tests {
     use std::{net::SocketAddr, sync::Arc};
 
-    use axum::routing::get;
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::{TcpListener, TcpStream},
@@ -110,7 +109,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_never_ends_its_header_is_left() {
         let (listener, address) = listener().await;
-        let router = Router::new().route("/", get(async || "here"));
+        let router = Router::new().fallback(async || "here");
         let served = serve(listener, router, std::future::pending(), Patience { header: SOON, drain: LATE });
         let asked = async {
             assert!(said(address, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.ends_with("here"));
@@ -128,14 +127,14 @@ mod tests {
         let (begun, go, stop) = (Arc::new(Notify::new()), Arc::new(Notify::new()), CancellationToken::new());
         let slow = {
             let (begun, go) = (Arc::clone(&begun), Arc::clone(&go));
-            get(async move || {
+            async move || {
                 begun.notify_one();
                 go.notified().await;
                 "here"
-            })
+            }
         };
         let patience = Patience { header: LATE, drain: Duration::from_secs(1) };
-        let router = Router::new().route("/", slow);
+        let router = Router::new().fallback(slow);
         let served = tokio::spawn(serve(listener, router, stop.clone().cancelled_owned(), patience));
         let begins = tokio::spawn(said(address, "GET / HTTP/1.1\r\nHo"));
         let asks = tokio::spawn(said(address, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"));

@@ -306,7 +306,7 @@ async fn a_migration_that_another_has_followed_is_taken_back_after_that_one() {
     });
     let mapping = serde_json::from_value(json!({ "from": next().version(), "map": map })).unwrap();
     let plan = taxonomy::Plan { mapping, reason: "the old words".to_owned(), by: "product".to_owned() };
-    let second = taxonomy::plan(&stand.store, &pipeline, &stand.taxonomy, plan, hour(2_100)).await.unwrap();
+    let second = taxonomy::plan(&stand.store, &pipeline, &stand.taxonomy, plan, None, hour(2_100)).await.unwrap();
     preview::run(&stand.store, &pipeline, second, &|_, _| {}).await.unwrap();
     stand.apply(second).await;
     let refused = apply::undo(&stand.store, first, "product", hour(2_200), &|_, _| {}).await.unwrap_err();
