@@ -15,7 +15,6 @@ use super::{
 };
 use crate::{
     categorize::PROMPT_ENGINE,
-    model::AdapterFacts,
     store::{DayOfCalls, EvalRun, StoredAdapter},
 };
 
@@ -25,9 +24,8 @@ const ADAPTER_GUIDE: &str = "local_adapter";
 /// Machine hours that training took, by engine, as registered adapters tell it.
 pub(super) fn trainings(adapters: &[StoredAdapter]) -> HashMap<String, Decimal> {
     let hours = |adapter: &StoredAdapter| {
-        let facts: AdapterFacts = serde_json::from_value(adapter.facts.clone()).ok()?;
-        let hours = Decimal::try_from(facts.effort?.seconds / 3_600.0).ok()?.round_dp(6);
-        Some((adapter.engine.clone(), hours))
+        let seconds = adapter.facts["effort"]["seconds"].as_f64()?;
+        Some((adapter.engine.clone(), Decimal::try_from(seconds / 3_600.0).ok()?.round_dp(6)))
     };
     adapters.iter().filter_map(hours).collect()
 }
@@ -146,9 +144,10 @@ pub(super) fn billed(today: Setup, calls: &[DayOfCalls], looking: Looking<'_>) -
 mod tests {
     use chrono::DateTime;
     use rust_decimal::dec;
+    use serde_json::json;
 
     use super::*;
-    use crate::{advise::setup::TokenPrice, store::NewEvalRun};
+    use crate::{advise::setup::TokenPrice, domain::AdapterState, store::NewEvalRun};
 
     fn run(id: i64, file: &str, stage: &str, engine: &str, correct: i32) -> EvalRun {
         let run = NewEvalRun {
@@ -203,6 +202,31 @@ mod tests {
         assert_eq!(options[0].training_hours, Some(Range::exact(dec!(0.25))));
         assert_eq!(options[0].guide.as_deref(), Some("local_adapter"));
         assert_eq!(setups(&runs, &[], &trained, looking("nobody")), (None, Vec::new()));
+    }
+
+    #[test]
+    fn what_a_training_took_is_read_of_the_facts_that_the_registry_keeps() {
+        let adapter = |engine: &str, facts| StoredAdapter {
+            id: 1,
+            name: "mine".to_owned(),
+            version: 1,
+            engine: engine.to_owned(),
+            taxonomy: "t@1".to_owned(),
+            account_group: String::new(),
+            base: "small".to_owned(),
+            base_sha256: "00".to_owned(),
+            label_manifest: None,
+            erased_rows: 0,
+            facts,
+            state: AdapterState::Candidate,
+            share: 1.0,
+            state_since: DateTime::UNIX_EPOCH,
+            registered_by: "anna".to_owned(),
+            registered_at: DateTime::UNIX_EPOCH,
+        };
+        let trained = adapter("adapter:mine@1", json!({ "data": "ours", "effort": { "rows": 9, "seconds": 5_400.0 } }));
+        let imported = adapter("adapter:theirs@1", json!({ "data": "theirs", "effort": null }));
+        assert_eq!(trainings(&[trained, imported]), HashMap::from([("adapter:mine@1".to_owned(), dec!(1.5))]));
     }
 
     #[test]
