@@ -283,7 +283,7 @@ impl Pipeline {
         let enriched = self.enricher.enrich(rows).await?;
         let groups = self.groups_of(&enriched, who.lineup).await?;
         let stages: Vec<&Arc<Stage>> = enriched.iter().map(|row| who.answers(row, &groups)).collect();
-        let rules = self.rules_of(&enriched).await?;
+        let rules = self.rules_of(&enriched).instrument(spans::database("account_rules")).await?;
         let key = |(row, stage): (_, &&Arc<Stage>)| memory?.key(stage.engine(), stage.input(row));
         let keys: Vec<_> = enriched.iter().zip(&stages).map(key).collect();
         let recalled = match memory {
@@ -354,12 +354,25 @@ impl Pipeline {
         Ok(Judged { enriched, groups, rules, decisions, failure, sources: sorted.sources, fresh })
     }
 
-    /// Judges rows once more whose rule came, went or changed while a model took its time.
+    /// Lets rules count that came while a model took its time, and judges rows once more whose rule went or changed.
     async fn judge_anew(&self, judged: &mut Judged, who: Who<'_>, memory: Option<&Memory>) -> Result<(), Error> {
-        let rules = self.rules_of(&judged.enriched).await?;
-        let changed = |row: &&EnrichedTransaction| rules.get(&rule_key(row)) != judged.rules.get(&rule_key(row));
-        let changed: Vec<Transaction> =
-            judged.enriched.iter().filter(changed).map(|row| row.transaction.clone()).collect();
+        let rules = self.rules_of(&judged.enriched).instrument(spans::database("account_rules_since")).await?;
+        let (mut came, mut changed) = (HashMap::new(), Vec::new());
+        for row in &judged.enriched {
+            let key = rule_key(row);
+            match (judged.rules.get(&key), rules.get(&key)) {
+                (before, now) if before == now => {}
+                (None, Some(rule)) => {
+                    came.insert(row.transaction.id.clone(), rule.clone());
+                }
+                _ => changed.push(row.transaction.clone()),
+            }
+        }
+        for decision in &mut judged.decisions {
+            if let Some(rule) = came.remove(&decision.transaction_id) {
+                (decision.rule, decision.level, decision.review) = (Some(rule), None, None);
+            }
+        }
         if changed.is_empty() {
             return Ok(());
         }
@@ -380,7 +393,7 @@ impl Pipeline {
 
     async fn rules_of(&self, rows: &[EnrichedTransaction]) -> Result<HashMap<RuleKey, AccountRule>, Error> {
         let asked: Vec<RuleKey> = rows.iter().map(rule_key).collect();
-        Ok(self.store.account_rules(&asked).instrument(spans::database("account_rules")).await?)
+        Ok(self.store.account_rules(&asked).await?)
     }
 
     /// Why a person's eye is wanted, if it is.
