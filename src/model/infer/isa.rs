@@ -5,7 +5,7 @@ use std::{hint::black_box, num::NonZero, sync::OnceLock};
 use clap::ValueEnum;
 
 #[cfg(target_arch = "x86_64")]
-use super::lanes::{Avx2, Avx512, TILE};
+use super::lanes::{Avx2, Avx512, TILE, Tiles};
 use super::{
     attend,
     lanes::{LANES, Lanes, Portable},
@@ -49,10 +49,16 @@ impl Isa {
         Self::up_to(Instructions::Amx)
     }
 
+    /// Plain Rust with the processor's tiles, or with what stands in for them.
+    #[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+    pub(super) fn portable_with_tiles() -> Self {
+        Self::Portable(Portable { tiles: Some(Tiles::detect_or_emulate()) })
+    }
+
     /// The fastest that may be used.
     pub(super) fn fastest() -> Self {
         let fastest = FASTEST.get().copied().unwrap_or(Instructions::Amx);
-        Self::up_to(fastest).next().unwrap_or(Self::Portable(Portable))
+        Self::up_to(fastest).next().unwrap_or(Self::Portable(Portable::default()))
     }
 
     /// Those that this machine has of these and slower ones, the fastest first. Nobody looks for faster ones, or asks the system for them.
@@ -71,7 +77,7 @@ impl Isa {
             Instructions::Avx512 => Avx512::detect().map(Self::Avx512),
             #[cfg(target_arch = "x86_64")]
             Instructions::Avx2 => Avx2::detect().map(Self::Avx2),
-            Instructions::Portable => Some(Self::Portable(Portable)),
+            Instructions::Portable => Some(Self::Portable(Portable::default())),
             #[cfg(not(target_arch = "x86_64"))]
             _ => None,
         }
@@ -100,10 +106,20 @@ impl Isa {
 
     /// Rows that are multiplied together, at most.
     pub(super) fn rows(self) -> usize {
+        #[cfg(target_arch = "x86_64")]
+        if self.tiles().is_some() {
+            return TILE;
+        }
+        ROWS
+    }
+
+    /// What multiplies whole tiles, where that is used.
+    #[cfg(target_arch = "x86_64")]
+    fn tiles(self) -> Option<Tiles> {
         match self {
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512Bf16(s) if s.tiles().is_some() => TILE,
-            _ => ROWS,
+            Self::Avx512Bf16(s) => s.tiles(),
+            Self::Portable(s) => s.tiles(),
+            Self::Avx512(_) | Self::Avx2(_) => None,
         }
     }
 
@@ -139,9 +155,7 @@ impl Isa {
     /// addition are two.
     pub(super) fn probe(self, format: Format) -> usize {
         #[cfg(target_arch = "x86_64")]
-        if let Self::Avx512Bf16(s) = self
-            && let Some(tiles) = s.tiles()
-        {
+        if let Some(tiles) = self.tiles() {
             #[expect(unsafe_code, reason = "only the caller knows what else a thread does")]
             // SAFETY: this thread does nothing else with tiles until the probe is over.
             let mut set = unsafe { tiles.set() };

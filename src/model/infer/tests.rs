@@ -109,6 +109,31 @@ fn lengths_drawn_from_none_to_the_longest_are_near_the_exact_ones_on_every_instr
     }
 }
 
+/// On a processor without tiles, what stands in for them ([`lanes::emulated`]) does what the instructions say.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[test]
+fn tiles_multiply_what_plain_rust_multiplies() {
+    let config = Config::of_whole_vectors(2);
+    let exact = exact(&config);
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    let sequences = sequences([1, 5, 16, 17, 2, 15, 33, 3, 9, 4, 31], &mut rng);
+    let adapters =
+        [adapter(&config, TARGETS.to_vec(), 20, 1), adapter(&config, vec![Target::Query, Target::Output], 4, 2)];
+    for format in Format::ALL {
+        let model = Arc::new(Model::new(&exact, format).unwrap());
+        let beside = adapters.each_ref().map(|(layout, numbers)| Arc::new(model.beside(layout, numbers).unwrap()));
+        let pieces = [(None, 0..4), (Some(&beside[0]), 4..8), (Some(&beside[1]), 8..11)];
+        let groups = pieces.map(|(adapter, rows)| Group { adapter, sequences: &sequences[rows] });
+        let plain = Isa::all().last().unwrap();
+        let [plain, tiles] = [plain, Isa::portable_with_tiles()].map(|isa| pooled(&Crew::of(2, isa), &model, &groups));
+        match format {
+            // Sums of bytes are exact, and all else is the same.
+            Format::Int8 => assert!(tiles == plain, "{}", apart(&tiles, &plain)),
+            Format::Bf16 => assert!(apart(&tiles, &plain) < 1e-3, "{}", apart(&tiles, &plain)),
+        }
+    }
+}
+
 #[test]
 fn an_empty_sequence_has_a_vector_of_zeros_and_disturbs_nobody() {
     let config = Config::of_whole_vectors(2);

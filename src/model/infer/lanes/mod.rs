@@ -8,6 +8,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+mod emulated;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod tiles;

@@ -2,11 +2,17 @@
 
 use half::bf16;
 
+#[cfg(all(test, target_arch = "x86_64"))]
+use super::Tiles;
 use super::{LANES, Lanes, Line};
 
 /// Needs no proof.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::model::infer) struct Portable;
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::model::infer) struct Portable {
+    /// Only for comparing what tiles multiply with what is multiplied here.
+    #[cfg(all(test, target_arch = "x86_64"))]
+    pub(in crate::model::infer) tiles: Option<Tiles>,
+}
 
 type Sixteen = [f32; LANES];
 
@@ -20,6 +26,11 @@ impl Lanes for Portable {
     type I = [i32; LANES];
     const SHIFTED: bool = false;
     const FEW: bool = true;
+
+    #[cfg(all(test, target_arch = "x86_64"))]
+    fn tiles(self) -> Option<Tiles> {
+        self.tiles
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> Sixteen {

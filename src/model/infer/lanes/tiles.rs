@@ -65,6 +65,15 @@ impl Tiles {
         FOUND.then_some(Self(()))
     }
 
+    /// The processor's, or what stands in for them.
+    #[cfg(all(test, target_os = "linux"))]
+    pub(in crate::model::infer) fn detect_or_emulate() -> Self {
+        Self::detect().unwrap_or_else(|| {
+            super::emulated::install();
+            Self(())
+        })
+    }
+
     /// Nobody's rows yet.
     ///
     /// # Safety
