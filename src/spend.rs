@@ -10,6 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::{FutureExt, future::BoxFuture};
 use rust_decimal::Decimal;
 use sha2::{Digest, Sha256};
+use tracing::Instrument as _;
 
 use batches::Batched;
 
@@ -159,7 +160,10 @@ impl Metered {
         let answered = reply.as_ref().map_or(0, |reply| reply.answers.iter().filter(|answer| answer.is_ok()).count());
         open.call = None;
         self.books.count(usage, cost);
-        self.books.settle(call, Settled { usage, doubtful, cost, outcome, answered: Some(answered) }).await?;
+        // Booked to the end, also where whoever asked goes meanwhile.
+        let settled = Settled { usage, doubtful, cost, outcome, answered: Some(answered) };
+        let booking = self.books.clone().settle_or_warn(call, settled).in_current_span();
+        tokio::spawn(booking).await.ok();
         reply
     }
 }
@@ -268,6 +272,13 @@ impl Books {
             answered_rows: answered.map(|rows| i32::try_from(rows).unwrap_or(i32::MAX)),
         };
         self.store.settle_call(call, &settled, clock::now()).await.map_err(books)
+    }
+
+    /// For a call that is over: its answer was paid for, and isn't lost because it can't be booked.
+    async fn settle_or_warn(self, call: ReservedCall, settled: Settled) {
+        if let Err(error) = self.settle(call, settled).await {
+            tracing::warn!(error = %error, "a call that is over stays booked at the most it can cost");
+        }
     }
 
     /// Adds to what this process tells of its own calls.
@@ -408,9 +419,7 @@ impl Drop for Open<'_> {
         runtime.spawn(async move {
             books.count(Usage::default(), cost);
             let settled = Settled { usage: Usage::default(), doubtful, cost, outcome: "given_up", answered: Some(0) };
-            if let Err(error) = books.settle(call, settled).await {
-                tracing::warn!(error = %error, "a call that was given up stays booked at the most it can cost");
-            }
+            books.settle_or_warn(call, settled).await;
         });
     }
 }
