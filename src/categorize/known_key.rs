@@ -52,19 +52,27 @@ impl KnownKey {
         Self { engine, stage: stage.to_owned(), taxonomy: taxonomy.clone(), enrichment, labels }
     }
 
+    /// The taxonomy's categories with their counts, most frequent first.
+    fn ranked<'a>(&self, counts: &'a BTreeMap<Slug, u32>) -> Vec<(&'a Slug, u32)> {
+        let counts = counts.iter().filter(|(category, _)| self.taxonomy.contains(category));
+        let mut ranked: Vec<(&Slug, u32)> = counts.map(|(category, count)| (category, *count)).collect();
+        ranked.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        ranked
+    }
+
     fn answer(&self, row: &EnrichedTransaction) -> Prediction {
         let key = (row.transaction.descriptor.key().clone(), row.transaction.direction);
-        let own = Some(&row.history.same_key.labels).filter(|own| !own.is_empty());
-        let ranked = own.or_else(|| self.labels.get(&key)).map(ranked).unwrap_or_default();
-        let ranked: Vec<(&Slug, u32)> =
-            ranked.into_iter().filter(|(category, _)| self.taxonomy.contains(category)).collect();
+        let own = Some(self.ranked(&row.history.same_key.labels)).filter(|own| !own.is_empty());
+        let of_own = own.is_some();
+        let everybodys = || self.labels.get(&key).map(|labels| self.ranked(labels)).unwrap_or_default();
+        let ranked = own.unwrap_or_else(everybodys);
         let labels: u32 = ranked.iter().map(|(_, count)| count).sum();
         let scored = |&(category, count): &(&Slug, u32)| Scored {
             category: category.clone(),
             confidence: count as f32 / (labels as f32 + DOUBT),
         };
         let evidence = match ranked.first() {
-            Some(&(category, count)) if own.is_some() => {
+            Some(&(category, count)) if of_own => {
                 vec![
                     Evidence::History { category: category.clone(), count },
                     Evidence::KnownKey { category: category.clone(), count },
@@ -89,13 +97,6 @@ impl KnownKey {
     }
 }
 
-/// Categories with their counts, most frequent first.
-fn ranked(counts: &BTreeMap<Slug, u32>) -> Vec<(&Slug, u32)> {
-    let mut ranked: Vec<(&Slug, u32)> = counts.iter().map(|(category, count)| (category, *count)).collect();
-    ranked.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    ranked
-}
-
 impl Categorizer for KnownKey {
     fn engine(&self) -> &str {
         &self.engine
@@ -105,6 +106,7 @@ impl Categorizer for KnownKey {
         let transaction = &row.transaction;
         let own = &row.history.same_key.labels;
         let parts = [
+            self.taxonomy.version().to_owned(),
             row.render(self.enrichment),
             transaction.descriptor.key().as_str().to_owned(),
             transaction.direction.as_str().to_owned(),

@@ -190,7 +190,7 @@ impl Categorizer for NearestExample {
             format!("{category} {}", found.merchant.name)
         });
         let key = row.transaction.descriptor.key().as_str().to_owned();
-        Some(InputHash::of([row.render(self.enrichment), key].into_iter().chain(told)))
+        Some(InputHash::of([self.taxonomy.clone(), row.render(self.enrichment), key].into_iter().chain(told)))
     }
 
     fn categorize<'a>(&'a self, batch: &'a [EnrichedTransaction]) -> BoxFuture<'a, Result<Vec<Prediction>, Error>> {

@@ -172,7 +172,8 @@ impl Categorizer for PromptCategorizer {
         let shown = self.wording.shown_alone(row)?;
         let known = known_parts(row).filter(|_| self.wording.enrichment() == Enrichment::Full);
         let text = row.render(self.wording.enrichment());
-        Some(InputHash::of([shown, text.into_bytes()].into_iter().chain(known)))
+        let taxonomy = self.taxonomy.clone().into_bytes();
+        Some(InputHash::of([taxonomy, shown, text.into_bytes()].into_iter().chain(known)))
     }
 
     fn known_work(&self) -> Option<KnownWork> {

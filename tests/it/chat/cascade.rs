@@ -2,7 +2,7 @@
 
 use txcat::{
     categorize::{Cascade, Categorizer as _, Error, KnownKey, LabelledExample, Stage, Step},
-    domain::{Acceptance, Enrichment},
+    domain::{Acceptance, Enrichment, Taxonomy},
     llm,
 };
 
@@ -52,6 +52,27 @@ async fn what_the_first_step_said_outlives_the_last_ones_outage() {
     };
     assert!(answers[0].is_none() && answers[1].as_ref().unwrap().category.as_str() == "supermarket");
     assert!(source.is_outage());
+}
+
+#[tokio::test]
+async fn own_labels_of_another_taxonomy_leave_the_word_to_everybodys() {
+    let known = KnownKey::new("known_key", Enrichment::None, &taxonomy(), &labelled("ALPHA BAKERY", "supermarket", 3));
+    let mut row = row("a", "ALPHA BAKERY");
+    row.history.same_key.labels.insert("gone".parse().unwrap(), 5);
+    let [said] = known.categorize(&[row]).await.unwrap().try_into().unwrap();
+    assert_eq!(said.category.as_str(), "supermarket");
+}
+
+#[test]
+fn what_was_answered_is_not_remembered_for_another_taxonomy() {
+    let text = include_str!("../../../eval/taxonomies/consumer.toml");
+    // Names and descriptions stay, so that an engine reads the same words.
+    let other = text.replace("mcc = [\"4829\", ", "mcc = [");
+    let inputs = [text, &other].map(|text| {
+        let taxonomy = Taxonomy::from_toml(text).unwrap();
+        KnownKey::new("known_key", Enrichment::None, &taxonomy, &[]).input(&row("a", "ALPHA BAKERY")).unwrap()
+    });
+    assert_ne!(inputs[0], inputs[1]);
 }
 
 #[test]
