@@ -11,7 +11,7 @@ use super::{
     lanes::{LANES, Lanes, Portable},
     number::{Bf16, Format, Int8, Number},
     panels::{Panels, Step, VECTORS},
-    product::{self, Added, Beside, Bytes, Chunk, Gelu, Plain, ROWS, Rows},
+    product::{self, Activations, Added, Beside, Chunk, Gelu, Plain, ROWS, Rows},
     rows,
 };
 pub(super) use crate::config::Instructions;
@@ -139,7 +139,7 @@ impl Isa {
 }
 
 type Weights<'a> = (&'a [Step<VECTORS>], &'a Panels<VECTORS>);
-type Factors<'a> = (&'a [Step<1>], &'a Panels<1>);
+type FirstFactors<'a> = (&'a [Step<1>], &'a Panels<1>);
 type Sizes = (usize, usize);
 type Scores<'a> = &'a mut [[f32; LANES]];
 
@@ -208,13 +208,13 @@ mod bodies {
             #[inline(always)]
             pub(super) fn $name<S: Lanes, N: Number>(
                 s: S,
-                xs: Bytes<'_>,
+                xs: Activations<'_>,
                 by: Weights<'_>,
                 chunks: &[Chunk],
-                low: Option<Beside<'_>>,
+                beside: Option<Beside<'_>>,
                 to: Rows<'_>,
             ) {
-                product::product::<S, N, _>(s, xs, by, chunks, low, &mut $finish(to));
+                product::product::<S, N, _>(s, xs, by, chunks, beside, &mut $finish(to));
             }
         )+};
     }
@@ -226,15 +226,21 @@ mod bodies {
     }
 
     #[inline(always)]
-    pub(super) fn reduce<S: Lanes, N: Number>(s: S, xs: Bytes<'_>, by: Factors<'_>, chunks: &[Chunk], to: Rows<'_>) {
+    pub(super) fn reduce<S: Lanes, N: Number>(
+        s: S,
+        xs: Activations<'_>,
+        by: FirstFactors<'_>,
+        chunks: &[Chunk],
+        to: Rows<'_>,
+    ) {
         product::product::<S, N, _>(s, xs, by, chunks, None, &mut Plain(to));
     }
 
     #[inline(always)]
     pub(super) fn reduce_more<S: Lanes, N: Number>(
         s: S,
-        xs: Bytes<'_>,
-        by: Factors<'_>,
+        xs: Activations<'_>,
+        by: FirstFactors<'_>,
         chunks: &[Chunk],
         to: Rows<'_>,
     ) {
@@ -300,11 +306,11 @@ kernels! {
     norm<N>(xs: &mut [f32], affine: (&[f32], &[f32], f32), bytes: &mut [u8], ranges: &mut [[f32; 2]]);
     to_bytes<N>(xs: &[f32], sizes: Sizes, bytes: &mut [u8], ranges: &mut [[f32; 2]]);
     mean(xs: &[f32], out: &mut [f32]);
-    plain<N>(xs: Bytes<'_>, by: Weights<'_>, chunks: &[Chunk], low: Option<Beside<'_>>, to: Rows<'_>);
-    gelu<N>(xs: Bytes<'_>, by: Weights<'_>, chunks: &[Chunk], low: Option<Beside<'_>>, to: Rows<'_>);
-    added<N>(xs: Bytes<'_>, by: Weights<'_>, chunks: &[Chunk], low: Option<Beside<'_>>, to: Rows<'_>);
-    reduce<N>(xs: Bytes<'_>, by: Factors<'_>, chunks: &[Chunk], to: Rows<'_>);
-    reduce_more<N>(xs: Bytes<'_>, by: Factors<'_>, chunks: &[Chunk], to: Rows<'_>);
+    plain<N>(xs: Activations<'_>, by: Weights<'_>, chunks: &[Chunk], beside: Option<Beside<'_>>, to: Rows<'_>);
+    gelu<N>(xs: Activations<'_>, by: Weights<'_>, chunks: &[Chunk], beside: Option<Beside<'_>>, to: Rows<'_>);
+    added<N>(xs: Activations<'_>, by: Weights<'_>, chunks: &[Chunk], beside: Option<Beside<'_>>, to: Rows<'_>);
+    reduce<N>(xs: Activations<'_>, by: FirstFactors<'_>, chunks: &[Chunk], to: Rows<'_>);
+    reduce_more<N>(xs: Activations<'_>, by: FirstFactors<'_>, chunks: &[Chunk], to: Rows<'_>);
     attend_1(rows: &mut [f32], sizes: Sizes, scores: Scores<'_>);
     attend_2(rows: &mut [f32], sizes: Sizes, scores: Scores<'_>);
     attend_4(rows: &mut [f32], sizes: Sizes, scores: Scores<'_>);

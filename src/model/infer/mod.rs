@@ -5,7 +5,7 @@
 
 mod attend;
 mod crew;
-mod halves;
+mod frozen;
 mod isa;
 mod lanes;
 mod lowrank;
@@ -21,7 +21,7 @@ mod tests;
 
 pub(super) use self::{
     crew::{Crew, Group},
-    halves::Halves,
+    frozen::FrozenWeight,
     lowrank::LowRank,
     model::Model,
 };

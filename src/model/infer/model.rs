@@ -15,7 +15,7 @@ use super::{
     number::{Bf16, Format, Int8, Number},
     pages::Pages,
     panels::{COLUMNS, Panels, Step, VECTORS},
-    product::{Beside, Bytes, Chunk, Rows},
+    product::{Activations, Beside, Chunk, Rows},
 };
 
 /// Sizes of an encoder.
@@ -41,6 +41,17 @@ impl Shape {
         }
         let slice = (COLUMNS..=hidden.min(inner)).rev().step_by(COLUMNS).find(|slice| inner % slice == 0)?;
         Some(Self { hidden, inner, slice, layers: config.num_hidden_layers, head })
+    }
+
+    /// From a token's query, key and value to the next one's: a vector more than they need, for rows whose distance is a power of two
+    /// would push each other out of the cache.
+    fn qkv_stride(&self) -> usize {
+        3 * self.hidden + LANES
+    }
+
+    /// From a token's slice of the feed-forward part to the next one's.
+    fn slice_stride(&self) -> usize {
+        self.slice + LANES
     }
 
     pub(super) fn outputs(&self, target: Target) -> usize {
@@ -204,94 +215,142 @@ impl Model {
     }
 
     fn pooled_in<N: Number>(&self, isa: Isa, block: Block<'_>, scratch: &mut Scratch, out: &mut [f32]) {
-        let Shape { hidden, slice, .. } = self.shape;
-        let tokens = block.ids.len();
-        let longest = block.sequences.iter().map(|(tokens, _)| *tokens).max().unwrap_or(0);
+        let Scratch { numbers, bytes, ranges, chunks } = scratch;
+        cut(block.sequences, isa.rows(), chunks);
         let width = block.adapters.iter().map(|adapter| adapter.width).max().unwrap_or(0);
-        // A vector more than a row needs: rows whose distance is a power of two would push each other out of the cache.
-        let (of_qkv, of_slice) = (3 * hidden + LANES, slice + LANES);
-        // `wide` has query, key and value of each token, then a slice of the feed-forward part; `reduced` what first factors make of
-        // each row, and `gathered` what they make of the feed-forward part's slices together.
-        // All of them are whole vectors, so that none lies on two cache lines.
-        let scores = (longest + KEYS) * LANES;
-        let sizes = [tokens * hidden, tokens * of_qkv.max(of_slice), tokens * width, tokens * width, scores];
-        let [xs, wide, reduced, gathered, scores] = parts(&mut scratch.numbers, sizes);
-        let scores = scores.as_chunks_mut().0;
-        let [bytes, inner_bytes] = parts(&mut scratch.bytes, [tokens * hidden * N::SIZE, tokens * slice * N::SIZE]);
-        let (ranges, inner_ranges) = room(&mut scratch.ranges, 2 * tokens).split_at_mut(tokens);
-        cut(block.sequences, isa.rows(), &mut scratch.chunks);
-        let low = Low { isa, adapters: block.adapters, chunks: &scratch.chunks, width };
-        let chunks = low.chunks;
-
-        let Embeddings { words, positions, norm } = &*self.embeddings;
-        let mut rest = (block.ids, &mut *xs);
-        for (length, _) in block.sequences {
-            let (ids, others) = rest.0.split_at(*length);
-            let (rows, others_rows) = std::mem::take(&mut rest.1).split_at_mut(length * hidden);
-            isa.embed(ids, words, positions, hidden, rows);
-            rest = (others, others_rows);
+        let pass = Pass { isa, block, chunks, width };
+        let mut room = Room::new::<N>(&self.shape, &pass, numbers, bytes, ranges);
+        self.embed::<N>(&pass, &mut room);
+        for at in 0..self.layers.len() {
+            self.attention::<N>(at, &pass, &mut room);
+            self.feed_forward::<N>(at, &pass, &mut room);
         }
-        isa.norm::<N>(xs, (&norm.weight, &norm.bias, self.eps), bytes, ranges);
-        let steps = self.steps.all();
-        for (at, layer) in self.layers.iter().enumerate() {
-            let qkv = &mut wide[..tokens * of_qkv];
-            let read = Bytes { bytes, ranges };
-            low.reduce::<N>(at, |layer| &layer.qkv, 0, read, reduced);
-            let beside = low.beside(at, |layer| &layer.qkv, 0, reduced);
-            isa.plain::<N>(read, (steps, &layer.qkv), chunks, beside, Rows { values: qkv, stride: of_qkv });
-            let mut rest = &mut *qkv;
-            for (length, _) in block.sequences {
-                let (rows, others) = rest.split_at_mut(length * of_qkv);
-                rest = others;
-                match self.shape.head / LANES {
-                    1 => isa.attend_1(rows, (of_qkv, hidden), scores),
-                    2 => isa.attend_2(rows, (of_qkv, hidden), scores),
-                    _ => isa.attend_4(rows, (of_qkv, hidden), scores),
-                }
-            }
-            isa.to_bytes::<N>(qkv, (of_qkv, hidden), bytes, ranges);
-            let read = Bytes { bytes, ranges };
-            low.reduce::<N>(at, |layer| &layer.out, 0, read, reduced);
-            let beside = low.beside(at, |layer| &layer.out, 0, reduced);
-            isa.added::<N>(read, (steps, &layer.out), chunks, beside, Rows { values: xs, stride: hidden });
-            let norm = &layer.attention_norm;
-            isa.norm::<N>(xs, (&norm.weight, &norm.bias, self.eps), bytes, ranges);
-            let middle = &mut wide[..tokens * of_slice];
-            low.reduce::<N>(at, |layer| &layer.up, 0, Bytes { bytes, ranges }, reduced);
-            for (place, (up, down)) in layer.slices.iter().enumerate() {
-                let beside = low.beside(at, |layer| &layer.up, place * slice / COLUMNS, reduced);
-                let to = Rows { values: middle, stride: of_slice };
-                isa.gelu::<N>(Bytes { bytes, ranges }, (steps, up), chunks, beside, to);
-                isa.to_bytes::<N>(middle, (of_slice, slice), inner_bytes, inner_ranges);
-                let read = Bytes { bytes: inner_bytes, ranges: inner_ranges };
-                low.reduce::<N>(at, |layer| &layer.down, place, read, gathered);
-                // The second factor reads all slices together.
-                let last = place + 1 == layer.slices.len();
-                let beside = low.beside(at, |layer| &layer.down, 0, gathered).filter(|_| last);
-                isa.added::<N>(read, (steps, down), chunks, beside, Rows { values: xs, stride: hidden });
-            }
-            let norm = &layer.output_norm;
-            isa.norm::<N>(xs, (&norm.weight, &norm.bias, self.eps), bytes, ranges);
-        }
-        let mut rest = &*xs;
+        let hidden = self.shape.hidden;
+        let mut rest = &*room.xs;
         for ((length, _), out) in block.sequences.iter().zip(out.chunks_exact_mut(hidden)) {
             let (rows, others) = rest.split_at(length * hidden);
             rest = others;
             if rows.is_empty() { out.fill(0.0) } else { isa.mean(rows, out) }
         }
     }
+
+    fn embed<N: Number>(&self, pass: &Pass<'_>, room: &mut Room<'_>) {
+        let hidden = self.shape.hidden;
+        let Embeddings { words, positions, norm } = &*self.embeddings;
+        let mut rest = (pass.block.ids, &mut *room.xs);
+        for (length, _) in pass.block.sequences {
+            let (ids, others) = rest.0.split_at(*length);
+            let (rows, others_rows) = std::mem::take(&mut rest.1).split_at_mut(length * hidden);
+            pass.isa.embed(ids, words, positions, hidden, rows);
+            rest = (others, others_rows);
+        }
+        self.norm::<N>(norm, pass.isa, room);
+    }
+
+    fn norm<N: Number>(&self, norm: &Norm, isa: Isa, room: &mut Room<'_>) {
+        isa.norm::<N>(room.xs, (&norm.weight, &norm.bias, self.eps), room.bytes, room.ranges);
+    }
+
+    fn attention<N: Number>(&self, at: usize, pass: &Pass<'_>, room: &mut Room<'_>) {
+        let (layer, steps, isa) = (&self.layers[at], self.steps.all(), pass.isa);
+        let Shape { hidden, head, .. } = self.shape;
+        let stride = self.shape.qkv_stride();
+        let Room { xs, wide, reduced, scores, bytes, ranges, .. } = room;
+        let qkv = &mut wide[..pass.block.ids.len() * stride];
+        let read = Activations { bytes, ranges };
+        pass.reduce::<N>(at, |layer| &layer.qkv, 0, read, reduced);
+        let beside = pass.beside(at, |layer| &layer.qkv, 0, reduced);
+        isa.plain::<N>(read, (steps, &layer.qkv), pass.chunks, beside, Rows { values: qkv, stride });
+        let mut rest = &mut *qkv;
+        for (length, _) in pass.block.sequences {
+            let (rows, others) = rest.split_at_mut(length * stride);
+            rest = others;
+            match head / LANES {
+                1 => isa.attend_1(rows, (stride, hidden), scores),
+                2 => isa.attend_2(rows, (stride, hidden), scores),
+                _ => isa.attend_4(rows, (stride, hidden), scores),
+            }
+        }
+        isa.to_bytes::<N>(qkv, (stride, hidden), bytes, ranges);
+        let read = Activations { bytes, ranges };
+        pass.reduce::<N>(at, |layer| &layer.out, 0, read, reduced);
+        let beside = pass.beside(at, |layer| &layer.out, 0, reduced);
+        isa.added::<N>(read, (steps, &layer.out), pass.chunks, beside, Rows { values: xs, stride: hidden });
+        self.norm::<N>(&layer.attention_norm, isa, room);
+    }
+
+    fn feed_forward<N: Number>(&self, at: usize, pass: &Pass<'_>, room: &mut Room<'_>) {
+        let (layer, steps, isa) = (&self.layers[at], self.steps.all(), pass.isa);
+        let Shape { hidden, slice, .. } = self.shape;
+        let stride = self.shape.slice_stride();
+        let Room { xs, wide, reduced, gathered, bytes, inner_bytes, ranges, inner_ranges, .. } = room;
+        let middle = &mut wide[..pass.block.ids.len() * stride];
+        let read = Activations { bytes, ranges };
+        pass.reduce::<N>(at, |layer| &layer.up, 0, read, reduced);
+        for (place, (up, down)) in layer.slices.iter().enumerate() {
+            let beside = pass.beside(at, |layer| &layer.up, place * slice / COLUMNS, reduced);
+            isa.gelu::<N>(read, (steps, up), pass.chunks, beside, Rows { values: middle, stride });
+            isa.to_bytes::<N>(middle, (stride, slice), inner_bytes, inner_ranges);
+            let inner = Activations { bytes: inner_bytes, ranges: inner_ranges };
+            pass.reduce::<N>(at, |layer| &layer.down, place, inner, gathered);
+            // The second factor reads all slices together.
+            let last = place + 1 == layer.slices.len();
+            let beside = pass.beside(at, |layer| &layer.down, 0, gathered).filter(|_| last);
+            isa.added::<N>(inner, (steps, down), pass.chunks, beside, Rows { values: xs, stride: hidden });
+        }
+        self.norm::<N>(&layer.output_norm, isa, room);
+    }
 }
 
-/// The low-rank differences of a block's adapters.
-#[derive(Clone, Copy)]
-struct Low<'a> {
+/// A block on its way through the layers.
+struct Pass<'a> {
     isa: Isa,
-    adapters: &'a [Arc<LowRank>],
+    block: Block<'a>,
     chunks: &'a [Chunk],
+    /// Most numbers that an adapter's first factors reduce a row to.
     width: usize,
 }
 
-impl<'a> Low<'a> {
+/// Activations of a block, each a row for each token. All are whole vectors, so that none lies on two cache lines.
+struct Room<'a> {
+    /// What goes from layer to layer.
+    xs: &'a mut [f32],
+    /// Query, key and value, then a slice of the feed-forward part.
+    wide: &'a mut [f32],
+    /// What first factors make of a row, and of the feed-forward part's slices together.
+    reduced: &'a mut [f32],
+    gathered: &'a mut [f32],
+    /// Of one sequence and head.
+    scores: &'a mut [[f32; LANES]],
+    /// What products read: of the hidden size, and of a slice of the feed-forward part.
+    bytes: &'a mut [u8],
+    inner_bytes: &'a mut [u8],
+    ranges: &'a mut [[f32; 2]],
+    inner_ranges: &'a mut [[f32; 2]],
+}
+
+impl<'a> Room<'a> {
+    fn new<N: Number>(
+        shape: &Shape,
+        pass: &Pass<'_>,
+        numbers: &'a mut Pages<f32>,
+        bytes: &'a mut Pages<u8>,
+        ranges: &'a mut Vec<[f32; 2]>,
+    ) -> Self {
+        let tokens = pass.block.ids.len();
+        let longest = pass.block.sequences.iter().map(|(tokens, _)| *tokens).max().unwrap_or(0);
+        let wide = tokens * shape.qkv_stride().max(shape.slice_stride());
+        let reduced = tokens * pass.width;
+        let sizes = [tokens * shape.hidden, wide, reduced, reduced, (longest + KEYS) * LANES];
+        let [xs, wide, reduced, gathered, scores] = parts(numbers, sizes);
+        let [bytes, inner_bytes] = parts(bytes, [shape.hidden, shape.slice].map(|size| tokens * size * N::SIZE));
+        let (ranges, inner_ranges) = room(ranges, 2 * tokens).split_at_mut(tokens);
+        let scores = scores.as_chunks_mut().0;
+        Self { xs, wide, reduced, gathered, scores, bytes, inner_bytes, ranges, inner_ranges }
+    }
+}
+
+impl<'a> Pass<'a> {
     /// What each adapter's first factors make of its own rows' inputs of this slice: added to what they made of
     /// those before.
     fn reduce<N: Number>(
@@ -299,11 +358,11 @@ impl<'a> Low<'a> {
         layer: usize,
         of: fn(&LayerDifference) -> &Difference,
         slice: usize,
-        read: Bytes<'_>,
+        read: Activations<'_>,
         reduced: &mut [f32],
     ) {
         for chunks in self.chunks.chunk_by(|a, b| a.adapter == b.adapter) {
-            let Some(adapter) = chunks[0].adapter.map(|at| &self.adapters[at]) else { continue };
+            let Some(adapter) = chunks[0].adapter.map(|at| &self.block.adapters[at]) else { continue };
             let Some(panels) = of(&adapter.layers[layer]).reduce.get(slice) else { continue };
             let to = Rows { values: reduced, stride: self.width };
             if slice == 0 {
@@ -324,7 +383,7 @@ impl<'a> Low<'a> {
     where
         'a: 'r,
     {
-        let (adapters, stride) = (self.adapters, self.width);
+        let (adapters, stride) = (self.block.adapters, self.width);
         (!adapters.is_empty()).then_some(Beside { adapters, layer, of, panel, reduced, stride })
     }
 }

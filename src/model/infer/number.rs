@@ -148,7 +148,7 @@ impl Number for Int8 {
             for i in 0..4 {
                 scaled[i] = s.fma(s.load(&four[i]), by, from);
             }
-            s.bytes(scaled, to);
+            s.to_bytes(scaled, to);
         }
         [width / 255.0, least]
     }
@@ -165,7 +165,7 @@ impl Number for Bf16 {
 
     #[inline(always)]
     fn dot<S: Lanes>(s: S, sums: S::F, xs: [u8; 4], weights: &Line) -> S::F {
-        s.dot_halves(sums, xs, weights)
+        s.dot_bf16(sums, xs, weights)
     }
 
     #[inline(always)]
@@ -176,7 +176,7 @@ impl Number for Bf16 {
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     fn tiles<const V: usize>(tiles: &mut Set, xs: Read<'_>, steps: &[Step<V>], sums: &mut Sums<V>) {
-        tiles.halves(xs, steps, sums);
+        tiles.bf16(xs, steps, sums);
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -194,7 +194,7 @@ impl Number for Bf16 {
     fn write<S: Lanes>(s: S, row: &[f32], _: ([S::F; 4], [S::F; 4]), to: &mut [u8]) -> [f32; 2] {
         let twos: &[[[f32; LANES]; 2]] = row.as_chunks().0.as_chunks().0;
         for ([a, b], to) in twos.iter().zip(to.as_chunks_mut().0) {
-            s.halves([s.load(a), s.load(b)], to);
+            s.to_bf16([s.load(a), s.load(b)], to);
         }
         [1.0, 0.0]
     }

@@ -14,7 +14,7 @@ use super::{
 
 /// Rows of activations: a value is `scale * byte + least`, or as it is where it is no byte.
 #[derive(Clone, Copy)]
-pub(super) struct Bytes<'a> {
+pub(super) struct Activations<'a> {
     /// `[rows, inputs]`, of so many bytes each as the format has.
     pub(super) bytes: &'a [u8],
     /// Of each row, scale and least.
@@ -46,18 +46,39 @@ pub(super) struct Beside<'a> {
     pub(super) stride: usize,
 }
 
-/// The first of a row's reduced numbers, and what each weighs in a panel's columns.
-type Factors<'a, const V: usize> = (&'a [f32], &'a [[[f32; LANES]; V]]);
+/// An adapter's second factor in one panel, and the reduced numbers that it multiplies.
+#[derive(Clone, Copy)]
+struct SecondFactor<'a, const V: usize> {
+    /// From the first row's on.
+    reduced: &'a [f32],
+    /// From a row's numbers to the next one's.
+    stride: usize,
+    /// What each number weighs in the panel's columns.
+    weights: &'a [[[f32; LANES]; V]],
+}
+
+impl<const V: usize> SecondFactor<'_, V> {
+    /// The same from a later row on.
+    #[inline(always)]
+    fn from_row(self, row: usize) -> Self {
+        Self { reduced: &self.reduced[row * self.stride..], ..self }
+    }
+}
 
 impl<'a> Beside<'a> {
-    /// For one row after the other.
+    /// Of the adapter that a chunk's rows are read with.
     #[inline(always)]
-    fn factors<const V: usize>(&self, panel: usize, chunk: Chunk) -> Option<Factors<'a, V>> {
+    fn second_factor<const V: usize>(&self, panel: usize, chunk: Chunk) -> Option<SecondFactor<'a, V>> {
         let difference = (self.of)(&self.adapters[chunk.adapter?].layers[self.layer]);
-        let (from, factors) = difference.of_panel(self.panel + panel);
+        let (from, weights) = difference.of_panel(self.panel + panel);
         // Only the encoder's own panels have a difference, and those are as wide as its factors.
-        let factors = factors.as_flattened().as_chunks::<V>().0;
-        (!factors.is_empty()).then(|| (&self.reduced[chunk.row * self.stride + from..], factors))
+        let weights = weights.as_flattened().as_chunks::<V>().0;
+        let stride = self.stride;
+        (!weights.is_empty()).then(|| SecondFactor {
+            reduced: &self.reduced[chunk.row * stride + from..],
+            stride,
+            weights,
+        })
     }
 }
 
@@ -123,7 +144,7 @@ impl<S: Lanes, const V: usize> Finish<S, V> for Added<'_> {
 #[inline(always)]
 pub(super) fn product<S: Lanes, N: Number, const V: usize>(
     s: S,
-    xs: Bytes<'_>,
+    xs: Activations<'_>,
     (all, panels): (&[Step<V>], &Panels<V>),
     chunks: &[Chunk],
     beside: Option<Beside<'_>>,
@@ -141,30 +162,28 @@ pub(super) fn product<S: Lanes, N: Number, const V: usize>(
         let mut fetched = next.chunks(next.len().div_ceil(chunks.len().max(1)).max(1));
         for chunk in chunks {
             let panel = Panel { steps, columns, column: at * V * LANES, next: fetched.next().unwrap_or(&[]) };
-            let low = beside.and_then(|beside| beside.factors(at, *chunk).map(|of| (of, beside.stride)));
+            let second = beside.and_then(|beside| beside.second_factor(at, *chunk));
             #[cfg(target_arch = "x86_64")]
             if let Some((set, sums)) = &mut tiles {
-                by_tiles::<S, N, V>(s, xs, panel, *chunk, low, (set, sums), finish);
+                by_tiles::<S, N, V>(s, xs, panel, *chunk, second, (set, sums), finish);
                 continue;
             }
             if S::FEW {
-                for row in chunk.row..chunk.row + chunk.rows {
-                    let low = low.map(|((reduced, factors), stride)| {
-                        ((&reduced[(row - chunk.row) * stride..], factors), stride)
-                    });
-                    tile::<S, N, 1, V>(s, xs, panel, row, low, finish);
+                for at in 0..chunk.rows {
+                    let second = second.map(|second| second.from_row(at));
+                    tile::<S, N, 1, V>(s, xs, panel, chunk.row + at, second, finish);
                 }
                 continue;
             }
             match chunk.rows {
-                1 => tile::<S, N, 1, V>(s, xs, panel, chunk.row, low, finish),
-                2 => tile::<S, N, 2, V>(s, xs, panel, chunk.row, low, finish),
-                3 => tile::<S, N, 3, V>(s, xs, panel, chunk.row, low, finish),
-                4 => tile::<S, N, 4, V>(s, xs, panel, chunk.row, low, finish),
-                5 => tile::<S, N, 5, V>(s, xs, panel, chunk.row, low, finish),
+                1 => tile::<S, N, 1, V>(s, xs, panel, chunk.row, second, finish),
+                2 => tile::<S, N, 2, V>(s, xs, panel, chunk.row, second, finish),
+                3 => tile::<S, N, 3, V>(s, xs, panel, chunk.row, second, finish),
+                4 => tile::<S, N, 4, V>(s, xs, panel, chunk.row, second, finish),
+                5 => tile::<S, N, 5, V>(s, xs, panel, chunk.row, second, finish),
                 rows => {
                     assert!(rows == ROWS, "a chunk of {rows} rows");
-                    tile::<S, N, ROWS, V>(s, xs, panel, chunk.row, low, finish);
+                    tile::<S, N, ROWS, V>(s, xs, panel, chunk.row, second, finish);
                 }
             }
         }
@@ -190,18 +209,15 @@ struct Panel<'a, const V: usize> {
     next: &'a [Line],
 }
 
-/// Reduced numbers of rows and the second factor, and the distance between two rows' numbers.
-type Low<'a, const V: usize> = ((&'a [f32], &'a [[[f32; LANES]; V]]), usize);
-
 /// `R` rows with one panel. All sums stay in registers: loops over `R` and `V` have constant ends, and what is
 /// done with each row at the end is written out.
 #[inline(always)]
 fn tile<S: Lanes, N: Number, const R: usize, const V: usize>(
     s: S,
-    xs: Bytes<'_>,
+    xs: Activations<'_>,
     panel: Panel<'_, V>,
     row: usize,
-    low: Option<Low<'_, V>>,
+    second: Option<SecondFactor<'_, V>>,
     finish: &mut impl Finish<S, V>,
 ) {
     let width = panel.steps.len() * 4;
@@ -237,7 +253,7 @@ fn tile<S: Lanes, N: Number, const R: usize, const V: usize>(
             }
         }
     }
-    complete::<S, N, R, V>(s, sums, xs.ranges, panel, row, low, finish);
+    complete::<S, N, R, V>(s, sums, xs.ranges, panel, row, second, finish);
 }
 
 /// What becomes of the sums of `R` rows with one panel.
@@ -248,7 +264,7 @@ fn complete<S: Lanes, N: Number, const R: usize, const V: usize>(
     ranges: &[[f32; 2]],
     panel: Panel<'_, V>,
     row: usize,
-    low: Option<Low<'_, V>>,
+    second: Option<SecondFactor<'_, V>>,
     finish: &mut impl Finish<S, V>,
 ) {
     let ranges: &[[f32; 2]; R] = ranges[row..].first_chunk().expect("every row has a range");
@@ -259,12 +275,12 @@ fn complete<S: Lanes, N: Number, const R: usize, const V: usize>(
             values[r][v] = N::value(s, sums[r][v], range, panel.columns, v);
         }
     }
-    if let Some(((reduced, factors), stride)) = low {
-        for (rank, factor) in factors.iter().enumerate() {
+    if let Some(SecondFactor { reduced, stride, weights }) = second {
+        for (rank, weights) in weights.iter().enumerate() {
             for r in 0..R {
                 let x = s.splat(reduced[r * stride + rank]);
                 for v in 0..V {
-                    values[r][v] = s.fma(x, s.load(&factor[v]), values[r][v]);
+                    values[r][v] = s.fma(x, s.load(&weights[v]), values[r][v]);
                 }
             }
         }
@@ -284,10 +300,10 @@ fn complete<S: Lanes, N: Number, const R: usize, const V: usize>(
 #[inline(always)]
 fn by_tiles<S: Lanes, N: Number, const V: usize>(
     s: S,
-    xs: Bytes<'_>,
+    xs: Activations<'_>,
     panel: Panel<'_, V>,
     chunk: Chunk,
-    low: Option<Low<'_, V>>,
+    second: Option<SecondFactor<'_, V>>,
     (tiles, sums): (&mut Set, &mut Sums<V>),
     finish: &mut impl Finish<S, V>,
 ) {
@@ -296,7 +312,7 @@ fn by_tiles<S: Lanes, N: Number, const V: usize>(
     N::tiles(tiles, read, panel.steps, sums);
     for (at, sums) in sums.0[..chunk.rows].iter().enumerate() {
         let sums = sums.each_ref().map(|sums| N::sums_of_tiles(s, sums));
-        let low = low.map(|((reduced, factors), stride)| ((&reduced[at * stride..], factors), stride));
-        complete::<S, N, 1, V>(s, [sums], xs.ranges, panel, chunk.row + at, low, finish);
+        let second = second.map(|second| second.from_row(at));
+        complete::<S, N, 1, V>(s, [sums], xs.ranges, panel, chunk.row + at, second, finish);
     }
 }

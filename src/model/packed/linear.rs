@@ -7,7 +7,7 @@ use macro_rules_attribute::apply;
 
 use super::{
     super::{
-        infer::Halves,
+        infer::FrozenWeight,
         kernel::{self, Into, Mat, each_instruction_set, product},
         lora::{Pair, Target},
         nf4::Nf4,
@@ -21,14 +21,14 @@ pub(in crate::model) enum Weight {
     Plain(Vec<f32>),
     Nf4(Nf4),
     /// As they came, and in bf16 for products.
-    Halves(Vec<f32>, Arc<Halves>),
+    Bf16(Vec<f32>, Arc<FrozenWeight>),
 }
 
 impl Weight {
     /// Its numbers; those of NF4 are made anew each time, which is what keeps it small.
     pub(in crate::model) fn numbers(&self) -> Cow<'_, [f32]> {
         match self {
-            Self::Plain(numbers) | Self::Halves(numbers, _) => Cow::Borrowed(numbers),
+            Self::Plain(numbers) | Self::Bf16(numbers, _) => Cow::Borrowed(numbers),
             Self::Nf4(quantized) => Cow::Owned(quantized.dequantize()),
         }
     }
@@ -36,7 +36,7 @@ impl Weight {
     /// Changes the numbers, which are NF4 or bf16 no longer.
     pub(super) fn change(&mut self, change: impl FnOnce(&mut [f32])) {
         let mut numbers = match self {
-            Self::Plain(numbers) | Self::Halves(numbers, _) => std::mem::take(numbers),
+            Self::Plain(numbers) | Self::Bf16(numbers, _) => std::mem::take(numbers),
             Self::Nf4(quantized) => quantized.dequantize(),
         };
         change(&mut numbers);
@@ -50,8 +50,8 @@ impl Weight {
     /// Nothing where the rows, `inputs` long, or the columns are no whole vectors.
     pub(super) fn halve(&mut self, inputs: usize) -> Option<()> {
         let numbers = self.numbers().into_owned();
-        let halves = Halves::new(&numbers, inputs)?;
-        *self = Self::Halves(numbers, Arc::new(halves));
+        let frozen = FrozenWeight::new(&numbers, inputs)?;
+        *self = Self::Bf16(numbers, Arc::new(frozen));
         Some(())
     }
 }
@@ -97,9 +97,9 @@ impl Linear {
         for _ in 0..tokens {
             out.extend_from_slice(bias);
         }
-        if let Weight::Halves(_, halves) = &self.weight {
+        if let Weight::Bf16(_, frozen) = &self.weight {
             debug_assert!(mix.whole().is_none(), "frozen weights, and others that train in their place");
-            halves.ahead(xs, &mut out);
+            frozen.ahead(xs, &mut out);
         } else {
             let weight = Mat::new(&weight, self.outputs, self.inputs);
             product(&mut out, self.outputs, Into::Sum, 1.0, Mat::new(xs, tokens, self.inputs), weight.t());
@@ -145,8 +145,8 @@ impl Linear {
         if let Some(into) = into.as_deref_mut() {
             let how = if into.is_empty() { Into::Empty } else { Into::Sum };
             into.resize(tokens * self.inputs, 0.0);
-            if let Weight::Halves(_, halves) = &self.weight {
-                halves.back(grads, into);
+            if let Weight::Bf16(_, frozen) = &self.weight {
+                frozen.back(grads, into);
             } else {
                 let (weight, _) = self.in_use(Some(learned), place);
                 product(into, self.inputs, how, 1.0, of_grads, Mat::new(&weight, self.outputs, self.inputs));

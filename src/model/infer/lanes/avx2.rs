@@ -45,7 +45,7 @@ macro_rules! halves {
 
 /// The first and the second number of every word: bf16 is the upper half of `f32`.
 #[inline(always)]
-fn halves_of(_: Avx2, words: __m256i) -> [__m256; 2] {
+fn pairs_of(_: Avx2, words: __m256i) -> [__m256; 2] {
     let first = here!(_mm256_slli_epi32::<16>(words));
     let second = here!(_mm256_and_si256(words, _mm256_set1_epi32(0xffff_0000_u32.cast_signed())));
     here!([_mm256_castsi256_ps(first), _mm256_castsi256_ps(second)])
@@ -158,10 +158,10 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    fn dot_halves(self, mut sums: Two, xs: [u8; 4], weights: &Line) -> Two {
-        let xs = halves_of(self, here!(_mm256_set1_epi32(i32::from_le_bytes(xs))));
+    fn dot_bf16(self, mut sums: Two, xs: [u8; 4], weights: &Line) -> Two {
+        let xs = pairs_of(self, here!(_mm256_set1_epi32(i32::from_le_bytes(xs))));
         for (sum, weights) in sums.iter_mut().zip(weights.as_chunks::<32>().0) {
-            let weights = halves_of(self, here!(_mm256_loadu_si256(weights.as_ptr().cast())));
+            let weights = pairs_of(self, here!(_mm256_loadu_si256(weights.as_ptr().cast())));
             for (x, weight) in xs.into_iter().zip(weights) {
                 *sum = here!(_mm256_fmadd_ps(x, weight, *sum));
             }
@@ -170,7 +170,7 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    fn halves(self, xs: [Two; 2], to: &mut [u8; 4 * LANES]) {
+    fn to_bf16(self, xs: [Two; 2], to: &mut [u8; 4 * LANES]) {
         for (x, to) in xs.iter().zip(to.as_chunks_mut::<32>().0) {
             let [low, high] = x.map(|x| {
                 let bits = here!(_mm256_castps_si256(x));
@@ -185,7 +185,7 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    fn bytes(self, xs: [Two; 4], to: &mut [u8; 4 * LANES]) {
+    fn to_bytes(self, xs: [Two; 4], to: &mut [u8; 4 * LANES]) {
         // Packing works within halves of a register.
         let order = here!(_mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
         for (of, to) in xs.as_chunks::<2>().0.iter().zip(to.as_chunks_mut::<32>().0) {

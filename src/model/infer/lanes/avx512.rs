@@ -45,7 +45,7 @@ macro_rules! here {
 
 /// The first and the second number of every word: bf16 is the upper half of `f32`.
 #[inline(always)]
-fn halves_of<const BF16: bool>(_: Avx512<BF16>, words: __m512i) -> [__m512; 2] {
+fn pairs_of<const BF16: bool>(_: Avx512<BF16>, words: __m512i) -> [__m512; 2] {
     let first = here!(_mm512_slli_epi32::<16>(words));
     let second = here!(_mm512_and_si512(words, _mm512_set1_epi32(0xffff_0000_u32.cast_signed())));
     here!([_mm512_castsi512_ps(first), _mm512_castsi512_ps(second)])
@@ -185,19 +185,19 @@ impl<const BF16: bool> Lanes for Avx512<BF16> {
     }
 
     #[inline(always)]
-    fn dot_halves(self, sums: __m512, xs: [u8; 4], weights: &Line) -> __m512 {
+    fn dot_bf16(self, sums: __m512, xs: [u8; 4], weights: &Line) -> __m512 {
         let xs = here!(_mm512_set1_epi32(i32::from_le_bytes(xs)));
         let weights = here!(_mm512_loadu_si512(weights.as_ptr().cast()));
         if BF16 {
             let (xs, weights) = here!((transmute::<__m512i, __m512bh>(xs), transmute::<__m512i, __m512bh>(weights)));
             return here!(_mm512_dpbf16_ps(sums, xs, weights));
         }
-        let (xs, weights) = (halves_of(self, xs), halves_of(self, weights));
+        let (xs, weights) = (pairs_of(self, xs), pairs_of(self, weights));
         xs.into_iter().zip(weights).fold(sums, |sums, (x, weight)| self.fma(x, weight, sums))
     }
 
     #[inline(always)]
-    fn halves(self, xs: [__m512; 2], to: &mut [u8; 4 * LANES]) {
+    fn to_bf16(self, xs: [__m512; 2], to: &mut [u8; 4 * LANES]) {
         for (x, to) in xs.into_iter().zip(to.as_chunks_mut::<32>().0) {
             let bits = here!(_mm512_castps_si512(x));
             let even = here!(_mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1)));
@@ -208,7 +208,7 @@ impl<const BF16: bool> Lanes for Avx512<BF16> {
     }
 
     #[inline(always)]
-    fn bytes(self, [a, b, c, d]: [__m512; 4], to: &mut [u8; 4 * LANES]) {
+    fn to_bytes(self, [a, b, c, d]: [__m512; 4], to: &mut [u8; 4 * LANES]) {
         let low = here!(_mm512_packs_epi32(_mm512_cvtps_epi32(a), _mm512_cvtps_epi32(b)));
         let high = here!(_mm512_packs_epi32(_mm512_cvtps_epi32(c), _mm512_cvtps_epi32(d)));
         // Packing works within quarters of a register.

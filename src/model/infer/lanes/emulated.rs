@@ -73,7 +73,7 @@ enum Work {
     Store(usize, usize, usize),
     /// Sums, and what is multiplied.
     Bytes([usize; 3]),
-    Halves([usize; 3]),
+    Bf16([usize; 3]),
 }
 
 struct Instruction {
@@ -126,7 +126,7 @@ impl Instruction {
                 Work::Store(field, to, stride)
             }
             (0x5e, 1, 3) => Work::Bytes([field, usize::from(last), third]),
-            (0x5c, 2, 3) => Work::Halves([field, usize::from(last), third]),
+            (0x5c, 2, 3) => Work::Bf16([field, usize::from(last), third]),
             _ => return None,
         };
         Some(Self { work, length })
@@ -173,7 +173,7 @@ impl Instruction {
                 let products: i32 = x.into_iter().zip(y).map(of_bytes).sum();
                 i32::from_le_bytes(sum).wrapping_add(products).to_le_bytes()
             }),
-            Work::Halves(of) => state.multiply(of, |sum, [a, b, c, d], [e, f, g, h]| {
+            Work::Bf16(of) => state.multiply(of, |sum, [a, b, c, d], [e, f, g, h]| {
                 let number = |half: [u8; 2]| bf16::from_le_bytes(half).to_f32();
                 let sum = number([a, b]).mul_add(number([e, f]), f32::from_le_bytes(sum));
                 number([c, d]).mul_add(number([g, h]), sum).to_le_bytes()

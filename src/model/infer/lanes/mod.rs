@@ -71,11 +71,11 @@ pub(super) trait Lanes: Copy {
     /// Adds to each lane the sum of four products: `xs` with the lane's own four weights, none of which is -128.
     fn dot(self, sums: Self::I, xs: [u8; 4], weights: &Line) -> Self::I;
     /// Adds to each lane the sum of two products in bf16: `xs` with the lane's own two weights.
-    fn dot_halves(self, sums: Self::F, xs: [u8; 4], weights: &Line) -> Self::F;
+    fn dot_bf16(self, sums: Self::F, xs: [u8; 4], weights: &Line) -> Self::F;
     /// Rounded to bf16, ties to even; no number may be infinite or none.
-    fn halves(self, xs: [Self::F; 2], to: &mut [u8; 4 * LANES]);
+    fn to_bf16(self, xs: [Self::F; 2], to: &mut [u8; 4 * LANES]);
     /// Rounded to whole numbers, which must lie in `0..=255` but for rounding.
-    fn bytes(self, xs: [Self::F; 4], to: &mut [u8; 4 * LANES]);
+    fn to_bytes(self, xs: [Self::F; 4], to: &mut [u8; 4 * LANES]);
     /// Tells the cache what is read soon.
     fn soon(self, what: &Line);
 }

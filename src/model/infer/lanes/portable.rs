@@ -127,7 +127,7 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    fn dot_halves(self, mut sums: Sixteen, xs: [u8; 4], weights: &Line) -> Sixteen {
+    fn dot_bf16(self, mut sums: Sixteen, xs: [u8; 4], weights: &Line) -> Sixteen {
         let two = |word: [u8; 4]| {
             let [a, b, c, d] = word;
             [[a, b], [c, d]].map(|half| bf16::from_le_bytes(half).to_f32())
@@ -141,14 +141,14 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    fn halves(self, xs: [Sixteen; 2], to: &mut [u8; 4 * LANES]) {
+    fn to_bf16(self, xs: [Sixteen; 2], to: &mut [u8; 4 * LANES]) {
         for (to, x) in to.as_chunks_mut().0.iter_mut().zip(xs.as_flattened()) {
             *to = bf16::from_f32(*x).to_le_bytes();
         }
     }
 
     #[inline(always)]
-    fn bytes(self, xs: [Sixteen; 4], to: &mut [u8; 4 * LANES]) {
+    fn to_bytes(self, xs: [Sixteen; 4], to: &mut [u8; 4 * LANES]) {
         for (to, x) in to.iter_mut().zip(xs.as_flattened()) {
             *to = x.round_ties_even() as u8;
         }

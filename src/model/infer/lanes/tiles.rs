@@ -285,12 +285,12 @@ macro_rules! products {
 
 products! {
     bytes, "bytes with bytes, the first without a sign", "tdpbusd";
-    halves, "bf16", "tdpbf16ps";
+    bf16, "bf16", "tdpbf16ps";
 }
 
 impl Set {
     /// Nothing but products of tiles, for [`Isa::probe`](super::super::isa::Isa::probe), and how many operations those were.
-    pub(in crate::model::infer) fn probe(&mut self, turns: NonZero<usize>, halves: bool) -> usize {
+    pub(in crate::model::infer) fn probe(&mut self, turns: NonZero<usize>, bf16: bool) -> usize {
         self.to(TILE);
         macro_rules! five {
             ($dot:literal) => {
@@ -314,12 +314,12 @@ impl Set {
                 }
             };
         }
-        if halves {
+        if bf16 {
             five!("tdpbf16ps");
         } else {
             five!("tdpbusd");
         }
         // Sums of 16 by 16, of 64 products of bytes or 32 of bf16 each.
-        turns.get() * 5 * TILE * LANES * 2 * if halves { 32 } else { 64 }
+        turns.get() * 5 * TILE * LANES * 2 * if bf16 { 32 } else { 64 }
     }
 }

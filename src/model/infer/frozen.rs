@@ -5,17 +5,17 @@ use super::{
     model::cut,
     number::{Bf16, Format, Number},
     panels::{COLUMNS, Panels, Step, VECTORS},
-    product::{Bytes, Rows},
+    product::{Activations, Rows},
 };
 
 /// A weight matrix that doesn't train, in bf16, laid out once for what a forward and its backward multiply with it.
-pub(in crate::model) struct Halves {
+pub(in crate::model) struct FrozenWeight {
     isa: Isa,
     ahead: Laid,
     back: Laid,
 }
 
-impl Halves {
+impl FrozenWeight {
     /// Of a matrix whose rows are `inputs` long; none where its sides are no whole panels.
     pub(in crate::model) fn new(weight: &[f32], inputs: usize) -> Option<Self> {
         Self::of(weight, inputs, Isa::fastest())
@@ -61,7 +61,7 @@ impl Laid {
         isa.to_bytes::<Bf16>(xs, (self.inputs, self.inputs), &mut bytes, &mut ranges);
         let mut chunks = Vec::new();
         cut(&[(tokens, None)], isa.rows(), &mut chunks);
-        let read = Bytes { bytes: &bytes, ranges: &ranges };
+        let read = Activations { bytes: &bytes, ranges: &ranges };
         let to = Rows { values: out, stride: self.panels.columns.len() * COLUMNS };
         isa.added::<Bf16>(read, (&self.steps, &self.panels), &chunks, None, to);
     }
@@ -89,10 +89,10 @@ mod tests {
             (0..outputs).map(|of| rounded(grads[token * outputs + of]) * rounded(weight[of * inputs + at])).sum()
         };
         for isa in Isa::all() {
-            let halves = Halves::of(&weight, inputs, isa).unwrap();
+            let frozen = FrozenWeight::of(&weight, inputs, isa).unwrap();
             let (mut out, mut into) = (vec![1.0; tokens * outputs], vec![1.0; tokens * inputs]);
-            halves.ahead(&xs, &mut out);
-            halves.back(&grads, &mut into);
+            frozen.ahead(&xs, &mut out);
+            frozen.back(&grads, &mut into);
             for token in 0..tokens {
                 for at in 0..outputs {
                     let (found, expected) = (f64::from(out[token * outputs + at]), 1.0 + ahead(token, at));
@@ -104,7 +104,7 @@ mod tests {
                 }
             }
         }
-        assert!(Halves::new(&weight[..32 * inputs], inputs).is_none(), "half a panel of outputs");
-        assert!(Halves::new(&weight, 32).is_none(), "or of inputs");
+        assert!(FrozenWeight::new(&weight[..32 * inputs], inputs).is_none(), "half a panel of outputs");
+        assert!(FrozenWeight::new(&weight, 32).is_none(), "or of inputs");
     }
 }
