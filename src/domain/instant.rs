@@ -2,7 +2,7 @@
 //!
 //! It is no clock, and it does not read files of rows: those have dates of their own.
 
-use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, Utc};
 use serde::{Deserialize as _, Deserializer, de::Error as _};
 
 use super::transaction::InvalidText;
@@ -26,7 +26,8 @@ fn read(text: &str) -> Option<DateTime<Utc>> {
     } else {
         DateTime::parse_from_rfc3339(text).ok()?.to_utc()
     };
-    DateTime::from_timestamp_micros(at.timestamp_micros())
+    // Another offset may move a time out of the years that have four digits, as RFC 3339 wants them.
+    DateTime::from_timestamp_micros(at.timestamp_micros()).filter(|at| (1..=9_999).contains(&at.year()))
 }
 
 /// [`instant`] as a member that may be left out.
@@ -45,6 +46,9 @@ mod tests {
         same("2026-03-14", "2026-03-14T00:00:00Z");
         same("2026-03-14T01:00:00+01:00", "2026-03-14T00:00:00Z");
         same("2026-03-14T00:00:00.123456789Z", "2026-03-14T00:00:00.123456Z");
+        for text in ["9999-12-31T23:59:59-01:00", "0000-01-01T00:00:00+12:00"] {
+            assert_eq!(read(text), None, "{text}");
+        }
         for text in ["", "2026-3-14", "2026-02-30", "2026-03-14T00:00:00", "14.03.2026", "+10000-1-1", "1773446400"] {
             assert_eq!(read(text), None, "{text}");
         }

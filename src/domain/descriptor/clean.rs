@@ -1,6 +1,6 @@
 //! Makes text that came from anywhere safe to store, show and compare.
 
-use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
 use super::KEPT_CHARS;
 
@@ -41,6 +41,33 @@ fn invisible(c: char) -> bool {
             | '\u{e0000}'..='\u{10ffff}')
 }
 
+/// Decomposed text without marks that only decorate the letter before them, which writers leave out: accents of Latin, Greek and
+/// Cyrillic letters, points of Hebrew and Arabic ones. What makes another letter stays: voicing marks of kana, vowel signs and
+/// other marks of Indic scripts, tones of Thai, the breve of й.
+pub(crate) fn undecorated(decomposed: impl Iterator<Item = char>) -> impl Iterator<Item = char> {
+    let mut letter = ' ';
+    decomposed.filter(move |&c| {
+        if !is_combining_mark(c) {
+            letter = c;
+            return true;
+        }
+        match c {
+            '\u{306}' => matches!(letter, 'и' | 'И'),
+            '\u{300}'..='\u{36f}'
+            | '\u{591}'..='\u{5c7}'
+            | '\u{610}'..='\u{61a}'
+            | '\u{64b}'..='\u{65f}'
+            | '\u{670}'
+            | '\u{6d6}'..='\u{6ed}'
+            | '\u{1ab0}'..='\u{1aff}'
+            | '\u{1dc0}'..='\u{1dff}'
+            | '\u{20d0}'..='\u{20ff}'
+            | '\u{fe20}'..='\u{fe2f}' => false,
+            _ => true,
+        }
+    })
+}
+
 /// Letters as a reader would type them on a plain keyboard: lower case, without accents.
 pub(super) fn fold(text: &str) -> String {
     if text.is_ascii() {
@@ -48,7 +75,7 @@ pub(super) fn fold(text: &str) -> String {
     }
     let mut folded = String::with_capacity(text.len());
     // Lower case first: some capitals decompose only then. Decomposed again after, so that folding twice changes nothing.
-    for c in text.chars().flat_map(char::to_lowercase).nfkd() {
+    for c in undecorated(text.chars().flat_map(char::to_lowercase).nfkd()) {
         match c {
             '\u{2018}' | '\u{2019}' | '\u{201b}' | '\u{2b9}' | '\u{2bc}' | '\u{b4}' | '`' => folded.push('\''),
             '\u{2010}'..='\u{2015}' | '\u{2212}' => folded.push('-'),
@@ -60,7 +87,6 @@ pub(super) fn fold(text: &str) -> String {
             'ł' => folded.push('l'),
             'þ' => folded.push_str("th"),
             'ı' => folded.push('i'),
-            c if unicode_normalization::char::is_combining_mark(c) => {}
             c => folded.extend(c.to_lowercase()),
         }
     }

@@ -1,5 +1,7 @@
 //! Reduces a merchant text to what is stable: see [`stable`].
 
+use unicode_normalization::char::is_combining_mark;
+
 use super::{
     DescriptorKey,
     clean::fold,
@@ -100,9 +102,9 @@ fn legal_form(key: &mut Vec<String>, cut: bool) {
     key.push(words::legal_form(&last).map_or(last, str::to_owned));
 }
 
-/// Words: letters and digits, everything else parts them.
+/// Words: letters with their marks, and digits; everything else parts them.
 fn pieces(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
+    text.split(|c: char| !c.is_alphanumeric() && !is_combining_mark(c)).filter(|word| !word.is_empty())
 }
 
 /// Where every word has digits, the letters in them: `impark00090389u` → `impark`; not those that mask a card.

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use clean::undecorated;
 pub use parts::{Place, StatementDate};
 
 /// The longest text that [`Descriptor::parse`] takes, in characters as they arrive.

@@ -6,6 +6,8 @@
 
 use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
+use crate::domain::descriptor::undecorated;
+
 /// A text without case, accents, spaces and punctuation, and its words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Squashed {
@@ -34,7 +36,7 @@ impl Squashed {
         if raw.is_ascii() {
             squashed.read(raw.chars().map(|c| c.to_ascii_lowercase()), &mut before);
         } else {
-            squashed.read(raw.nfkd().filter(|c| !is_combining_mark(*c)).flat_map(char::to_lowercase), &mut before);
+            squashed.read(undecorated(raw.nfkd()).nfkc().flat_map(char::to_lowercase), &mut before);
         }
         squashed
     }
@@ -89,7 +91,7 @@ impl Class {
     fn of(c: char) -> Self {
         if c.is_numeric() {
             Self::Digit
-        } else if c.is_alphabetic() || c == '&' {
+        } else if c.is_alphabetic() || is_combining_mark(c) || c == '&' {
             Self::Letter
         } else {
             Self::Gap
@@ -125,6 +127,7 @@ mod tests {
         assert_eq!(words("WAL-MART #3111"), ["wal", "mart", "3111"]);
         assert_eq!(words("McDonald's F1234"), ["mcdonalds", "f", "1234"]);
         assert_eq!(words("Café Crème"), ["cafe", "creme"]);
+        assert_eq!(words("दिल्ली मेट्रो ガスト"), ["दिल्ली", "मेट्रो", "ガスト"]);
         assert_eq!(words("H&M  STRASSE/Groß"), ["h&m", "strasse", "gross"]);
         assert_eq!(words(" \u{200f}··· "), Vec::<String>::new());
     }
