@@ -49,6 +49,13 @@ async fn live_accuracy_rests_on_what_people_said_of_rows_drawn_at_random_and_on_
     }
     say(&app, "doubtful-0", "restaurant").await;
     say(&app, "doubtful-1", "bar_and_nightlife").await;
+    // Two words that are taken back: nothing is left of them.
+    for id in ["sure-9", "doubtful-2"] {
+        say(&app, id, "bar_and_nightlife").await;
+        let decisions = app.get(&format!("/v1/reviews/decisions?transaction_id={id}")).await.with(200);
+        let undo = format!("/v1/reviews/decisions/{}/undo", decisions["actions"][0]["id"]);
+        app.post(&undo, &json!({})).await.with(200);
+    }
     let live = &app.get("/v1/accuracy").await.with(200)["live"][0];
     assert_eq!((&live["drawn"], &live["waiting"]), (&json!(10), &json!(2)));
     assert_eq!((&live["accepted"]["n"], &live["accepted"]["share"]), (&json!(8), &json!(0.75)));
