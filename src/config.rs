@@ -24,7 +24,8 @@ pub struct Database {
     pub data_dir: Option<PathBuf>,
 
     /// Most connections held open.
-    #[arg(long = "database-connections", env = "TXCAT_DATABASE_CONNECTIONS", default_value_t = 10, global = true)]
+    #[arg(long = "database-connections", env = "TXCAT_DATABASE_CONNECTIONS", value_name = "N", default_value_t = 10,
+        value_parser = clap::value_parser!(u32).range(1..=1_000), global = true)]
     pub max_connections: u32,
 }
 

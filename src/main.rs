@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use txcat::{
     causes::with_causes,
     cli::{self, Cli},
@@ -26,7 +25,7 @@ fn end_quietly_where_nobody_reads() {
 
 fn main() -> ExitCode {
     end_quietly_where_nobody_reads();
-    let cli = Cli::parse();
+    let cli = Cli::read();
     let telemetry = match telemetry::start() {
         Ok(telemetry) => telemetry,
         Err(error) => {

@@ -246,11 +246,8 @@ async fn keys(store: &Store, bind: SocketAddr, now: DateTime<Utc>) -> anyhow::Re
     let keys = store.list_keys().await?;
     let open = |end: Option<DateTime<Utc>>| end.is_none_or(|end| end > now);
     let usable: Vec<_> = keys.iter().filter(|key| key.revoked_at.is_none() && open(key.expires_at)).collect();
-    let soon: Vec<String> = usable
-        .iter()
-        .filter(|key| key.successor.is_none() && key.expires_at.is_some_and(|end| end < now + SOON))
-        .map(|key| key.name.clone())
-        .collect();
+    let soon = usable.iter().filter(|key| key.expires_at.is_some_and(|end| end < now + SOON));
+    let (replaced, ending): (Vec<&&StoredKey>, Vec<&&StoredKey>) = soon.partition(|key| key.successor.is_some());
     let admin = |key: &&&StoredKey| key.role.as_deref() == Some(Role::Admin.as_str());
     let address = match (bind.ip().is_loopback(), usable.is_empty(), keys.is_empty()) {
         (true, _, false) => ok("address", format!("{bind}, with a key alone")),
@@ -264,11 +261,14 @@ async fn keys(store: &Store, bind: SocketAddr, now: DateTime<Utc>) -> anyhow::Re
     };
     Ok(vec![
         address,
-        if soon.is_empty() {
+        if !ending.is_empty() {
+            let names: Vec<&str> = ending.iter().map(|key| key.name.as_str()).collect();
+            let found = format!("end within 14 days: {}", names.join(", "));
+            look("keys", found, "`txcat keys rotate NAME`, and give the new one to its holder")
+        } else if replaced.is_empty() {
             ok("keys", format!("{} open, none ends within 14 days", usable.len()))
         } else {
-            let found = format!("end within 14 days: {}", soon.join(", "));
-            look("keys", found, "`txcat keys rotate NAME`, and give the new one to its holder")
+            ok("keys", format!("{} open, only {} rotated out end within 14 days", usable.len(), replaced.len()))
         },
         match usable.iter().filter(admin).count() {
             0 => look("people", "no admin", "`txcat people add NAME --role admin`"),

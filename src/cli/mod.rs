@@ -1,6 +1,9 @@
 //! The command line: one file per subcommand, each `Options` + `run`.
 
-use clap::{Args, Parser, Subcommand, builder::StyledStr};
+use clap::{
+    Arg, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
+    builder::{Resettable, StyledStr},
+};
 
 use crate::{config, model};
 
@@ -150,6 +153,23 @@ pub enum Command {
     /// Read transactions from a file.
     #[command(long_about = whole::<import::Options>())]
     Import(Box<import::Options>),
+}
+
+impl Cli {
+    /// What the command line and the environment say; where they can't be read, says so and ends the process. A variable that is
+    /// set to nothing, as `.env` files and compose files do, is as if it were not set.
+    #[must_use]
+    pub fn read() -> Self {
+        let matches = without_empty_variables(Self::command()).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let empty = |arg: &Arg| arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+    command
+        .mut_args(|arg| if empty(&arg) { arg.env(Resettable::Reset) } else { arg })
+        .mut_subcommands(without_empty_variables)
 }
 
 /// All that a command's options say of it: clap takes the line beside the command's name for the whole.

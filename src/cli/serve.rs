@@ -30,7 +30,7 @@ pub const DRIFT_EVERY: u64 = 3_600;
 /// Between looks for answers to requests with an idempotency key whose time is over.
 const FORGET_EVERY: Duration = Duration::from_secs(600);
 /// Jobs that a server works on at a time.
-pub const WORKERS: usize = 2;
+pub const WORKERS: u16 = 2;
 
 /// Serves the JSON API until Ctrl-C or SIGTERM; requests under way are finished, unless it is told again.
 ///
@@ -61,8 +61,9 @@ pub struct Options {
     #[command(flatten)]
     pub oidc: config::Oidc,
     /// Jobs that this process works on at a time; 0 leaves them to `txcat worker`.
-    #[arg(long, env = "TXCAT_WORKERS", value_name = "N", default_value_t = WORKERS)]
-    pub workers: usize,
+    #[arg(long, env = "TXCAT_WORKERS", value_name = "N", default_value_t = WORKERS,
+        value_parser = clap::value_parser!(u16).range(..=64))]
+    pub workers: u16,
     /// How jobs are worked on.
     #[command(flatten)]
     pub work: Work,
@@ -121,7 +122,7 @@ pub async fn serve(options: &Options, settings: &Settings, opened: &Opened) -> a
     }
     beside.spawn(forget_answers(opened.store.clone()));
     let stop = asked_to_stop()?;
-    let worker = worker::beside_it(options.workers, &options.work, &opened.store, &pipeline, &stop)?;
+    let worker = worker::beside_it(options.workers.into(), &options.work, &opened.store, &pipeline, &stop)?;
     http::serve(listener, state, stop.clone().cancelled_owned()).await;
     stop.cancel();
     worker.await?;

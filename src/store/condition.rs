@@ -1,9 +1,7 @@
 //! In what condition the database is: version, settings, and what a deployment rests on. `txcat doctor` says what to mend.
 
-use std::str::FromStr as _;
-
 use chrono::{DateTime, Utc};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgPoolOptions;
 
 use super::{Error, Store};
 
@@ -51,7 +49,7 @@ impl Store {
     /// # Errors
     /// When it can't be reached.
     pub async fn look(url: &str) -> Result<Self, Error> {
-        let options = PgConnectOptions::from_str(url)?.application_name("txcat doctor");
+        let options = super::address(url)?.application_name("txcat doctor");
         Ok(Self { pool: PgPoolOptions::new().max_connections(1).connect_with(options).await? })
     }
 

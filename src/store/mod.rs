@@ -224,6 +224,17 @@ impl From<sqlx::Error> for Error {
     }
 }
 
+/// What a database's address says.
+fn address(url: &str) -> Result<PgConnectOptions, Error> {
+    let read = if ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+        PgConnectOptions::from_str(url).ok()
+    } else {
+        None
+    };
+    let says = "its address must be postgres://USER:PASSWORD@HOST:PORT/NAME";
+    read.ok_or_else(|| sqlx::Error::Configuration(says.into()).into())
+}
+
 impl Store {
     /// Connects and brings the schema up to date; several processes may do so at once. Creates the
     /// database if the server has none of that name.
@@ -236,7 +247,7 @@ impl Store {
         // and stop early: priced as on a spinning disk, the planner would rather read whole accounts
         // and sort them. No statement here runs long enough to be worth compiling. And the tracker's
         // aggregates over a million rows spill to disk with the server's 4 MB.
-        let options = PgConnectOptions::from_str(url)?.application_name("txcat").options([
+        let options = address(url)?.application_name("txcat").options([
             ("plan_cache_mode", "force_custom_plan"),
             ("random_page_cost", "1.1"),
             ("jit", "off"),
@@ -248,6 +259,11 @@ impl Store {
                 // Another process may create it at the same moment: what counts is that it is there.
                 let created = Postgres::create_database(url).await;
                 pool.connect_with(options.clone()).await.map_err(|error| created.err().unwrap_or(error))?
+            }
+            // The pool has tried again and again, and doesn't say what was in the way.
+            Err(sqlx::Error::PoolTimedOut) => {
+                PgConnection::connect_with(&options).await?;
+                return Err(sqlx::Error::PoolTimedOut.into());
             }
             outcome => outcome?,
         };

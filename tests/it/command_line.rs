@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use clap::CommandFactory as _;
 use txcat::cli::Cli;
 
-#[cfg(not(feature = "cluster"))]
 use crate::harness::{Run as _, txcat};
 
 /// Every flag that each command takes, by the words that lead to the command.
@@ -32,6 +31,23 @@ fn no_command_hides_a_setting_that_all_share() {
     for (path, own) in all {
         let hidden: Vec<&String> = shared.iter().filter(|flag| !own.contains(flag)).collect();
         assert!(hidden.is_empty(), "`{path}` hides {hidden:?}: an argument of it has the same name in code");
+    }
+}
+
+#[test]
+fn a_variable_that_is_set_to_nothing_is_as_if_it_were_not_set() {
+    let empty = ["TXCAT_TLS_CERTIFICATE", "TXCAT_PRECISION", "TXCAT_OIDC_ISSUER", "TXCAT_PUBLIC_URL", "TXCAT_STAGE"];
+    let mut command = txcat(&["serve", "--bind", "nowhere"]);
+    empty.iter().for_each(|name| drop(command.env(name, "")));
+    let said = command.run().refused(2);
+    assert!(said.contains("'nowhere'") && !empty.iter().any(|name| said.contains(name)), "{said}");
+}
+
+#[test]
+fn a_database_that_has_no_address_is_told_in_one_sentence() {
+    for address in ["garbage", "mysql://localhost/rows"] {
+        let said = txcat(&["keys", "list"]).on(address).run().refused(1);
+        assert!(said.contains("its address must be postgres://USER:PASSWORD@HOST:PORT/NAME"), "{said}");
     }
 }
 
