@@ -152,7 +152,7 @@ fn result(index: usize, id: &TransactionId, outcome: Outcome) -> RowResult {
     )
 )]
 pub(super) async fn show(State(state): State<AppState>, Id(id): Id) -> Result<Json<TransactionOut>, Error> {
-    let view = state.store.views(&[id]).await?.into_iter().next().flatten();
+    let view = state.store.view(&id).await?;
     view.map(|view| Json(view.into())).ok_or(Error::UnknownTransaction)
 }
 

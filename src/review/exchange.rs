@@ -220,7 +220,7 @@ impl Desk {
         let Some(id) = id else { return Ok(Err(Refusal::NoId)) };
         let category = choice.parse::<Slug>().ok().filter(|slug| self.taxonomy.contains(slug));
         let Some(category) = category else { return Ok(Err(Refusal::OffTaxonomy)) };
-        let Some(view) = self.store.views(std::slice::from_ref(&id)).await?.into_iter().next().flatten() else {
+        let Some(view) = self.store.view(&id).await? else {
             return Ok(Err(Refusal::Unknown));
         };
         let stands =

@@ -50,10 +50,9 @@ impl Desk {
     /// # Errors
     /// When there is no such transaction, or the database fails.
     pub async fn life(&self, id: &TransactionId) -> Result<Life, Error> {
-        let view = self.store.views(std::slice::from_ref(id)).await?.into_iter().next().flatten();
         let about = ActionFilter { transaction_id: Some(id.clone()), ..ActionFilter::default() };
         Ok(Life {
-            view: view.ok_or(Error::UnknownTransaction)?,
+            view: self.store.view(id).await?.ok_or(Error::UnknownTransaction)?,
             opinions: self.store.opinions(id).await?,
             waited: self.store.waited(id).await?,
             actions: self.store.review_actions(&about, MOST_ACTIONS).await?,

@@ -312,8 +312,7 @@ impl Desk {
     /// # Errors
     /// When there is no such transaction, or the database fails.
     pub async fn complain(&self, id: &TransactionId, now: DateTime<Utc>) -> Result<bool, Error> {
-        let known = self.store.views(std::slice::from_ref(id)).await?.into_iter().next().flatten();
-        known.ok_or(Error::UnknownTransaction)?;
+        self.store.view(id).await?.ok_or(Error::UnknownTransaction)?;
         Ok(self.store.ask_people(std::slice::from_ref(id), ReviewReason::Complaint, now).await? > 0)
     }
 

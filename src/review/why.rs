@@ -52,8 +52,7 @@ impl Desk {
     /// # Errors
     /// When there is no such transaction, or the database fails.
     pub async fn why(&self, id: &TransactionId) -> Result<Why, Error> {
-        let view = self.store.views(std::slice::from_ref(id)).await?.into_iter().next().flatten();
-        let view = view.ok_or(Error::UnknownTransaction)?;
+        let view = self.store.view(id).await?.ok_or(Error::UnknownTransaction)?;
         let earlier = self.store.history(std::slice::from_ref(&view.transaction)).await?;
         let history = UserHistory::fold(earlier.iter().flatten(), &view.transaction);
         let prediction = view.prediction.as_ref().map(|stored| &stored.prediction);

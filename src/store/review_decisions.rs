@@ -144,8 +144,7 @@ impl Store {
         let names = reached(&mut tx, &target, correction.scope).await?;
         settle(&mut tx, &target, correction, names.as_ref(), &[], None).await?;
         tx.commit().await?;
-        let views = self.views(&[read(&target.id, "transactions.id")?]).await?;
-        Ok(views.into_iter().next().flatten())
+        self.view(&read(&target.id, "transactions.id")?).await
     }
 
     /// Decides the transaction at hand and the rows beside it that the scope reaches: those of the account (or of
@@ -223,7 +222,7 @@ impl Store {
             .await?;
         }
         tx.commit().await?;
-        let view = self.views(&[read(&target.id, "transactions.id")?]).await?.into_iter().next().flatten();
+        let view = self.view(&read(&target.id, "transactions.id")?).await?;
         Ok(view.map_or(Decided::Unknown, |view| Decided::Done(Box::new(Settled { action, rows, view }))))
     }
 
@@ -272,7 +271,7 @@ impl Store {
         .fetch_all(&mut *connection)
         .await?;
         drop(connection);
-        let at_hand = self.views(&[read(&target.id, "transactions.id")?]).await?.into_iter().next().flatten();
+        let at_hand = self.view(&read(&target.id, "transactions.id")?).await?;
         let Some(at_hand) = at_hand else { return Ok(None) };
         let mut affected = Vec::new();
         if after.is_none() {

@@ -100,6 +100,14 @@ impl TransactionView {
 }
 
 impl Store {
+    /// What is stored under an id.
+    ///
+    /// # Errors
+    /// When the database fails or holds what can't be read.
+    pub async fn view(&self, id: &TransactionId) -> Result<Option<TransactionView>, Error> {
+        Ok(self.views(std::slice::from_ref(id)).await?.into_iter().next().flatten())
+    }
+
     /// What is stored under each id, in order; `None` where nothing is.
     ///
     /// # Errors

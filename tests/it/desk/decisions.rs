@@ -157,7 +157,7 @@ async fn a_label_that_was_taken_back_teaches_nobody() {
     assert_eq!(labelled().await, before);
     let later = with(row("later", "CORNER PLACE"), json!({ "posted_at": "2027-01-01" }));
     app.ingest(&[later]).await;
-    let later = app.store.views(&["later".parse().unwrap()]).await.unwrap().remove(0).unwrap();
+    let later = app.store.view(&"later".parse().unwrap()).await.unwrap().unwrap();
     let history = app.store.history(&[later.transaction]).await.unwrap();
     assert!(history[0].iter().all(|entry| entry.label.is_none()), "a history knows the label that was taken back");
 }

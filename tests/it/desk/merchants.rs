@@ -86,7 +86,7 @@ async fn merging_lets_rules_histories_and_groups_follow_and_undo_parts_them_agai
     let next =
         app.ingest(&[with(place("next", "acc-1", "CRNR PLC", "5.00"), json!({ "posted_at": "2026-04-01" }))]).await;
     assert_eq!((&next[0]["category"], &next[0]["decided_by"]), (&json!("bar_and_nightlife"), &json!("merchant_rule")));
-    let view = app.store.views(&["next".parse().unwrap()]).await.unwrap().remove(0).unwrap();
+    let view = app.store.view(&"next".parse().unwrap()).await.unwrap().unwrap();
     let history = app.store.history(std::slice::from_ref(&view.transaction)).await.unwrap().remove(0);
     let own = view.transaction.descriptor.key();
     assert_eq!(history.iter().filter(|entry| entry.key == *own).count(), 2, "one visit under each of its keys");

@@ -99,7 +99,7 @@ pub(crate) fn correction(id: &str, category: &str, scope: CorrectionScope, hours
 }
 
 pub(crate) async fn view(store: &Store, text: &str) -> TransactionView {
-    store.views(&[id(text)]).await.unwrap().remove(0).unwrap()
+    store.view(&id(text)).await.unwrap().unwrap()
 }
 
 /// Category in force, who decided it, and the state of review, in one line.
