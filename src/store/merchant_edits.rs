@@ -11,9 +11,12 @@ use super::{
     Error, Store, count,
     merchant_merges::{Names, follow, lock_merges, names_of, regroup},
     past_deadlocks, read,
-    review_decisions::{Covered, NewRule, cover, leave_rule, note_covered, put_in_force, resolve},
+    review_decisions::{put_in_force, resolve},
+    review_reach::{Covered, cover},
+    review_trail::note_changes,
+    rules::{NewRule, leave_rule},
 };
-use crate::domain::{ActionKind, Direction, Slug, TransactionId};
+use crate::domain::{ActionKind, DecidedBy, Direction, Slug, TransactionId};
 
 /// What is said of a merchant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,7 +142,9 @@ impl Store {
         resolve(&mut tx, &ids, &edit.made_by, edit.made_at).await?;
         for (category, decided_by, covered) in by_outcome(rows) {
             put_in_force(&mut tx, &covered, &category, decided_by).await?;
-            note_covered(&mut tx, action, &covered, &category, decided_by).await?;
+            let changes =
+                covered.iter().map(|row| row.becomes(&category, decided_by)).collect::<Result<Vec<_>, _>>()?;
+            note_changes(&mut tx, action, &changes).await?;
         }
         tx.commit().await?;
         Ok(Ok((action, many)))
@@ -454,10 +459,10 @@ async fn ruled(tx: &mut PgConnection, names: &Names) -> Result<Vec<Reached>, Err
 }
 
 /// The rows by what they become and whose word that is.
-fn by_outcome(rows: Vec<Reached>) -> Vec<(String, &'static str, Vec<Covered>)> {
-    let mut groups: Vec<(String, &'static str, Vec<Covered>)> = Vec::new();
+fn by_outcome(rows: Vec<Reached>) -> Vec<(String, DecidedBy, Vec<Covered>)> {
+    let mut groups: Vec<(String, DecidedBy, Vec<Covered>)> = Vec::new();
     for Reached { row, becomes, everywhere } in rows {
-        let decided_by = if everywhere { "merchant_rule" } else { "account_rule" };
+        let decided_by = if everywhere { DecidedBy::MerchantRule } else { DecidedBy::AccountRule };
         match groups.iter_mut().find(|(category, by, _)| *category == becomes && *by == decided_by) {
             Some((.., covered)) => covered.push(row),
             None => groups.push((becomes, decided_by, vec![row])),

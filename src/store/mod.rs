@@ -55,6 +55,7 @@ mod retention;
 mod retraining;
 mod review_decisions;
 mod review_groups;
+mod review_reach;
 mod review_trail;
 mod review_undo;
 mod review_views;
@@ -119,8 +120,9 @@ pub use recategorization_diff::{ChangePair, ChangedCategory, ComparedLabel, Labe
 pub use recategorization_pages::{LabelAsked, PageDone, Proposal, ScopedRow};
 pub use recategorizations::{AnswerSources, NewRecategorization, PhaseMove, Recategorization, ScopeCursor};
 pub use retraining::RetrainingPlan;
-pub use review_decisions::{Affected, Decided, Reach, Settled, Verdict};
+pub use review_decisions::{Decided, Settled, Verdict};
 pub use review_groups::{GroupFilter, LaneCount, ReviewGroup};
+pub use review_reach::{Affected, Reach};
 pub use review_trail::{ActionFilter, ReviewAction, Throughput};
 pub use review_undo::Undone;
 pub use review_views::SavedView;

@@ -2,18 +2,22 @@
 //!
 //! A correction and a decision at the desk are the same act. The second needs the group's lease, covers
 //! the rows that wait beside the one at hand, and is refused where it would change other rows than the
-//! person was shown. The trail is in [`super::review_trail`], taking back in [`super::review_undo`].
+//! person was shown. How far it reaches is in [`super::review_reach`], the trail in [`super::review_trail`], taking
+//! back in [`super::review_undo`].
 
 use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
 use sqlx::PgConnection;
 
 use super::{
-    Error, Store, TransactionView, count,
-    merchant_merges::{Names, names_of},
+    Error, Store, TransactionView,
+    merchant_merges::Names,
     past_deadlocks, read,
+    review_reach::{Covered, Target, cover, lock_latest, reached},
+    review_trail::{Change, Held, note_changes},
+    rules::{NewRule, leave_rule},
 };
-use crate::domain::{Correction, CorrectionScope, ReviewStatus, Slug, TransactionId};
+use crate::domain::{Correction, CorrectionScope, DecidedBy, ReviewStatus};
 
 /// A decision at the desk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,69 +62,21 @@ pub struct Settled {
     pub view: TransactionView,
 }
 
-/// What a decision would change.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Reach {
-    /// The transaction at hand: the one that was asked about, or the last of those that replaced it.
-    pub at_hand: TransactionView,
-    /// How many rows, the one at hand among them.
-    pub rows: u32,
-    /// Those after the place that was asked for, the one at hand first.
-    pub affected: Vec<Affected>,
-}
-
-/// A row that a decision would change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Affected {
-    /// Which.
-    pub id: TransactionId,
-    /// What it is now.
-    pub category: Option<Slug>,
-    /// Whether it waits for review.
-    pub waits: bool,
-}
-
-/// The row a decision is about.
-struct Target {
-    id: String,
-    posted_at: DateTime<Utc>,
-    account_id: String,
-    descriptor_key: String,
-    direction: String,
-}
-
-impl Target {
-    /// The account that a scope stays within, where it reaches further than the row.
-    fn account_of(&self, scope: CorrectionScope) -> Option<&str> {
-        (scope == CorrectionScope::AccountMerchant).then_some(self.account_id.as_str())
-    }
-}
-
-/// A row that a decision covers beside the one at hand, locked.
-pub(super) struct Covered {
-    pub(super) transaction_id: String,
-    pub(super) category: String,
-    pub(super) decided_by: String,
-    pub(super) review_status: String,
-    pub(super) waited: bool,
-}
-
-/// What a rule says, and of which rows.
-pub(super) struct NewRule<'a> {
-    pub(super) account: Option<&'a str>,
-    pub(super) merchant: &'a str,
-    pub(super) direction: &'a str,
-    pub(super) category: &'a str,
-    pub(super) made_by: &'a str,
-    pub(super) made_at: DateTime<Utc>,
-}
-
 /// What a row was before.
 struct Before {
     category: Option<String>,
     decided_by: Option<String>,
     review_status: Option<String>,
     waited: bool,
+}
+
+impl Before {
+    fn held(&self) -> Result<Option<Held<'_>>, Error> {
+        match (&self.category, &self.decided_by, &self.review_status) {
+            (Some(category), Some(by), Some(status)) => Held::read(category, by, status).map(Some),
+            _ => Ok(None),
+        }
+    }
 }
 
 impl Store {
@@ -225,131 +181,6 @@ impl Store {
         let view = self.view(&read(&target.id, "transactions.id")?).await?;
         Ok(view.map_or(Decided::Unknown, |view| Decided::Done(Box::new(Settled { action, rows, view }))))
     }
-
-    /// What a decision on this transaction would change, of the rows beside the one at hand those after `after` in the order of
-    /// their ids, and at most `limit`. `None` when the id is unknown.
-    ///
-    /// # Errors
-    /// When the database fails or holds what can't be read.
-    pub async fn preview(
-        &self,
-        id: &TransactionId,
-        scope: CorrectionScope,
-        after: Option<&TransactionId>,
-        limit: u32,
-    ) -> Result<Option<Reach>, Error> {
-        let mut connection = self.pool.acquire().await?;
-        let Some(target) = latest(&mut connection, id).await? else { return Ok(None) };
-        let names = reached(&mut connection, &target, scope).await?;
-        let keys = names.map_or_else(Vec::new, |names| names.keys);
-        let all = sqlx::query_scalar!(
-            r#"select count(*) as "rows!" from reached_rows($1, $2, $3, $4)"#,
-            &keys,
-            target.direction,
-            target.account_of(scope),
-            target.id,
-        )
-        .fetch_one(&mut *connection)
-        .await?;
-        let rows = sqlx::query!(
-            r#"select
-                reached.transaction_id as "transaction_id!",
-                reached.category as "category!",
-                reached.waited as "waits!"
-            from reached_rows($1, $2, $3, $4) as reached
-            where $5::text is null
-            or reached.transaction_id collate "C" > $5
-            order by reached.transaction_id collate "C"
-            limit $6"#,
-            &keys,
-            target.direction,
-            target.account_of(scope),
-            target.id,
-            after.map(TransactionId::as_str),
-            i64::from(limit),
-        )
-        .fetch_all(&mut *connection)
-        .await?;
-        drop(connection);
-        let at_hand = self.view(&read(&target.id, "transactions.id")?).await?;
-        let Some(at_hand) = at_hand else { return Ok(None) };
-        let mut affected = Vec::new();
-        if after.is_none() {
-            affected.push(Affected {
-                id: at_hand.transaction.id.clone(),
-                waits: at_hand.review_status == ReviewStatus::Pending,
-                category: at_hand.in_force.as_ref().map(|held| held.category.clone()),
-            });
-        }
-        for row in rows {
-            affected.push(Affected {
-                id: read(&row.transaction_id, "transactions.id")?,
-                category: Some(read(&row.category, "in_force.category")?),
-                waits: row.waits,
-            });
-        }
-        Ok(Some(Reach { at_hand, rows: count(all, "transactions")? + 1, affected }))
-    }
-}
-
-/// How far a scope really reaches: a row without a key has no others like it.
-fn reach(target: &Target, scope: CorrectionScope) -> CorrectionScope {
-    if target.descriptor_key.is_empty() { CorrectionScope::Transaction } else { scope }
-}
-
-/// The merchant that a decision reaches beyond the row at hand, where it does.
-async fn reached(tx: &mut PgConnection, target: &Target, scope: CorrectionScope) -> Result<Option<Names>, Error> {
-    match reach(target, scope) {
-        CorrectionScope::Transaction => Ok(None),
-        CorrectionScope::AccountMerchant | CorrectionScope::Merchant => {
-            Ok(Some(names_of(tx, &target.descriptor_key).await?))
-        }
-    }
-}
-
-/// Locks the rows of a merchant that no person has decided, of one account or of all, but for the one at hand.
-pub(super) async fn cover(
-    tx: &mut PgConnection,
-    names: &Names,
-    direction: &str,
-    account: Option<&str>,
-    at_hand: &str,
-) -> Result<Vec<Covered>, Error> {
-    // Whoever decides one of them at this moment is waited for, and then it is among them no more.
-    let locked = sqlx::query_scalar!(
-        "select
-            in_force.transaction_id
-        from in_force
-        where in_force.transaction_id in (select reached.transaction_id from reached_rows($1, $2, $3, $4) as reached)
-        order by in_force.transaction_id
-        for no key update",
-        &names.keys,
-        direction,
-        account,
-        at_hand,
-    )
-    .fetch_all(&mut *tx)
-    .await?;
-    let rows = sqlx::query_as!(
-        Covered,
-        r#"select
-            reached.transaction_id as "transaction_id!",
-            reached.category as "category!",
-            reached.decided_by as "decided_by!",
-            reached.review_status as "review_status!",
-            reached.waited as "waited!"
-        from reached_rows($1, $2, $3, $4) as reached
-        where reached.transaction_id = any($5)
-        order by reached.transaction_id collate "C""#,
-        &names.keys,
-        direction,
-        account,
-        at_hand,
-        &locked,
-    )
-    .fetch_all(tx)
-    .await?;
-    Ok(rows)
 }
 
 /// Writes a decision and everything that follows from it; returns its number in the trail.
@@ -361,46 +192,10 @@ async fn settle(
     covered: &[Covered],
     group_key: Option<&str>,
 ) -> Result<i64, Error> {
-    let scope = reach(target, correction.scope);
+    let scope = target.reach(correction.scope);
     let category = correction.category.as_str();
-    let before = sqlx::query_as!(
-        Before,
-        r#"select
-            in_force.category as "category?",
-            in_force.decided_by as "decided_by?",
-            in_force.review_status as "review_status?",
-            (review_items.transaction_id is not null) as "waited!"
-        from transactions
-        left join in_force on in_force.transaction_id = transactions.id
-        left join review_items
-            on review_items.transaction_id = transactions.id
-            and review_items.resolved_at is null
-        where transactions.id = $1"#,
-        target.id,
-    )
-    .fetch_one(&mut *tx)
-    .await?;
-    let correction_id = sqlx::query_scalar!(
-        "insert into corrections_made (
-            transaction_id,
-            category,
-            source,
-            scope,
-            note,
-            made_by,
-            made_at
-        )
-        values ($1, $2, 'correction', $3, $4, $5, $6)
-        returning id",
-        target.id,
-        category,
-        scope.as_str(),
-        correction.note,
-        correction.made_by,
-        correction.made_at,
-    )
-    .fetch_one(&mut *tx)
-    .await?;
+    let before = before(tx, &target.id).await?;
+    let said = note_correction(tx, target, correction).await?;
     let rule = match names {
         Some(names) => {
             let rule = NewRule {
@@ -434,7 +229,7 @@ async fn settle(
     )
     .execute(&mut *tx)
     .await?;
-    let decided_by = if scope == CorrectionScope::Merchant { "merchant_rule" } else { "account_rule" };
+    let decided_by = if scope == CorrectionScope::Merchant { DecidedBy::MerchantRule } else { DecidedBy::AccountRule };
     put_in_force(tx, covered, category, decided_by).await?;
     let mut ids: Vec<&str> = covered.iter().map(|row| row.transaction_id.as_str()).collect();
     ids.push(&target.id);
@@ -460,7 +255,7 @@ async fn settle(
         category,
         scope.as_str(),
         correction.note,
-        correction_id,
+        said,
         rule.as_ref().map(|rule| rule.0),
         rule.as_ref().and_then(|rule| rule.1.as_deref()),
         correction.made_by,
@@ -468,31 +263,65 @@ async fn settle(
     )
     .fetch_one(&mut *tx)
     .await?;
-    sqlx::query!(
-        "insert into review_changes (
-            action_id,
-            transaction_id,
-            category_before,
-            decided_by_before,
-            review_status_before,
-            waited,
-            category_after,
-            decided_by_after,
-            review_status_after
-        )
-        values ($1, $2, $3, $4, $5, $6, $7, 'correction', 'reviewed')",
-        action,
-        target.id,
-        before.category,
-        before.decided_by,
-        before.review_status,
-        before.waited,
-        category,
-    )
-    .execute(&mut *tx)
-    .await?;
-    note_covered(tx, action, covered, category, decided_by).await?;
+    let mut changes = vec![Change {
+        id: &target.id,
+        before: before.held()?,
+        after: Held { category, decided_by: DecidedBy::Correction, review_status: ReviewStatus::Reviewed },
+        waited: before.waited,
+    }];
+    for row in covered {
+        changes.push(row.becomes(category, decided_by)?);
+    }
+    note_changes(tx, action, &changes).await?;
     Ok(action)
+}
+
+/// What a row is before it is decided.
+async fn before(tx: &mut PgConnection, id: &str) -> Result<Before, Error> {
+    let before = sqlx::query_as!(
+        Before,
+        r#"select
+            in_force.category as "category?",
+            in_force.decided_by as "decided_by?",
+            in_force.review_status as "review_status?",
+            (review_items.transaction_id is not null) as "waited!"
+        from transactions
+        left join in_force on in_force.transaction_id = transactions.id
+        left join review_items
+            on review_items.transaction_id = transactions.id
+            and review_items.resolved_at is null
+        where transactions.id = $1"#,
+        id,
+    )
+    .fetch_one(tx)
+    .await?;
+    Ok(before)
+}
+
+/// Stores what a person says of the row at hand; returns its number.
+async fn note_correction(tx: &mut PgConnection, target: &Target, correction: &Correction) -> Result<i64, Error> {
+    let id = sqlx::query_scalar!(
+        "insert into corrections_made (
+            transaction_id,
+            category,
+            source,
+            scope,
+            note,
+            made_by,
+            made_at
+        )
+        values ($1, $2, 'correction', $3, $4, $5, $6)
+        returning id",
+        target.id,
+        correction.category.as_str(),
+        target.reach(correction.scope).as_str(),
+        correction.note,
+        correction.made_by,
+        correction.made_at,
+    )
+    .fetch_one(tx)
+    .await?;
+    Ok(id)
 }
 
 /// Brings a category into force for rows that a rule covers.
@@ -500,7 +329,7 @@ pub(super) async fn put_in_force(
     tx: &mut PgConnection,
     covered: &[Covered],
     category: &str,
-    decided_by: &str,
+    decided_by: DecidedBy,
 ) -> Result<(), Error> {
     if covered.is_empty() {
         return Ok(());
@@ -515,7 +344,7 @@ pub(super) async fn put_in_force(
         where transaction_id = any($1)",
         &ids as &[&str],
         category,
-        decided_by,
+        decided_by.as_str(),
     )
     .execute(tx)
     .await?;
@@ -543,174 +372,4 @@ pub(super) async fn resolve(
     .execute(tx)
     .await?;
     Ok(())
-}
-
-/// Writes down what covered rows were before, and what they are now.
-pub(super) async fn note_covered(
-    tx: &mut PgConnection,
-    action: i64,
-    covered: &[Covered],
-    category: &str,
-    decided_by: &str,
-) -> Result<(), Error> {
-    if covered.is_empty() {
-        return Ok(());
-    }
-    let of = |field: fn(&Covered) -> &str| covered.iter().map(field).collect::<Vec<_>>();
-    let waited: Vec<bool> = covered.iter().map(|row| row.waited).collect();
-    sqlx::query!(
-        "insert into review_changes (
-            action_id,
-            transaction_id,
-            category_before,
-            decided_by_before,
-            review_status_before,
-            waited,
-            category_after,
-            decided_by_after,
-            review_status_after
-        )
-        select
-            $1,
-            was.transaction_id,
-            was.category,
-            was.decided_by,
-            was.review_status,
-            was.waited,
-            $7,
-            $8,
-            'reviewed'
-        from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::boolean[])
-            as was(transaction_id, category, decided_by, review_status, waited)",
-        action,
-        &of(|row| &row.transaction_id) as &[&str],
-        &of(|row| &row.category) as &[&str],
-        &of(|row| &row.decided_by) as &[&str],
-        &of(|row| &row.review_status) as &[&str],
-        &waited,
-        category,
-        decided_by,
-    )
-    .execute(tx)
-    .await?;
-    Ok(())
-}
-
-/// Leaves a rule of one account or of all; returns its number, and what it said before where it stood already.
-pub(super) async fn leave_rule(tx: &mut PgConnection, rule: &NewRule<'_>) -> Result<(i64, Option<String>), Error> {
-    let standing = sqlx::query!(
-        "select
-            id,
-            category,
-            retired_at
-        from account_rules
-        where account_id is not distinct from $1
-        and descriptor_key = $2
-        and direction = $3
-        for update",
-        rule.account,
-        rule.merchant,
-        rule.direction,
-    )
-    .fetch_optional(&mut *tx)
-    .await?;
-    let Some(standing) = standing else {
-        let id = sqlx::query_scalar!(
-            "insert into account_rules (
-                account_id,
-                descriptor_key,
-                direction,
-                category,
-                made_by,
-                made_at
-            )
-            values ($1, $2, $3, $4, $5, $6)
-            on conflict do nothing
-            returning id",
-            rule.account,
-            rule.merchant,
-            rule.direction,
-            rule.category,
-            rule.made_by,
-            rule.made_at,
-        )
-        .fetch_optional(&mut *tx)
-        .await?;
-        return match id {
-            Some(id) => Ok((id, None)),
-            // Somebody made it at this moment: now it stands.
-            None => Box::pin(leave_rule(tx, rule)).await,
-        };
-    };
-    sqlx::query!(
-        "update account_rules
-        set
-            category = $2,
-            made_by = $3,
-            made_at = $4,
-            retired_at = null
-        where id = $1",
-        standing.id,
-        rule.category,
-        rule.made_by,
-        rule.made_at,
-    )
-    .execute(tx)
-    .await?;
-    Ok((standing.id, Some(standing.category).filter(|_| standing.retired_at.is_none())))
-}
-
-/// The row, or the last of the rows that replaced it.
-async fn latest(tx: &mut PgConnection, id: &TransactionId) -> Result<Option<Target>, Error> {
-    let target = sqlx::query_as!(
-        Target,
-        "with recursive chain as (
-            select
-                id,
-                replaced_by
-            from transactions
-            where id = $1
-            union all
-            select
-                transactions.id,
-                transactions.replaced_by
-            from chain
-            join transactions on transactions.id = chain.replaced_by
-        )
-        select
-            transactions.id,
-            transactions.posted_at,
-            transactions.account_id,
-            transactions.descriptor_key,
-            transactions.direction
-        from chain
-        join transactions on transactions.id = chain.id
-        where chain.replaced_by is null",
-        id.as_str(),
-    )
-    .fetch_optional(tx)
-    .await?;
-    Ok(target)
-}
-
-/// [`latest`], locked.
-async fn lock_latest(tx: &mut PgConnection, id: &TransactionId) -> Result<Option<Target>, Error> {
-    while let Some(target) = latest(tx, id).await? {
-        let locked = sqlx::query_scalar!(
-            "select
-                id
-            from transactions
-            where id = $1
-            and replaced_by is null
-            for no key update",
-            target.id,
-        )
-        .fetch_optional(&mut *tx)
-        .await?;
-        // Otherwise it was replaced at this moment.
-        if locked.is_some() {
-            return Ok(Some(target));
-        }
-    }
-    Ok(None)
 }

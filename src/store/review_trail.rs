@@ -4,7 +4,9 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::{Error, Store, count, read, read_some};
-use crate::domain::{ActionKind, CorrectionScope, Direction, ReviewReason, Slug, TransactionId};
+use crate::domain::{
+    ActionKind, CorrectionScope, DecidedBy, Direction, ReviewReason, ReviewStatus, Slug, TransactionId,
+};
 
 /// Something that somebody did at the desk.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,6 +51,35 @@ pub struct ReviewAction {
     pub made_by: String,
     /// When.
     pub made_at: DateTime<Utc>,
+}
+
+/// What is in force for a row.
+#[derive(Clone, Copy)]
+pub(super) struct Held<'a> {
+    pub(super) category: &'a str,
+    pub(super) decided_by: DecidedBy,
+    pub(super) review_status: ReviewStatus,
+}
+
+impl<'a> Held<'a> {
+    /// As `in_force` has it.
+    pub(super) fn read(category: &'a str, decided_by: &str, review_status: &str) -> Result<Self, Error> {
+        Ok(Self {
+            category,
+            decided_by: read(decided_by, "in_force.decided_by")?,
+            review_status: read(review_status, "in_force.review_status")?,
+        })
+    }
+}
+
+/// What became of a row.
+pub(super) struct Change<'a> {
+    pub(super) id: &'a str,
+    /// Nothing was in force without one.
+    pub(super) before: Option<Held<'a>>,
+    pub(super) after: Held<'a>,
+    /// Whether it stood in the queue.
+    pub(super) waited: bool,
 }
 
 /// What the trail is narrowed to; all that are given must hold.
@@ -228,6 +259,50 @@ pub(super) async fn note_action(
         note,
         made_by,
         now,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Writes down what the rows of an act were before, and what they are now.
+pub(super) async fn note_changes(tx: &mut PgConnection, action: i64, changes: &[Change<'_>]) -> Result<(), Error> {
+    let before = || changes.iter().map(|change| change.before);
+    let after = || changes.iter().map(|change| change.after);
+    sqlx::query!(
+        "insert into review_changes (
+            action_id,
+            transaction_id,
+            category_before,
+            decided_by_before,
+            review_status_before,
+            waited,
+            category_after,
+            decided_by_after,
+            review_status_after
+        )
+        select
+            $1,
+            changed.*
+        from unnest(
+            $2::text[],
+            $3::text[],
+            $4::text[],
+            $5::text[],
+            $6::boolean[],
+            $7::text[],
+            $8::text[],
+            $9::text[]
+        ) as changed",
+        action,
+        &changes.iter().map(|change| change.id).collect::<Vec<_>>() as &[&str],
+        &before().map(|held| held.map(|held| held.category)).collect::<Vec<_>>() as &[Option<&str>],
+        &before().map(|held| held.map(|held| held.decided_by.as_str())).collect::<Vec<_>>() as &[Option<&str>],
+        &before().map(|held| held.map(|held| held.review_status.as_str())).collect::<Vec<_>>() as &[Option<&str>],
+        &changes.iter().map(|change| change.waited).collect::<Vec<_>>(),
+        &after().map(|held| held.category).collect::<Vec<_>>() as &[&str],
+        &after().map(|held| held.decided_by.as_str()).collect::<Vec<_>>() as &[&str],
+        &after().map(|held| held.review_status.as_str()).collect::<Vec<_>>() as &[&str],
     )
     .execute(tx)
     .await?;

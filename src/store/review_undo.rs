@@ -16,9 +16,10 @@ use super::{
     events::tell_cause,
     merchant_edits::call,
     merchant_merges::{follow, lock_merges, names_of, regroup},
-    past_deadlocks,
+    past_deadlocks, read, review_trail,
     taxonomy_migrations::left_since,
 };
+use crate::domain::ActionKind;
 
 /// What became of an undo.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +101,7 @@ impl Store {
         .fetch_optional(&mut *tx)
         .await?;
         let Some(decision) = decision else { return Ok(Undone::Unknown) };
+        let kind: ActionKind = read(&decision.kind, "review_actions.kind")?;
         if decision.merchant_key.is_some() {
             lock_merges(&mut tx).await?;
         }
@@ -128,13 +130,13 @@ impl Store {
         .fetch_optional(&mut *tx)
         .await?;
         let Some(undo) = undo else { return Ok(Undone::Already) };
-        if decision.kind != "rename"
+        if kind != ActionKind::Rename
             && let Some((left, now)) = left_since(&mut tx, decision.id).await?
         {
             return Ok(Undone::LeftTaxonomy { left, now });
         }
         tell_cause(&mut tx, "decision_undone").await?;
-        let parted = part(&mut tx, &decision).await?;
+        let parted = part(&mut tx, &decision, kind).await?;
         let changed = rows::lock(&mut tx, decision.id).await?;
         rules::restore(&mut tx, &decision, now).await?;
         let rows::Restored { mut back, waited, kept } = rows::restore(&mut tx, &changed, decision.id, undo).await?;
@@ -188,10 +190,10 @@ async fn withdraw(tx: &mut PgConnection, correction: i64, undo: i64) -> Result<(
 }
 
 /// Takes back what was said of a merchant's name and keys. Returns the keys of a merchant that was parted by it.
-async fn part(tx: &mut PgConnection, decision: &Undoing) -> Result<Vec<String>, Error> {
+async fn part(tx: &mut PgConnection, decision: &Undoing, kind: ActionKind) -> Result<Vec<String>, Error> {
     let Some(merchant) = &decision.merchant_key else { return Ok(Vec::new()) };
-    match decision.kind.as_str() {
-        "rename" => {
+    match kind {
+        ActionKind::Rename => {
             // The name that it had before and that nobody took back, where nobody has named it since.
             let before = sqlx::query!(
                 "with recursive walked as (
@@ -243,7 +245,7 @@ async fn part(tx: &mut PgConnection, decision: &Undoing) -> Result<Vec<String>, 
             }
             Ok(Vec::new())
         }
-        "merge" => {
+        ActionKind::Merge => {
             let keys = names_of(tx, merchant).await?.keys;
             sqlx::query!("delete from merchant_merges where action_id = $1", decision.id).execute(&mut *tx).await?;
             sqlx::query!(

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
 
 use super::{Error, Store, read};
 use crate::domain::{AccountId, DescriptorKey, Direction, Slug};
@@ -37,6 +38,16 @@ pub struct StandingRule {
     pub made_by: String,
     /// Since when.
     pub made_at: DateTime<Utc>,
+}
+
+/// What a rule says, and of which rows.
+pub(super) struct NewRule<'a> {
+    pub(super) account: Option<&'a str>,
+    pub(super) merchant: &'a str,
+    pub(super) direction: &'a str,
+    pub(super) category: &'a str,
+    pub(super) made_by: &'a str,
+    pub(super) made_at: DateTime<Utc>,
 }
 
 impl Store {
@@ -128,4 +139,68 @@ impl Store {
             })
             .collect()
     }
+}
+
+/// Leaves a rule of one account or of all; returns its number, and what it said before where it stood already.
+pub(super) async fn leave_rule(tx: &mut PgConnection, rule: &NewRule<'_>) -> Result<(i64, Option<String>), Error> {
+    let standing = sqlx::query!(
+        "select
+            id,
+            category,
+            retired_at
+        from account_rules
+        where account_id is not distinct from $1
+        and descriptor_key = $2
+        and direction = $3
+        for update",
+        rule.account,
+        rule.merchant,
+        rule.direction,
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some(standing) = standing else {
+        let id = sqlx::query_scalar!(
+            "insert into account_rules (
+                account_id,
+                descriptor_key,
+                direction,
+                category,
+                made_by,
+                made_at
+            )
+            values ($1, $2, $3, $4, $5, $6)
+            on conflict do nothing
+            returning id",
+            rule.account,
+            rule.merchant,
+            rule.direction,
+            rule.category,
+            rule.made_by,
+            rule.made_at,
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        return match id {
+            Some(id) => Ok((id, None)),
+            // Somebody made it at this moment: now it stands.
+            None => Box::pin(leave_rule(tx, rule)).await,
+        };
+    };
+    sqlx::query!(
+        "update account_rules
+        set
+            category = $2,
+            made_by = $3,
+            made_at = $4,
+            retired_at = null
+        where id = $1",
+        standing.id,
+        rule.category,
+        rule.made_by,
+        rule.made_at,
+    )
+    .execute(tx)
+    .await?;
+    Ok((standing.id, Some(standing.category).filter(|_| standing.retired_at.is_none())))
 }

@@ -6,7 +6,10 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{Error, count};
+use super::{
+    Error, count,
+    review_trail::{Change, Held, note_changes},
+};
 
 /// The rows that a decision changed, locked, and beside each the one that stands in its place now.
 pub(super) struct Changed {
@@ -36,6 +39,18 @@ struct Back {
     category_back: Option<String>,
     decided_by_back: String,
     review_status_back: String,
+}
+
+impl Back {
+    /// Of a row that goes back to nothing what it was is written down.
+    fn change(&self) -> Result<Change<'_>, Error> {
+        let before = Held::read(&self.category, &self.decided_by, &self.review_status)?;
+        let after = match &self.category_back {
+            Some(category) => Held::read(category, &self.decided_by_back, &self.review_status_back)?,
+            None => before,
+        };
+        Ok(Change { id: &self.transaction_id, before: Some(before), after, waited: false })
+    }
 }
 
 /// Locks the rows that a decision changed and those that have taken their places: nobody replaces or decides them meanwhile.
@@ -89,50 +104,8 @@ pub(super) async fn restore(
     undo: i64,
 ) -> Result<Restored, Error> {
     let all = backs(tx, rows, decision).await?;
-    // Of a row that goes back to nothing what it was is written down.
-    let of = |field: fn(&Back) -> &str| all.iter().map(field).collect::<Vec<_>>();
-    sqlx::query!(
-        "insert into review_changes (
-            action_id,
-            transaction_id,
-            category_before,
-            decided_by_before,
-            review_status_before,
-            waited,
-            category_after,
-            decided_by_after,
-            review_status_after
-        )
-        select
-            $1,
-            back.transaction_id,
-            back.category_before,
-            back.decided_by_before,
-            back.review_status_before,
-            false,
-            back.category_after,
-            back.decided_by_after,
-            back.review_status_after
-        from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[]) as back(
-            transaction_id,
-            category_before,
-            decided_by_before,
-            review_status_before,
-            category_after,
-            decided_by_after,
-            review_status_after
-        )",
-        undo,
-        &of(|row| &row.transaction_id) as &[&str],
-        &of(|row| &row.category) as &[&str],
-        &of(|row| &row.decided_by) as &[&str],
-        &of(|row| &row.review_status) as &[&str],
-        &of(|row| row.category_back.as_ref().unwrap_or(&row.category)) as &[&str],
-        &of(|row| if row.category_back.is_some() { &row.decided_by_back } else { &row.decided_by }) as &[&str],
-        &of(|row| if row.category_back.is_some() { &row.review_status_back } else { &row.review_status }) as &[&str],
-    )
-    .execute(&mut *tx)
-    .await?;
+    let changes = all.iter().map(Back::change).collect::<Result<Vec<_>, _>>()?;
+    note_changes(tx, undo, &changes).await?;
     let kept = count(i64::try_from(rows.held - all.len()).unwrap_or(i64::MAX), "review_changes")?;
     let (back, emptied): (Vec<Back>, Vec<Back>) = all.into_iter().partition(|row| row.category_back.is_some());
     let emptied: Vec<String> = emptied.into_iter().map(|row| row.transaction_id).collect();
