@@ -6,6 +6,7 @@
 
 mod gathered;
 mod remembered;
+mod shadows;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,28 +15,22 @@ use std::{
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
-use tokio::sync::Semaphore;
-use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 pub use gathered::Gathered;
 pub use remembered::{Fresh, Memory};
 
-use self::remembered::Sorted;
+use self::{remembered::Sorted, shadows::Shadows};
 use crate::{
-    categorize::{self, Lineup, Seat, Stage},
+    categorize::{self, Lineup, Stage},
     domain::{
-        Acceptance, AccountId, ConfidenceLevel, EnrichedTransaction, Prediction, ReviewReason, Slug, Transaction,
-        TransactionId, draw::drawn,
+        AccountId, ConfidenceLevel, EnrichedTransaction, Prediction, ReviewReason, Transaction, TransactionId,
+        draw::drawn,
     },
     enrich::{self, Enricher},
     spans,
-    store::{self, AccountRule, AnswerSources, Decision, Ingested, RuleKey, ShadowPrediction, Store, TransactionView},
+    store::{self, AccountRule, AnswerSources, Decision, Ingested, RuleKey, Store, TransactionView},
 };
-
-/// Batches that shadows work on at a time; what comes beyond them goes unseen, so that no shadow can slow
-/// answers down.
-const SHADOW_BATCHES: usize = 4;
 
 /// The lot by which accepted rows are drawn for an audit.
 const AUDIT: &str = "audit";
@@ -47,8 +42,7 @@ pub struct Pipeline {
     lineup: ArcSwap<Lineup>,
     audit_share: f32,
     broken: ArcSwap<HashSet<(String, ConfidenceLevel)>>,
-    shadow_permits: Arc<Semaphore>,
-    shadows: TaskTracker,
+    shadows: Shadows,
 }
 
 /// What became of one row.
@@ -104,13 +98,12 @@ impl Pipeline {
     #[must_use]
     pub fn new(store: Store, enricher: Enricher, lineup: Lineup, audit_share: f32) -> Self {
         Self {
+            shadows: Shadows::new(store.clone()),
             store,
             enricher,
             lineup: ArcSwap::from_pointee(lineup),
             audit_share,
             broken: ArcSwap::default(),
-            shadow_permits: Arc::new(Semaphore::new(SHADOW_BATCHES)),
-            shadows: TaskTracker::new(),
         }
     }
 
@@ -132,9 +125,7 @@ impl Pipeline {
 
     /// Waits until the shadows have said what they would have answered so far.
     pub async fn settle(&self) {
-        self.shadows.close();
-        self.shadows.wait().await;
-        self.shadows.reopen();
+        self.shadows.settle().await;
     }
 
     /// Takes rows all the way; one outcome for each, in the same order. An `adapter` that is named answers all.
@@ -223,9 +214,9 @@ impl Pipeline {
             return Ok(());
         }
         let prepared = self.prepared(missing, who, memory).await?;
-        let mut judged = self.judge(prepared, memory).await?;
-        self.judge_anew(&mut judged, who, memory).await?;
-        let Judged { enriched, groups, decisions, failure, fresh, .. } = judged;
+        let mut batch = self.judge(prepared, memory).await?;
+        self.judge_anew(&mut batch, who, memory).await?;
+        let Batch { enriched, groups, decisions, failure, fresh, .. } = batch;
         let keep = async {
             match memory {
                 Some(memory) => memory.keep(&fresh).await,
@@ -246,7 +237,7 @@ impl Pipeline {
             .filter(|decision| decision.rule.is_none())
             .map(|decision| (decision.transaction_id, decision.prediction.category))
             .collect();
-        self.show_shadows(enriched, said, &groups, who.lineup, now);
+        self.shadows.show(enriched, said, &groups, who.lineup, now);
         Ok(())
     }
 
@@ -270,7 +261,7 @@ impl Pipeline {
     /// # Errors
     /// When the engine fails.
     pub async fn would_say(&self, rows: Prepared<'_>, memory: &Memory) -> Result<Said, Error> {
-        let Judged { decisions, failure, sources, fresh, .. } = self.judge(rows, Some(memory)).await?;
+        let Batch { decisions, failure, sources, fresh, .. } = self.judge(rows, Some(memory)).await?;
         Ok(Said { decisions, failure, sources, fresh })
     }
 
@@ -293,7 +284,7 @@ impl Pipeline {
         Ok(Prepared { enriched, groups, stages, rules, keys, recalled })
     }
 
-    async fn judge(&self, prepared: Prepared<'_>, memory: Option<&Memory>) -> Result<Judged, Error> {
+    async fn judge(&self, prepared: Prepared<'_>, memory: Option<&Memory>) -> Result<Batch, Error> {
         let Prepared { enriched, groups, stages, rules, keys, mut recalled } = prepared;
         let of_rule =
             |row: &EnrichedTransaction, stage: &Stage| stage.of_rule(row, &rules.get(&rule_key(row))?.category);
@@ -351,16 +342,16 @@ impl Pipeline {
                 }
             })
             .collect();
-        Ok(Judged { enriched, groups, rules, decisions, failure, sources: sorted.sources, fresh })
+        Ok(Batch { enriched, groups, rules, decisions, failure, sources: sorted.sources, fresh })
     }
 
     /// Lets rules count that came while a model took its time, and judges rows once more whose rule went or changed.
-    async fn judge_anew(&self, judged: &mut Judged, who: Who<'_>, memory: Option<&Memory>) -> Result<(), Error> {
-        let rules = self.rules_of(&judged.enriched).instrument(spans::database("account_rules_since")).await?;
+    async fn judge_anew(&self, batch: &mut Batch, who: Who<'_>, memory: Option<&Memory>) -> Result<(), Error> {
+        let rules = self.rules_of(&batch.enriched).instrument(spans::database("account_rules_since")).await?;
         let (mut came, mut changed) = (HashMap::new(), Vec::new());
-        for row in &judged.enriched {
+        for row in &batch.enriched {
             let key = rule_key(row);
-            match (judged.rules.get(&key), rules.get(&key)) {
+            match (batch.rules.get(&key), rules.get(&key)) {
                 (before, now) if before == now => {}
                 (None, Some(rule)) => {
                     came.insert(row.transaction.id.clone(), rule.clone());
@@ -368,7 +359,7 @@ impl Pipeline {
                 _ => changed.push(row.transaction.clone()),
             }
         }
-        for decision in &mut judged.decisions {
+        for decision in &mut batch.decisions {
             if let Some(rule) = came.remove(&decision.transaction_id) {
                 (decision.rule, decision.level, decision.review) = (Some(rule), None, None);
             }
@@ -377,15 +368,15 @@ impl Pipeline {
             return Ok(());
         }
         let ids: HashSet<TransactionId> = changed.iter().map(|row| row.id.clone()).collect();
-        judged.decisions.retain(|decision| !ids.contains(&decision.transaction_id));
+        batch.decisions.retain(|decision| !ids.contains(&decision.transaction_id));
         match self.judge(self.prepared(changed, who, memory).await?, memory).await {
             Ok(anew) => {
-                judged.decisions.extend(anew.decisions);
-                judged.fresh.0.extend(anew.fresh.0);
-                judged.failure = judged.failure.take().or(anew.failure);
+                batch.decisions.extend(anew.decisions);
+                batch.fresh.0.extend(anew.fresh.0);
+                batch.failure = batch.failure.take().or(anew.failure);
             }
             // What was answered of other rows is kept all the same.
-            Err(Error::Categorize(failure)) => judged.failure = Some(failure),
+            Err(Error::Categorize(failure)) => batch.failure = Some(failure),
             Err(error) => return Err(error),
         }
         Ok(())
@@ -432,42 +423,6 @@ impl Pipeline {
         let accounts: HashSet<&AccountId> = rows.iter().map(|row| &row.transaction.account_id).collect();
         let accounts = Vec::from_iter(accounts);
         Ok(self.store.account_groups(&accounts).instrument(spans::database("account_groups")).await?)
-    }
-
-    /// Asks the shadows without making anybody wait for them. Where one is sure of something else than what a stage
-    /// `said`, people are asked.
-    fn show_shadows(
-        &self,
-        rows: Vec<EnrichedTransaction>,
-        said: HashMap<TransactionId, Slug>,
-        groups: &HashMap<AccountId, String>,
-        lineup: &Lineup,
-        now: DateTime<Utc>,
-    ) {
-        let mut seen: HashMap<i64, (Seat, Vec<usize>)> = HashMap::new();
-        for (place, row) in rows.iter().enumerate() {
-            let account = &row.transaction.account_id;
-            for shadow in lineup.shadows(account, groups.get(account)) {
-                seen.entry(shadow.adapter).or_insert_with(|| (shadow.clone(), Vec::new())).1.push(place);
-            }
-        }
-        if seen.is_empty() {
-            return;
-        }
-        let Ok(permit) = self.shadow_permits.clone().try_acquire_owned() else {
-            tracing::warn!(batch.rows = rows.len(), "the shadows are too slow to look at this batch");
-            return;
-        };
-        let store = self.store.clone();
-        self.shadows.spawn(async move {
-            for (shadow, places) in seen.into_values() {
-                let batch: Vec<EnrichedTransaction> = places.into_iter().map(|place| rows[place].clone()).collect();
-                if let Err(error) = shadow_batch(&store, &shadow, &batch, &said, now).await {
-                    tracing::warn!(adapter.id = shadow.adapter, error = %error, "a shadow could not look at a batch");
-                }
-            }
-            drop(permit);
-        });
     }
 }
 
@@ -527,8 +482,8 @@ pub struct Said {
     pub fresh: Fresh,
 }
 
-/// What was decided about a batch, and what it was decided from.
-struct Judged {
+/// Rows that are taken together: what was decided about them, and what it was decided from.
+struct Batch {
     enriched: Vec<EnrichedTransaction>,
     groups: HashMap<AccountId, String>,
     rules: HashMap<RuleKey, AccountRule>,
@@ -557,40 +512,6 @@ impl<'a> Who<'a> {
         let account = &row.transaction.account_id;
         self.named.unwrap_or_else(|| self.lineup.answers(account, groups.get(account)))
     }
-}
-
-async fn shadow_batch(
-    store: &Store,
-    shadow: &Seat,
-    batch: &[EnrichedTransaction],
-    said: &HashMap<TransactionId, Slug>,
-    now: DateTime<Utc>,
-) -> Result<(), Error> {
-    let answers = shadow.stage.categorize(batch).await?;
-    let disagreeing: Vec<TransactionId> = batch
-        .iter()
-        .zip(&answers)
-        .filter(|(row, answer)| {
-            let other = said.get(&row.transaction.id).is_some_and(|category| *category != answer.category);
-            let accepts = |acceptance: Acceptance| acceptance.accepts(answer.confidence, answer.knows_key());
-            other && shadow.stage.acceptance.is_some_and(accepts)
-        })
-        .map(|(row, _)| row.transaction.id.clone())
-        .collect();
-    let seen: Vec<ShadowPrediction> = batch
-        .iter()
-        .zip(answers)
-        .map(|(row, prediction)| ShadowPrediction {
-            transaction_id: row.transaction.id.clone(),
-            category: prediction.category.to_string(),
-            confidence: prediction.confidence,
-        })
-        .collect();
-    store.record_shadow(shadow.adapter, &seen, now).await?;
-    if !disagreeing.is_empty() {
-        store.ask_people(&disagreeing, ReviewReason::Disagreement, now).await?;
-    }
-    Ok(())
 }
 
 fn rule_key(row: &EnrichedTransaction) -> RuleKey {
