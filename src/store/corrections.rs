@@ -80,7 +80,7 @@ impl Store {
         )
         .fetch_all(&mut *tx)
         .await?;
-        sqlx::query!(
+        let labelled = sqlx::query_scalar!(
             "insert into in_force (
                 transaction_id,
                 posted_at,
@@ -103,13 +103,15 @@ impl Store {
                 category = excluded.category,
                 decided_by = excluded.decided_by,
                 review_status = excluded.review_status
-            where in_force.decided_by <> 'correction'",
+            where in_force.decided_by <> 'correction'
+            returning transaction_id",
             &ids as &[&str],
             &categories as &[&str],
             &new,
         )
-        .execute(&mut *tx)
+        .fetch_all(&mut *tx)
         .await?;
+        // Where a correction holds, a complaint about it still waits.
         sqlx::query!(
             "update review_items
             set
@@ -117,7 +119,7 @@ impl Store {
                 resolved_by = 'import'
             where transaction_id = any($1)
             and resolved_at is null",
-            &new,
+            &labelled,
             now,
         )
         .execute(&mut *tx)

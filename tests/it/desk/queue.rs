@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
-use txcat::{access::Role, clock, domain::Taxonomy};
+use txcat::{access::Role, clock, domain::Taxonomy, store::ImportedLabel};
 
 use super::{claimed, decision, person, place, stands};
 use crate::{database::fresh_store, harness::App};
@@ -89,6 +89,29 @@ async fn a_complaint_puts_a_transaction_before_people_and_changes_nothing_until_
     assert_eq!(stands(&app, "a1").await, "coffee_shop by stage, pending");
     assert_eq!(claimed(&app, json!({})).await.len(), 1);
     app.post("/v1/transactions/nobody/complaint", &json!({})).await.with(404);
+}
+
+#[tokio::test]
+async fn a_complaint_about_what_a_person_said_waits_on_though_a_file_brings_a_label() {
+    let app = App::start().await;
+    app.ingest(&[place("a1", "acc-1", "SURE COFFEE", "5.00"), place("a2", "acc-1", "SURE COFFEE", "5.00")]).await;
+    app.post("/v1/transactions/a1/correction", &json!({ "category": "bar_and_nightlife", "scope": "transaction" }))
+        .await
+        .with(200);
+    for id in ["a1", "a2"] {
+        app.post(&format!("/v1/transactions/{id}/complaint"), &json!({})).await.with(204);
+    }
+    let labels = ["a1", "a2"].map(|id| ImportedLabel {
+        transaction_id: id.parse().unwrap(),
+        category: "fast_food".parse().unwrap(),
+        known_at: clock::now(),
+    });
+    app.store.import_labels(&labels, "import", clock::now()).await.unwrap();
+    assert_eq!(stands(&app, "a1").await, "bar_and_nightlife by correction, pending");
+    assert_eq!(stands(&app, "a2").await, "fast_food by import, reviewed");
+    assert_eq!(claimed(&app, json!({})).await.iter().map(|(_, rows)| rows).sum::<u64>(), 1);
+    app.post("/v1/reviews/decisions", &decision("a1", "coffee_shop", "transaction")).await.with(201);
+    assert_eq!(stands(&app, "a1").await, "coffee_shop by correction, reviewed");
 }
 
 #[tokio::test]
