@@ -8,6 +8,7 @@ use std::{
 };
 
 use sqlx::{Connection as _, PgConnection};
+use txcat::store::Store;
 
 use crate::{
     database::{TestDatabase, fresh_database},
@@ -157,4 +158,33 @@ not json
     let whole = std::fs::read(&zipped).unwrap();
     std::fs::write(&zipped, &whole[..whole.len() - 20]).unwrap();
     import(&database, &zipped, &[]).run().refused(1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_label_goes_along_to_the_row_that_takes_its_rows_place_in_one_batch_as_in_two() {
+    let header = "id,posted_on,account_id,descriptor,amount,direction,currency,status,replaces,category\n";
+    let pending = "p,2024-03-01,a,SHOP,1.00,debit,EUR,pending,,salary\n\
+                   r,2024-03-01,a,STALL,2.00,debit,EUR,pending,,salary\n";
+    let posted = "q,2024-03-02,a,SHOP,1.10,debit,EUR,posted,p,\n\
+                  s,2024-03-02,a,STALL,2.10,debit,EUR,posted,r,groceries\n";
+    for files in
+        [vec![format!("{header}{pending}{posted}")], vec![format!("{header}{pending}"), format!("{header}{posted}")]]
+    {
+        let database = fresh_database().await;
+        let dir = tempfile::tempdir().unwrap();
+        let mut labels = 0;
+        for (number, text) in files.iter().chain(files.last()).enumerate() {
+            let file = dir.path().join(format!("{number}.csv"));
+            std::fs::write(&file, text).unwrap();
+            labels += import(&database, &file, &["--labels", "category"]).run().json()["labels"].as_u64().unwrap();
+        }
+        assert_eq!(labels, 3, "of {} files", files.len());
+        let store = Store::connect(&database.url, 2).await.unwrap();
+        for (id, category) in [("q", "salary"), ("s", "groceries")] {
+            let view = store.views(&[id.parse().unwrap()]).await.unwrap().remove(0).unwrap();
+            let held = view.in_force.map(|held| format!("{} by {}", held.category, held.decided_by));
+            assert_eq!(held, Some(format!("{category} by import")), "{id} of {} files", files.len());
+        }
+        store.close().await;
+    }
 }
