@@ -534,10 +534,12 @@ impl Store {
                     review_items.transaction_id,
                     review_items.reason
                 from review_items
+                left join review_scales on review_scales.currency = review_items.currency
                 where review_items.group_key = review_groups.group_key
                 and review_items.resolved_at is null
                 order by
-                    review_items.doubt * (1 + review_items.amount)::double precision desc,
+                    review_items.doubt
+                        * (1 + coalesce(review_items.amount / review_scales.typical, 1))::double precision desc,
                     review_items.transaction_id
                 limit 1
             ) as first on true

@@ -2,12 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
 use txcat::{access::Role, clock, domain::Taxonomy, store::ImportedLabel};
 
 use super::{claimed, decision, person, place, stands};
-use crate::{database::fresh_store, harness::App};
+use crate::{
+    database::fresh_store,
+    harness::{App, with},
+};
 
 #[tokio::test]
 async fn rows_of_one_merchant_wait_as_one_group_and_most_rows_go_first_then_most_money() {
@@ -112,6 +115,21 @@ async fn a_complaint_about_what_a_person_said_waits_on_though_a_file_brings_a_la
     assert_eq!(claimed(&app, json!({})).await.iter().map(|(_, rows)| rows).sum::<u64>(), 1);
     app.post("/v1/reviews/decisions", &decision("a1", "coffee_shop", "transaction")).await.with(201);
     assert_eq!(stands(&app, "a1").await, "coffee_shop by correction, reviewed");
+}
+
+#[tokio::test]
+async fn of_a_group_the_row_is_shown_that_is_about_most_for_its_currency() {
+    let app = App::start().await;
+    let yen = |row: Value| with(row, json!({ "currency": "JPY" }));
+    app.ingest(&[
+        yen(place("j1", "acc-1", "CORNER PLACE", "5000")),
+        place("u1", "acc-1", "CORNER PLACE", "900.00"),
+        yen(place("j2", "acc-1", "GRAND HALL", "5000")),
+        place("u2", "acc-1", "LITTLE NOOK", "1.00"),
+    ])
+    .await;
+    let found = app.get("/v1/reviews/groups?text=corner").await.with(200);
+    assert_eq!(found["groups"][0]["transaction"]["id"], "u1", "{found}");
 }
 
 #[tokio::test]
