@@ -106,6 +106,13 @@ impl Store {
         let day = now.date_naive();
         let month = chrono::Datelike::with_day0(&day, 0).unwrap_or(day);
         let mut work = self.begin().await?;
+        // At midnight calls of two days count in one month.
+        sqlx::query_scalar!(
+            r#"select true as "locked!" from pg_advisory_xact_lock(8026, hashtext($1::date::text))"#,
+            month,
+        )
+        .fetch_one(&mut *work)
+        .await?;
         sqlx::query!(
             "insert into model_spend (
                 day,

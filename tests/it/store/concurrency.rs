@@ -1,9 +1,11 @@
 use std::sync::Arc;
 
+use chrono::TimeDelta;
+use rust_decimal::dec;
 use sqlx::{Connection as _, PgConnection};
 use txcat::{
     domain::{CorrectionScope, Transaction},
-    store::{ActionFilter, Ingested, ReviewFilter, Store, TransactionFilter, Undone},
+    store::{ActionFilter, Exceeded, Ingested, NewModelCall, ReviewFilter, Store, TransactionFilter, Undone},
 };
 
 use super::{
@@ -236,4 +238,33 @@ async fn what_is_given_up_while_its_transaction_begins_leaves_none_open() {
     let open = "select count(*) from pg_stat_activity where datname = current_database() and state like 'idle in %'";
     let open: i64 = sqlx::query_scalar(open).fetch_one(&mut other).await.unwrap();
     assert_eq!(open, 0, "the next caller is in a transaction that nobody ends");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn calls_of_two_days_at_midnight_never_pass_a_months_budget_together() {
+    let (store, database) = fresh_store().await;
+    let call = NewModelCall {
+        model: "model".to_owned(),
+        rows: 1,
+        reserved: dec!(0.6),
+        currency: "USD".to_owned(),
+        daily: None,
+        monthly: Some(dec!(1)),
+        requests_sha256: None,
+    };
+    // What was booked for one day is not there for others yet.
+    let mut other = PgConnection::connect(&database.url).await.unwrap();
+    let mut looks = PgConnection::connect(&database.url).await.unwrap();
+    let mut taken = other.begin().await.unwrap();
+    sqlx::query("lock table model_calls in share mode").execute(&mut *taken).await.unwrap();
+    let mut booked = Vec::new();
+    for (waiting, at) in (1..).zip([hour(24) - TimeDelta::seconds(1), hour(24)]) {
+        let (store, call) = (store.clone(), call.clone());
+        booked.push(tokio::spawn(async move { store.reserve_call(&call, at).await.unwrap() }));
+        until_waiting(&mut looks, waiting).await;
+    }
+    taken.commit().await.unwrap();
+    let [old, new] = &futures::future::join_all(booked).await[..] else { panic!("two calls") };
+    assert!(old.as_ref().unwrap().is_ok());
+    assert_eq!(*new.as_ref().unwrap(), Err(Exceeded::Monthly));
 }
