@@ -55,6 +55,7 @@ mod retention;
 mod retraining;
 mod review_decisions;
 mod review_groups;
+mod review_ranking;
 mod review_reach;
 mod review_trail;
 mod review_undo;
@@ -349,4 +350,16 @@ fn read_some<T: FromStr>(text: Option<&str>, what: &'static str) -> Result<Optio
 /// A count of rows that fits the counters of the domain.
 fn count(rows: i64, what: &'static str) -> Result<u32, Error> {
     u32::try_from(rows).map_err(|_| Error::Corrupt { what })
+}
+
+/// A text to be found as it stands: nothing in it is a pattern.
+fn escaped(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            plain.push('\\');
+        }
+        plain.push(c);
+    }
+    plain
 }

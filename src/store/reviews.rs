@@ -1,9 +1,10 @@
 //! The review queue: decided transactions that wait for a person's eye.
 
 use chrono::{DateTime, Utc};
+use futures::FutureExt as _;
 
-use super::{Cursor, Error, Store, TransactionView, read};
-use crate::domain::{AccountId, ReviewReason, Slug};
+use super::{Cursor, Error, Store, TransactionView, past_deadlocks, read};
+use crate::domain::{AccountId, ReviewReason, Slug, TransactionId};
 
 /// A transaction that waits, and why.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,5 +79,83 @@ impl Store {
                 Ok(ReviewItem { view, reason: read(&row.reason, "review_items.reason")?, opened_at: row.opened_at })
             })
             .collect()
+    }
+    /// Puts accepted transactions before people's eyes, and at a complaint also those that a person decided; one that
+    /// waits already keeps its reason. What is in force stays so until somebody decides. Returns how many wait now that
+    /// did not.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn ask_people(
+        &self,
+        ids: &[TransactionId],
+        reason: ReviewReason,
+        now: DateTime<Utc>,
+    ) -> Result<u64, Error> {
+        past_deadlocks(|| self.ask_people_once(ids, reason, now).boxed()).await
+    }
+
+    async fn ask_people_once(
+        &self,
+        ids: &[TransactionId],
+        reason: ReviewReason,
+        now: DateTime<Utc>,
+    ) -> Result<u64, Error> {
+        let texts: Vec<&str> = ids.iter().map(TransactionId::as_str).collect();
+        let mut tx = self.begin().await?;
+        let ours = sqlx::query_scalar!(
+            "update in_force
+            set review_status = 'pending'
+            where transaction_id in (
+                select
+                    transaction_id
+                from in_force
+                where transaction_id = any($1)
+                and (review_status = 'accepted' or (review_status = 'reviewed' and $2 = 'complaint'))
+                order by transaction_id
+                for no key update
+            )
+            returning transaction_id",
+            &texts as &[&str],
+            reason.as_str(),
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        let opened = sqlx::query!(
+            "insert into review_items (
+                transaction_id,
+                reason,
+                group_key,
+                doubt,
+                amount,
+                currency,
+                opened_at
+            )
+            select
+                transactions.id,
+                $2,
+                review_group_key($2, transactions.direction, transactions.descriptor_key, transactions.id),
+                1,
+                transactions.amount,
+                transactions.currency,
+                $3
+            from transactions
+            where transactions.id = any($1)
+            order by transactions.id
+            on conflict (transaction_id) do update set
+                reason = excluded.reason,
+                group_key = excluded.group_key,
+                doubt = excluded.doubt,
+                opened_at = excluded.opened_at,
+                resolved_at = null,
+                resolved_by = null",
+            &ours,
+            reason.as_str(),
+            now,
+        )
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(opened.rows_affected())
     }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::ERASED;
-use crate::store::Error;
+use crate::store::{Error, escaped};
 
 /// A text is looked for within other texts from so many characters on; shorter ones stand for the whole or not at all.
 const TELLING: usize = 6;
@@ -37,7 +37,7 @@ impl Needles {
     fn patterns(&self) -> Vec<String> {
         let written = |needle: &String| {
             let json = Value::String(needle.clone()).to_string();
-            let inner = json[1..json.len() - 1].replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+            let inner = escaped(&json[1..json.len() - 1]);
             if needle.chars().count() >= TELLING { format!("%{inner}%") } else { format!("%\"{inner}\"%") }
         };
         self.0.iter().map(written).collect()
