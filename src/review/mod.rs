@@ -27,8 +27,8 @@ use crate::{
         Correction, CorrectionScope, ReviewReason, Slug, Taxonomy, Transaction, TransactionId, UserHistory, draw::drawn,
     },
     store::{
-        self, ActionFilter, Affected, Decided, GroupFilter, LabelPair, LaneCount, Reach, ReviewGroup, Settled, Store,
-        Throughput, TransactionView, Undone, Verdict,
+        self, ActionFilter, Affected, DecisionRefused, GroupFilter, LabelPair, LaneCount, Reach, ReviewGroup, Settled,
+        Store, Throughput, TransactionView, UndoRefused, Verdict,
     },
 };
 
@@ -278,13 +278,12 @@ impl Desk {
     pub async fn decide(&self, correction: Correction, expects: Option<u32>) -> Result<Settled, Error> {
         self.check(&correction.category)?;
         let second = drawn(correction.transaction_id.as_str(), SECOND, self.second_share);
-        match self.store.decide(&Verdict { correction, expects, second }).await? {
-            Decided::Done(settled) => Ok(*settled),
-            Decided::Unknown => Err(Error::UnknownTransaction),
-            Decided::AlreadyDecided => Err(Error::AlreadyDecided),
-            Decided::NotClaimed { by } => Err(Error::NotClaimed { by }),
-            Decided::Outdated { rows } => Err(Error::Outdated { rows }),
-        }
+        self.store.decide(&Verdict { correction, expects, second }).await?.map_err(|why| match why {
+            DecisionRefused::Unknown => Error::UnknownTransaction,
+            DecisionRefused::AlreadyDecided => Error::AlreadyDecided,
+            DecisionRefused::NotClaimed { by } => Error::NotClaimed { by },
+            DecisionRefused::Outdated { rows } => Error::Outdated { rows },
+        })
     }
 
     /// Takes a decision back; says how many rows are as they were, and how many were decided again since.
@@ -298,12 +297,12 @@ impl Desk {
         who: &str,
         now: DateTime<Utc>,
     ) -> Result<(u32, u32), Error> {
-        match self.store.undo(action, note, who, now).await? {
-            Undone::Done { restored, kept, .. } => Ok((restored, kept)),
-            Undone::Unknown => Err(Error::UnknownAction),
-            Undone::Already => Err(Error::AlreadyUndone),
-            Undone::LeftTaxonomy { left, now } => Err(Error::LeftTaxonomy { left, now }),
-        }
+        let undone = self.store.undo(action, note, who, now).await?.map_err(|why| match why {
+            UndoRefused::Unknown => Error::UnknownAction,
+            UndoRefused::Already => Error::AlreadyUndone,
+            UndoRefused::LeftTaxonomy { left, now } => Error::LeftTaxonomy { left, now },
+        })?;
+        Ok((undone.restored, undone.kept))
     }
 
     /// A customer says that a transaction's category is wrong: it waits for a person's eye. Returns whether it did

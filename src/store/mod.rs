@@ -121,11 +121,11 @@ pub use recategorization_diff::{ChangePair, ChangedCategory, ComparedLabel, Labe
 pub use recategorization_pages::{LabelAsked, PageDone, Proposal, ScopedRow};
 pub use recategorizations::{AnswerSources, NewRecategorization, PhaseMove, Recategorization, ScopeCursor};
 pub use retraining::RetrainingPlan;
-pub use review_decisions::{Decided, Settled, Verdict};
+pub use review_decisions::{DecisionRefused, Settled, Verdict};
 pub use review_groups::{GroupFilter, LaneCount, ReviewGroup};
 pub use review_reach::{Affected, Reach};
 pub use review_trail::{ActionFilter, ReviewAction, Throughput};
-pub use review_undo::Undone;
+pub use review_undo::{UndoRefused, Undone};
 pub use review_views::SavedView;
 pub use reviews::{ReviewFilter, ReviewItem};
 pub use rules::{AccountRule, RuleKey, StandingRule};

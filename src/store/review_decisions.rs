@@ -30,11 +30,9 @@ pub struct Verdict {
     pub second: bool,
 }
 
-/// What became of a decision.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Decided {
-    /// It holds.
-    Done(Box<Settled>),
+/// Why a decision does not hold; nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DecisionRefused {
     /// No transaction of that id.
     Unknown,
     /// Nobody waits for a decision on it any more.
@@ -44,7 +42,7 @@ pub enum Decided {
         /// Who has.
         by: Option<String>,
     },
-    /// It would change another number of rows than the person was shown; nothing was changed.
+    /// It would change another number of rows than the person was shown.
     Outdated {
         /// How many now.
         rows: u32,
@@ -109,15 +107,15 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails; then nothing was stored.
-    pub async fn decide(&self, verdict: &Verdict) -> Result<Decided, Error> {
+    pub async fn decide(&self, verdict: &Verdict) -> Result<Result<Settled, DecisionRefused>, Error> {
         past_deadlocks(|| self.decide_once(verdict).boxed()).await
     }
 
-    async fn decide_once(&self, verdict: &Verdict) -> Result<Decided, Error> {
+    async fn decide_once(&self, verdict: &Verdict) -> Result<Result<Settled, DecisionRefused>, Error> {
         let correction = &verdict.correction;
         let mut tx = self.begin().await?;
         let Some(target) = lock_latest(&mut tx, &correction.transaction_id).await? else {
-            return Ok(Decided::Unknown);
+            return Ok(Err(DecisionRefused::Unknown));
         };
         let item = sqlx::query!(
             "select
@@ -129,7 +127,7 @@ impl Store {
         )
         .fetch_optional(&mut *tx)
         .await?;
-        let Some(item) = item else { return Ok(Decided::AlreadyDecided) };
+        let Some(item) = item else { return Ok(Err(DecisionRefused::AlreadyDecided)) };
         let held = sqlx::query!(
             "select
                 claimed_by,
@@ -145,7 +143,7 @@ impl Store {
             .filter(|held| held.claimed_until.is_some_and(|end| end > correction.made_at))
             .and_then(|held| held.claimed_by);
         if holder.as_deref() != Some(correction.made_by.as_str()) {
-            return Ok(Decided::NotClaimed { by: holder });
+            return Ok(Err(DecisionRefused::NotClaimed { by: holder }));
         }
         let names = reached(&mut tx, &target, correction.scope).await?;
         let covered = match &names {
@@ -157,7 +155,7 @@ impl Store {
         };
         let rows = u32::try_from(covered.len() + 1).map_err(|_| Error::Corrupt { what: "a count" })?;
         if verdict.expects.is_some_and(|expected| expected != rows) {
-            return Ok(Decided::Outdated { rows });
+            return Ok(Err(DecisionRefused::Outdated { rows }));
         }
         let action = settle(&mut tx, &target, correction, names.as_ref(), &covered, Some(&item.group_key)).await?;
         if verdict.second {
@@ -179,7 +177,7 @@ impl Store {
         }
         tx.commit().await?;
         let view = self.view(&read(&target.id, "transactions.id")?).await?;
-        Ok(view.map_or(Decided::Unknown, |view| Decided::Done(Box::new(Settled { action, rows, view }))))
+        Ok(view.map(|view| Settled { action, rows, view }).ok_or(DecisionRefused::Unknown))
     }
 }
 

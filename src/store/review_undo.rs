@@ -21,18 +21,20 @@ use super::{
 };
 use crate::domain::ActionKind;
 
-/// What became of an undo.
+/// What an undo did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Undone {
+    /// The undo's own number in the trail.
+    pub action: i64,
+    /// Rows that are as they were, those that came later and followed the rule among them.
+    pub restored: u32,
+    /// Rows that were decided again since, and stay so.
+    pub kept: u32,
+}
+
+/// Why nothing is taken back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Undone {
-    /// It is taken back.
-    Done {
-        /// The undo's own number in the trail.
-        action: i64,
-        /// Rows that are as they were, those that came later and followed the rule among them.
-        restored: u32,
-        /// Rows that were decided again since, and stay so.
-        kept: u32,
-    },
+pub enum UndoRefused {
     /// No decision of that number.
     Unknown,
     /// It was taken back before.
@@ -69,7 +71,7 @@ impl Store {
         note: Option<&str>,
         made_by: &str,
         now: DateTime<Utc>,
-    ) -> Result<Undone, Error> {
+    ) -> Result<Result<Undone, UndoRefused>, Error> {
         past_deadlocks(|| self.undo_once(action, note, made_by, now).boxed()).await
     }
 
@@ -79,7 +81,7 @@ impl Store {
         note: Option<&str>,
         made_by: &str,
         now: DateTime<Utc>,
-    ) -> Result<Undone, Error> {
+    ) -> Result<Result<Undone, UndoRefused>, Error> {
         let mut tx = self.begin().await?;
         let decision = sqlx::query_as!(
             Undoing,
@@ -100,7 +102,7 @@ impl Store {
         )
         .fetch_optional(&mut *tx)
         .await?;
-        let Some(decision) = decision else { return Ok(Undone::Unknown) };
+        let Some(decision) = decision else { return Ok(Err(UndoRefused::Unknown)) };
         let kind: ActionKind = read(&decision.kind, "review_actions.kind")?;
         if decision.merchant_key.is_some() {
             lock_merges(&mut tx).await?;
@@ -129,11 +131,11 @@ impl Store {
         )
         .fetch_optional(&mut *tx)
         .await?;
-        let Some(undo) = undo else { return Ok(Undone::Already) };
+        let Some(undo) = undo else { return Ok(Err(UndoRefused::Already)) };
         if kind != ActionKind::Rename
             && let Some((left, now)) = left_since(&mut tx, decision.id).await?
         {
-            return Ok(Undone::LeftTaxonomy { left, now });
+            return Ok(Err(UndoRefused::LeftTaxonomy { left, now }));
         }
         tell_cause(&mut tx, "decision_undone").await?;
         let parted = part(&mut tx, &decision, kind).await?;
@@ -154,7 +156,7 @@ impl Store {
                 .await?;
         let restored = count(restored, "review_changes")?;
         tx.commit().await?;
-        Ok(Undone::Done { action: undo, restored, kept })
+        Ok(Ok(Undone { action: undo, restored, kept }))
     }
 }
 

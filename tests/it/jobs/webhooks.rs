@@ -335,7 +335,7 @@ async fn every_way_in_which_a_category_changes_is_told_with_its_cause() {
     }
     assert_eq!(causes().await, expected);
     let action = stand.text("select max(id)::text from review_actions").await.parse().unwrap();
-    stand.store.undo(action, None, "analyst", crate::store::hour(1_200)).await.unwrap();
+    stand.store.undo(action, None, "analyst", crate::store::hour(1_200)).await.unwrap().unwrap();
     let undone = format!("decision_undone {}", 1 + covered);
     assert!(causes().await.contains(&undone), "{:?}", causes().await);
     let run = stand.previewed(everything()).await;

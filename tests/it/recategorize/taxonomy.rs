@@ -11,7 +11,7 @@ use txcat::{
         apply::{self, Ask},
         preview, taxonomy,
     },
-    store::{ImportedLabel, Undone},
+    store::ImportedLabel,
 };
 
 use super::{
@@ -282,7 +282,7 @@ async fn what_was_done_before_a_taxonomy_was_left_is_not_taken_back_after() {
     let last = "select max(id)::text from review_actions";
     let undone = async |decision: &str| {
         let undone = stand.store.undo(decision.parse().unwrap(), None, "product", hour(2_300)).await.unwrap();
-        assert!(matches!(undone, Undone::Done { .. }), "{undone:?}");
+        assert!(undone.is_ok(), "{undone:?}");
     };
     undone(&stand.text(last).await).await;
     assert!(in_force(&stand.store, "t3").await.starts_with("cafes by stage"));

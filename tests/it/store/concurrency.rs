@@ -165,7 +165,7 @@ async fn a_rule_that_one_person_leaves_while_another_takes_it_back_stands() {
     until_waiting(&mut looks, 2).await;
     taken.commit().await.unwrap();
     corrected.await.unwrap().unwrap().unwrap();
-    assert!(matches!(undone.await.unwrap().unwrap(), Undone::Done { restored: 1, kept: 0, .. }));
+    assert!(matches!(undone.await.unwrap().unwrap(), Ok(Undone { restored: 1, kept: 0, .. })));
     let rules = store.merchant_rules(row("a", "acc", 1, "SHOP").descriptor.key().as_str(), 10).await.unwrap();
     let rules: Vec<_> = rules.iter().map(|rule| rule.category.as_str()).collect();
     assert_eq!(rules, ["fuel"]);

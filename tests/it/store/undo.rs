@@ -11,7 +11,7 @@ async fn undo_last(store: &Store, of: &str) {
     let filter = ActionFilter { transaction_id: Some(id(of)), standing: true, ..ActionFilter::default() };
     let last = store.review_actions(&filter, 1).await.unwrap().remove(0);
     let undone = store.undo(last.id, None, "analyst", hour(20)).await.unwrap();
-    assert!(matches!(undone, Undone::Done { restored: 1, kept: 0, .. }), "{undone:?}");
+    assert!(matches!(undone, Ok(Undone { restored: 1, kept: 0, .. })), "{undone:?}");
 }
 
 #[tokio::test]
