@@ -178,9 +178,26 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn datasets(&self, limit: u32) -> Result<Vec<StoredDataset>, Error> {
-        let datasets = sqlx::query_as!(
-            StoredDataset,
-            "select
+        Ok(self.sets(None, limit).await?.into_iter().map(|(dataset, _)| dataset).collect())
+    }
+
+    /// A set with its latest report; `None` when the number is unknown.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn dataset(&self, id: i64) -> Result<Option<StoredLabelReport>, Error> {
+        let found = self.sets(Some(id), 1).await?.pop();
+        Ok(found.and_then(|(dataset, report)| Some(StoredLabelReport { dataset, report: report? })))
+    }
+
+    /// Every set, newest first, or the one with a number, which alone comes with its latest report in full.
+    async fn sets(
+        &self,
+        id: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<(StoredDataset, Option<serde_json::Value>)>, Error> {
+        let rows = sqlx::query!(
+            r#"select
                 datasets.id,
                 datasets.name,
                 datasets.source,
@@ -191,57 +208,30 @@ impl Store {
                 datasets.made_at,
                 latest.passed,
                 latest.quarantined,
+                latest.report as "report?",
                 latest.checked_at
             from datasets
             join lateral (
                 select
                     label_reports.passed,
                     label_reports.quarantined,
+                    case when $1::bigint is not null then label_reports.report end as report,
                     label_reports.checked_at
                 from label_reports
                 where label_reports.dataset_id = datasets.id
                 order by label_reports.id desc
                 limit 1
             ) as latest on true
+            where ($1::bigint is null or datasets.id = $1)
             order by datasets.id desc
-            limit $1",
+            limit $2"#,
+            id,
             i64::from(limit),
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(datasets)
-    }
-
-    /// A set with its latest report; `None` when the number is unknown.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn dataset(&self, id: i64) -> Result<Option<StoredLabelReport>, Error> {
-        let row = sqlx::query!(
-            "select
-                datasets.id,
-                datasets.name,
-                datasets.source,
-                datasets.taxonomy,
-                datasets.rows,
-                datasets.erased_rows,
-                datasets.made_by,
-                datasets.made_at,
-                label_reports.passed,
-                label_reports.quarantined,
-                label_reports.report,
-                label_reports.checked_at
-            from datasets
-            join label_reports on label_reports.dataset_id = datasets.id
-            where datasets.id = $1
-            order by label_reports.id desc
-            limit 1",
-            id,
-        )
-        .fetch_optional(&self.pool)
-        .await?;
-        Ok(row.map(|row| StoredLabelReport {
-            dataset: StoredDataset {
+        let sets = rows.into_iter().map(|row| {
+            let dataset = StoredDataset {
                 id: row.id,
                 name: row.name,
                 source: row.source,
@@ -253,9 +243,10 @@ impl Store {
                 passed: row.passed,
                 quarantined: row.quarantined,
                 checked_at: row.checked_at,
-            },
-            report: row.report,
-        }))
+            };
+            (dataset, row.report)
+        });
+        Ok(sets.collect())
     }
 
     /// The rows of a set that was made of stored transactions, by identifier.

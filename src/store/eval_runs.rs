@@ -157,33 +157,9 @@ impl Store {
     /// # Errors
     /// When the database fails or holds what can't be read.
     pub async fn eval_runs(&self, filter: &EvalRunFilter, limit: u32) -> Result<Vec<EvalRun>, Error> {
-        let rows = sqlx::query_as!(
-            RunRow,
+        let ids = sqlx::query_scalar!(
             "select
-                id,
-                started_at,
-                data_set,
-                file,
-                file_sha256,
-                stage,
-                engine,
-                peer,
-                taxonomy,
-                label_budget,
-                labels_sha256,
-                seed,
-                code_version,
-                target,
-                rows,
-                correct,
-                known_rows,
-                known_correct,
-                macro_f1,
-                ece,
-                coverage_at_target,
-                rows_per_s,
-                cost_per_1000,
-                currency
+                id
             from eval_runs
             where ($1::bigint is null or id = $1)
             and ($2::text is null or data_set = $2)
@@ -207,7 +183,7 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        rows.into_iter().map(EvalRun::try_from).collect()
+        self.runs(&ids).await
     }
 
     /// The run with this number.
@@ -224,33 +200,9 @@ impl Store {
     /// # Errors
     /// When the database fails or holds what can't be read.
     pub async fn latest_runs(&self) -> Result<Vec<EvalRun>, Error> {
-        let rows = sqlx::query_as!(
-            RunRow,
+        let ids = sqlx::query_scalar!(
             "select distinct on (data_set, file, stage)
-                id,
-                started_at,
-                data_set,
-                file,
-                file_sha256,
-                stage,
-                engine,
-                peer,
-                taxonomy,
-                label_budget,
-                labels_sha256,
-                seed,
-                code_version,
-                target,
-                rows,
-                correct,
-                known_rows,
-                known_correct,
-                macro_f1,
-                ece,
-                coverage_at_target,
-                rows_per_s,
-                cost_per_1000,
-                currency
+                id
             from eval_runs
             where not peer
             order by
@@ -259,6 +211,45 @@ impl Store {
                 stage,
                 started_at desc,
                 id desc",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        self.runs(&ids).await
+    }
+
+    /// The runs with these numbers, in order.
+    async fn runs(&self, ids: &[i64]) -> Result<Vec<EvalRun>, Error> {
+        let rows = sqlx::query_as!(
+            RunRow,
+            "select
+                eval_runs.id,
+                eval_runs.started_at,
+                eval_runs.data_set,
+                eval_runs.file,
+                eval_runs.file_sha256,
+                eval_runs.stage,
+                eval_runs.engine,
+                eval_runs.peer,
+                eval_runs.taxonomy,
+                eval_runs.label_budget,
+                eval_runs.labels_sha256,
+                eval_runs.seed,
+                eval_runs.code_version,
+                eval_runs.target,
+                eval_runs.rows,
+                eval_runs.correct,
+                eval_runs.known_rows,
+                eval_runs.known_correct,
+                eval_runs.macro_f1,
+                eval_runs.ece,
+                eval_runs.coverage_at_target,
+                eval_runs.rows_per_s,
+                eval_runs.cost_per_1000,
+                eval_runs.currency
+            from unnest($1::bigint[]) with ordinality as asked(id, place)
+            join eval_runs on eval_runs.id = asked.id
+            order by asked.place",
+            ids,
         )
         .fetch_all(&self.pool)
         .await?;

@@ -1,8 +1,7 @@
 //! API keys as rows: hashes and facts, never a secret. `access` makes and checks them.
 
 use chrono::{DateTime, Utc};
-
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgExecutor};
 
 use super::{Error, OidcSubject, Store, tell_actor};
 
@@ -106,22 +105,9 @@ impl Store {
     ) -> Result<Option<DateTime<Utc>>, Error> {
         let mut tx = self.begin().await?;
         tell_actor(&mut tx, &rotation.made_by).await?;
-        let old = sqlx::query_as!(
-            StoredKey,
+        let prefix = sqlx::query_scalar!(
             "select
-                prefix,
-                name,
-                secret_hash,
-                scopes,
-                created_at,
-                expires_at,
-                revoked_at,
-                role,
-                successor,
-                requests_per_minute,
-                rows_per_day,
-                oidc_issuer,
-                oidc_subject
+                prefix
             from api_keys
             where (prefix = $1 or name = $1)
             and revoked_at is null
@@ -131,7 +117,8 @@ impl Store {
         )
         .fetch_optional(&mut *tx)
         .await?;
-        let Some(old) = old else { return Ok(None) };
+        let Some(prefix) = prefix else { return Ok(None) };
+        let Some(old) = keys(&mut *tx, Some(&prefix)).await?.pop() else { return Ok(None) };
         let ends = old.expires_at.map_or(rotation.overlap_until, |end| end.min(rotation.overlap_until));
         sqlx::query!(
             "update api_keys
@@ -169,29 +156,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn find_key(&self, prefix: &str) -> Result<Option<StoredKey>, Error> {
-        let key = sqlx::query_as!(
-            StoredKey,
-            "select
-                prefix,
-                name,
-                secret_hash,
-                scopes,
-                created_at,
-                expires_at,
-                revoked_at,
-                role,
-                successor,
-                requests_per_minute,
-                rows_per_day,
-                oidc_issuer,
-                oidc_subject
-            from api_keys
-            where prefix = $1",
-            prefix,
-        )
-        .fetch_optional(&self.pool)
-        .await?;
-        Ok(key)
+        Ok(keys(&self.pool, Some(prefix)).await?.pop())
     }
 
     /// Whether there ever was a key, usable or not.
@@ -228,30 +193,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn list_keys(&self) -> Result<Vec<StoredKey>, Error> {
-        let keys = sqlx::query_as!(
-            StoredKey,
-            "select
-                prefix,
-                name,
-                secret_hash,
-                scopes,
-                created_at,
-                expires_at,
-                revoked_at,
-                role,
-                successor,
-                requests_per_minute,
-                rows_per_day,
-                oidc_issuer,
-                oidc_subject
-            from api_keys
-            order by
-                created_at,
-                prefix",
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        Ok(keys)
+        keys(&self.pool, None).await
     }
 
     /// Closes a key, named by its prefix or its name; a name also closes the keys that were rotated out. Returns whether one
@@ -275,6 +217,36 @@ impl Store {
         tx.commit().await?;
         Ok(done.rows_affected() > 0)
     }
+}
+
+/// The key with a prefix, or every key, oldest first.
+async fn keys(executor: impl PgExecutor<'_>, prefix: Option<&str>) -> Result<Vec<StoredKey>, Error> {
+    let keys = sqlx::query_as!(
+        StoredKey,
+        "select
+            prefix,
+            name,
+            secret_hash,
+            scopes,
+            created_at,
+            expires_at,
+            revoked_at,
+            role,
+            successor,
+            requests_per_minute,
+            rows_per_day,
+            oidc_issuer,
+            oidc_subject
+        from api_keys
+        where ($1::text is null or prefix = $1)
+        order by
+            created_at,
+            prefix",
+        prefix,
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(keys)
 }
 
 async fn insert_key(tx: &mut PgConnection, key: &NewKey) -> Result<(), Error> {

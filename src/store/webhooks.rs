@@ -1,6 +1,7 @@
 //! Endpoints that are told of events, and how far each has come.
 
 use chrono::{DateTime, Utc};
+use sqlx::PgExecutor;
 
 use super::{Error, Store, tell_actor};
 use crate::config::Secret;
@@ -101,8 +102,7 @@ impl Store {
     /// When the database fails; then nothing was stored.
     pub async fn create_webhook(&self, new: &NewWebhook) -> Result<Webhook, Error> {
         let mut tx = self.begin().await?;
-        let made = sqlx::query_as!(
-            WebhookRow,
+        let id = sqlx::query_scalar!(
             "insert into webhooks (
                 url,
                 secret,
@@ -111,19 +111,7 @@ impl Store {
                 delivered
             )
             values ($1, $2, $3, $4, $5)
-            returning
-                id,
-                url,
-                secret,
-                created_by,
-                created_at,
-                delivered,
-                delivered_at,
-                telling_upto,
-                failures,
-                last_error,
-                next_try_at,
-                paused_at",
+            returning id",
             new.url,
             new.secret.expose(),
             new.created_by,
@@ -133,8 +121,9 @@ impl Store {
         .fetch_one(&mut *tx)
         .await?;
         sqlx::query_scalar!(r#"select true as "told!" from pg_notify('txcat_events', '')"#).fetch_one(&mut *tx).await?;
+        let made = webhooks(&mut *tx, Some(id)).await?.pop().ok_or(sqlx::Error::RowNotFound)?;
         tx.commit().await?;
-        Ok(made.into())
+        Ok(made)
     }
 
     /// All endpoints, or the one of a number.
@@ -142,29 +131,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn webhooks(&self, id: Option<i64>) -> Result<Vec<Webhook>, Error> {
-        let rows = sqlx::query_as!(
-            WebhookRow,
-            "select
-                id,
-                url,
-                secret,
-                created_by,
-                created_at,
-                delivered,
-                delivered_at,
-                telling_upto,
-                failures,
-                last_error,
-                next_try_at,
-                paused_at
-            from webhooks
-            where ($1::bigint is null or id = $1)
-            order by id",
-            id,
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        Ok(rows.into_iter().map(Webhook::from).collect())
+        webhooks(&self.pool, id).await
     }
 
     /// Endpoints that are not paused and have not taken everything.
@@ -276,4 +243,30 @@ impl Store {
         tx.commit().await?;
         Ok(deleted)
     }
+}
+
+async fn webhooks(executor: impl PgExecutor<'_>, id: Option<i64>) -> Result<Vec<Webhook>, Error> {
+    let rows = sqlx::query_as!(
+        WebhookRow,
+        "select
+            id,
+            url,
+            secret,
+            created_by,
+            created_at,
+            delivered,
+            delivered_at,
+            telling_upto,
+            failures,
+            last_error,
+            next_try_at,
+            paused_at
+        from webhooks
+        where ($1::bigint is null or id = $1)
+        order by id",
+        id,
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(rows.into_iter().map(Webhook::from).collect())
 }
