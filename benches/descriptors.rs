@@ -6,10 +6,7 @@ use chrono::{DateTime, Duration};
 use divan::{Bencher, counter::ItemsCount};
 use flate2::read::GzDecoder;
 use rust_decimal::Decimal;
-use txcat::domain::{
-    Descriptor, Direction, HistoryEntry, Money, Transaction, UserHistory, enrichment::HISTORY_WINDOW,
-    transaction::Status,
-};
+use txcat::domain::{Descriptor, Direction, HistoryEntry, Money, Transaction, UserHistory, enrichment::HISTORY_WINDOW};
 
 fn main() {
     divan::main();
@@ -50,19 +47,15 @@ fn fold_a_full_window(bencher: Bencher) {
     let at: Vec<_> = entries[HISTORY_WINDOW..]
         .iter()
         .zip(&descriptors[HISTORY_WINDOW..])
-        .map(|(entry, descriptor)| Transaction {
-            id: "t".parse().expect("an id"),
-            account_id: "a".parse().expect("an id"),
-            posted_at: entry.posted_at,
-            amount,
-            direction: Direction::Debit,
-            descriptor: descriptor.clone(),
-            mcc: None,
-            country: None,
-            channel: None,
-            counterparty: None,
-            status: Status::Posted,
-            replaces: None,
+        .map(|(entry, descriptor)| {
+            Transaction::posted(
+                "t".parse().expect("an id"),
+                "a".parse().expect("an id"),
+                entry.posted_at,
+                amount,
+                Direction::Debit,
+                descriptor.clone(),
+            )
         })
         .collect();
     bencher.counter(ItemsCount::new(at.len())).bench(|| {

@@ -9,7 +9,7 @@ use super::LabelledExample;
 use crate::{
     domain::{
         AccountId, Descriptor, DescriptorKey, EnrichedTransaction, Money, Slug, Taxonomy, Transaction, TransactionId,
-        injection, transaction::Status,
+        injection,
     },
     prompt::{Example, PromptSet},
 };
@@ -83,20 +83,14 @@ fn row(example: &LabelledExample) -> &Transaction {
 /// `None` when its text is no descriptor; `txcat` ships none such (a test reads them all).
 fn transaction((number, example): (usize, &Example)) -> Option<LabelledExample> {
     let name = format!("example-{number}");
-    let transaction = Transaction {
-        id: name.parse::<TransactionId>().ok()?,
-        account_id: name.parse::<AccountId>().ok()?,
-        posted_at: chrono::DateTime::UNIX_EPOCH,
-        amount: Money::new(example.amount, example.currency).ok()?,
-        direction: example.direction,
-        descriptor: Descriptor::parse(&example.descriptor).ok()?,
-        mcc: None,
-        country: None,
-        channel: None,
-        counterparty: None,
-        status: Status::Posted,
-        replaces: None,
-    };
+    let transaction = Transaction::posted(
+        name.parse::<TransactionId>().ok()?,
+        name.parse::<AccountId>().ok()?,
+        chrono::DateTime::UNIX_EPOCH,
+        Money::new(example.amount, example.currency).ok()?,
+        example.direction,
+        Descriptor::parse(&example.descriptor).ok()?,
+    );
     Some(LabelledExample { transaction: EnrichedTransaction::bare(transaction), category: example.category.clone() })
 }
 

@@ -166,7 +166,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::{Descriptor, Direction, Money, Taxonomy, transaction::Status},
+        domain::{Descriptor, Direction, Money, Taxonomy},
         store::LabelledTransaction,
     };
 
@@ -175,20 +175,14 @@ mod tests {
         let taxonomy = Arc::new(Taxonomy::consumer().unwrap());
         let category = |of: usize| taxonomy.assignable()[of].slug.clone();
         let labelled = |at: usize| LabelledTransaction {
-            transaction: Transaction {
-                id: format!("row-{at}").parse().unwrap(),
-                account_id: "acct-1".parse().unwrap(),
-                posted_at: DateTime::UNIX_EPOCH,
-                amount: Money::new("12.50".parse().unwrap(), "USD".parse().unwrap()).unwrap(),
-                direction: Direction::Debit,
-                descriptor: Descriptor::parse("CORNER SHOP").unwrap(),
-                mcc: None,
-                country: None,
-                channel: None,
-                counterparty: None,
-                status: Status::Posted,
-                replaces: None,
-            },
+            transaction: Transaction::posted(
+                format!("row-{at}").parse().unwrap(),
+                "acct-1".parse().unwrap(),
+                DateTime::UNIX_EPOCH,
+                Money::new("12.50".parse().unwrap(), "USD".parse().unwrap()).unwrap(),
+                Direction::Debit,
+                Descriptor::parse("CORNER SHOP").unwrap(),
+            ),
             category: category(label(at)),
             labelled_by: "anna".to_owned(),
             at_random: false,

@@ -265,3 +265,31 @@ pub struct Transaction {
     /// The pending row that this one succeeds.
     pub replaces: Option<TransactionId>,
 }
+
+impl Transaction {
+    /// A posted one, of which nothing is told but what every transaction has.
+    #[must_use]
+    pub fn posted(
+        id: TransactionId,
+        account_id: AccountId,
+        posted_at: DateTime<Utc>,
+        amount: Money,
+        direction: Direction,
+        descriptor: Descriptor,
+    ) -> Self {
+        Self {
+            id,
+            account_id,
+            posted_at,
+            amount,
+            direction,
+            descriptor,
+            mcc: None,
+            country: None,
+            channel: None,
+            counterparty: None,
+            status: Status::Posted,
+            replaces: None,
+        }
+    }
+}

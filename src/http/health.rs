@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 use super::{codes, state::AppState};
 use crate::{
     clock,
-    domain::{Descriptor, Direction, EnrichedTransaction, Money, Transaction, transaction::Status},
+    domain::{Descriptor, Direction, EnrichedTransaction, Money, Transaction},
 };
 
 /// How long a finding holds.
@@ -129,20 +129,14 @@ async fn check(what: &'static str, attempt: impl Future<Output = bool>) -> Check
 fn probe(moment: u64) -> Option<EnrichedTransaction> {
     // In letters, because digits are no part of what an engine reads as a merchant.
     let word: String = moment.to_string().bytes().map(|digit| char::from(digit - b'0' + b'A')).collect();
-    let transaction = Transaction {
-        id: "readiness".parse().ok()?,
-        account_id: "readiness".parse().ok()?,
-        posted_at: chrono::DateTime::UNIX_EPOCH,
-        amount: Money::new(rust_decimal::Decimal::ONE, "EUR".parse().ok()?).ok()?,
-        direction: Direction::Debit,
-        descriptor: Descriptor::parse(&format!("COFFEE {word}")).ok()?,
-        mcc: None,
-        country: None,
-        channel: None,
-        counterparty: None,
-        status: Status::Posted,
-        replaces: None,
-    };
+    let transaction = Transaction::posted(
+        "readiness".parse().ok()?,
+        "readiness".parse().ok()?,
+        chrono::DateTime::UNIX_EPOCH,
+        Money::new(rust_decimal::Decimal::ONE, "EUR".parse().ok()?).ok()?,
+        Direction::Debit,
+        Descriptor::parse(&format!("COFFEE {word}")).ok()?,
+    );
     Some(EnrichedTransaction::bare(transaction))
 }
 

@@ -14,30 +14,21 @@ use std::sync::Arc;
 pub(crate) use provider::{COMPLETION_TOKENS, PROMPT_TOKENS, Provider, Reaction, answers, rows};
 use txcat::{
     categorize::{PromptCategorizer, Wording},
-    domain::{
-        Descriptor, Direction, EnrichedTransaction, Enrichment, Money, Taxonomy, Transaction, UserHistory,
-        transaction::Status,
-    },
+    domain::{Descriptor, Direction, EnrichedTransaction, Enrichment, Money, Taxonomy, Transaction, UserHistory},
     llm::{ChatModel, ModelEntry},
     prompt::PromptSet,
 };
 
 /// A row of this text.
 pub(crate) fn row(id: &str, descriptor: &str) -> EnrichedTransaction {
-    let transaction = Transaction {
-        id: id.parse().unwrap(),
-        account_id: "acct-1".parse().unwrap(),
-        posted_at: chrono::DateTime::UNIX_EPOCH,
-        amount: Money::new("12.50".parse().unwrap(), "USD".parse().unwrap()).unwrap(),
-        direction: Direction::Debit,
-        descriptor: Descriptor::parse(descriptor).unwrap(),
-        mcc: None,
-        country: None,
-        channel: None,
-        counterparty: None,
-        status: Status::Posted,
-        replaces: None,
-    };
+    let transaction = Transaction::posted(
+        id.parse().unwrap(),
+        "acct-1".parse().unwrap(),
+        chrono::DateTime::UNIX_EPOCH,
+        Money::new("12.50".parse().unwrap(), "USD".parse().unwrap()).unwrap(),
+        Direction::Debit,
+        Descriptor::parse(descriptor).unwrap(),
+    );
     EnrichedTransaction { transaction, merchant: None, history: UserHistory::default() }
 }
 

@@ -7,7 +7,6 @@ use txcat::domain::{
     UserHistory,
     enrichment::{HISTORY_WINDOW, KnownLabel},
     merchant::MatchKind,
-    transaction::Status,
 };
 
 fn day(days: i64) -> DateTime<Utc> {
@@ -34,20 +33,14 @@ fn labelled(entry: HistoryEntry, category: &str, known_at: i64) -> HistoryEntry 
 }
 
 fn at(descriptor: &str, days: i64) -> Transaction {
-    Transaction {
-        id: "t".parse().unwrap(),
-        account_id: "a".parse().unwrap(),
-        posted_at: day(days),
-        amount: money(1299),
-        direction: Direction::Debit,
-        descriptor: Descriptor::parse(descriptor).unwrap(),
-        mcc: None,
-        country: None,
-        channel: None,
-        counterparty: None,
-        status: Status::Posted,
-        replaces: None,
-    }
+    Transaction::posted(
+        "t".parse().unwrap(),
+        "a".parse().unwrap(),
+        day(days),
+        money(1299),
+        Direction::Debit,
+        Descriptor::parse(descriptor).unwrap(),
+    )
 }
 
 #[test]

@@ -9,7 +9,7 @@ use txcat::{
     categorize::Stage,
     cluster::{Asked, Engines, Folders, Work, function},
     config,
-    domain::{Descriptor, EnrichedTransaction, Money, Taxonomy, Transaction, UserHistory, transaction::Status},
+    domain::{Descriptor, EnrichedTransaction, Money, Taxonomy, Transaction, UserHistory},
     enrich::MerchantIndex,
     evaluate::{columns::Mapping, dataset::timestamp},
     model::{AdapterBank, AdapterModel, BaseEncoder},
@@ -34,20 +34,14 @@ async fn asked_directly(rows: &[Row]) -> Vec<(String, String, f32)> {
         .iter()
         .map(|row| {
             let field = |at: usize| row[at].as_deref().unwrap();
-            let transaction = Transaction {
-                id: field(0).parse().unwrap(),
-                account_id: field(2).parse().unwrap(),
-                posted_at: timestamp(field(1)).unwrap(),
-                amount: Money::new(field(4).parse().unwrap(), field(6).parse().unwrap()).unwrap(),
-                direction: field(5).parse().unwrap(),
-                descriptor: Descriptor::parse(field(3)).unwrap(),
-                mcc: None,
-                country: None,
-                channel: None,
-                counterparty: None,
-                status: Status::Posted,
-                replaces: None,
-            };
+            let transaction = Transaction::posted(
+                field(0).parse().unwrap(),
+                field(2).parse().unwrap(),
+                timestamp(field(1)).unwrap(),
+                Money::new(field(4).parse().unwrap(), field(6).parse().unwrap()).unwrap(),
+                field(5).parse().unwrap(),
+                Descriptor::parse(field(3)).unwrap(),
+            );
             let merchant = merchants.of(&transaction);
             EnrichedTransaction { transaction, merchant, history: UserHistory::default() }
         })

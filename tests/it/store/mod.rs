@@ -34,20 +34,14 @@ pub(crate) fn slug(text: &str) -> Slug {
 
 /// A posted debit of 12.50 CAD.
 pub(crate) fn row(id: &str, account: &str, hours: i64, descriptor: &str) -> Transaction {
-    Transaction {
-        id: id.parse().unwrap(),
-        account_id: account.parse().unwrap(),
-        posted_at: hour(hours),
-        amount: money("12.50"),
-        direction: Direction::Debit,
-        descriptor: Descriptor::parse(descriptor).unwrap(),
-        mcc: None,
-        country: None,
-        channel: None,
-        counterparty: None,
-        status: Status::Posted,
-        replaces: None,
-    }
+    Transaction::posted(
+        id.parse().unwrap(),
+        account.parse().unwrap(),
+        hour(hours),
+        money("12.50"),
+        Direction::Debit,
+        Descriptor::parse(descriptor).unwrap(),
+    )
 }
 
 pub(crate) fn money(amount: &str) -> Money {
