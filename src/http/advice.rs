@@ -24,9 +24,7 @@ use crate::{
     request_body = Scenario,
     responses(
         (status = 200, body = Advice),
-        (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "More than 4 MiB", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Not of this shape, or it contradicts itself", body = Problem,
             content_type = "application/problem+json"),
     )

@@ -217,9 +217,7 @@ impl From<Check> for CheckOut {
     request_body = NewDataset,
     responses(
         (status = 201, body = CheckedDataset),
-        (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "More than 4 MiB", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Not of this shape, or nobody has labelled anything", body = Problem,
             content_type = "application/problem+json"),
     )
@@ -275,11 +273,7 @@ pub(super) struct Datasets {
     path = "/v1/datasets",
     tag = "datasets",
     params(DatasetQuery),
-    responses(
-        (status = 200, body = Datasets),
-        (status = 400, description = "The query can't be read", body = Problem,
-            content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = Datasets))
 )]
 pub(super) async fn list(
     State(state): State<AppState>,

@@ -58,11 +58,7 @@ pub(super) struct RunPage {
     path = "/v1/eval-runs",
     tag = "accuracy",
     params(RunQuery),
-    responses(
-        (status = 200, body = RunPage),
-        (status = 400, description = "The query can't be read", body = Problem,
-            content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = RunPage))
 )]
 pub(super) async fn list(
     State(state): State<AppState>,
@@ -128,8 +124,6 @@ pub(super) struct CompareQuery {
     params(CompareQuery),
     responses(
         (status = 200, body = Compared),
-        (status = 400, description = "The query can't be read", body = Problem,
-            content_type = "application/problem+json"),
         (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Runs of different files", body = Problem,
             content_type = "application/problem+json"),

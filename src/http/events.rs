@@ -81,8 +81,6 @@ pub(super) struct EventPage {
     params(EventQuery),
     responses(
         (status = 200, body = EventPage),
-        (status = 400, description = "The query can't be read", body = Problem,
-            content_type = "application/problem+json"),
         (status = 422, description = "A place that the feed has not come to", body = Problem,
             content_type = "application/problem+json"),
     )

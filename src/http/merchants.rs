@@ -111,11 +111,7 @@ impl From<MerchantVolume> for MerchantOut {
     path = "/v1/merchants",
     tag = "merchants",
     params(MerchantsQuery),
-    responses(
-        (status = 200, body = Merchants),
-        (status = 400, description = "The query can't be read", body = Problem,
-            content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = Merchants))
 )]
 pub(super) async fn list(
     State(state): State<AppState>,
@@ -239,12 +235,10 @@ impl From<MerchantAffected> for AffectedOut {
     request_body = NewEdit,
     responses(
         (status = 200, body = PreviewOut),
-        (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No row has such a key", body = Problem,
             content_type = "application/problem+json"),
         (status = 409, description = "One merchant already", body = Problem,
             content_type = "application/problem+json"),
-        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Not of the documented shape, or no category that can be assigned",
             body = Problem, content_type = "application/problem+json"),
     )
@@ -285,12 +279,10 @@ pub(super) struct EditOut {
     request_body = NewEdit,
     responses(
         (status = 201, description = "It holds", body = EditOut),
-        (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No row has such a key", body = Problem,
             content_type = "application/problem+json"),
         (status = 409, description = "One merchant already, or other rows than expected; nothing was changed",
             body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Not of the documented shape, or no category that can be assigned",
             body = Problem, content_type = "application/problem+json"),
     )

@@ -10,7 +10,7 @@ use utoipa::{
     OpenApi,
     openapi::{
         self, ContentBuilder, ObjectBuilder, PathItem, Ref, RefOr, ResponseBuilder, Type,
-        path::{Operation, ParameterBuilder, ParameterIn},
+        path::{Operation, Parameter, ParameterBuilder, ParameterIn},
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
@@ -87,16 +87,26 @@ pub(super) fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &
     .filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
 }
 
-/// Adds what every guarded route may answer.
+/// Adds what every guarded route may answer, and what one that reads a body or a query may.
 pub(super) fn describe_refusals(operation: &mut Operation) {
-    for (status, description) in [
+    let guarded = [
         ("401", "No valid API key"),
         ("403", "The key lacks the scope"),
         ("429", "More requests a minute, or rows a day, than the key may: `Retry-After` says when to come again"),
         ("500", "Something broke; the cause is in the log under the request id"),
         ("503", "The database is not available, or it took too long: send the same request again"),
-    ] {
-        operation.responses.responses.insert(status.to_owned(), refusal(description));
+    ];
+    let in_query =
+        |parameter: &RefOr<Parameter>| matches!(parameter, RefOr::T(known) if known.parameter_in == ParameterIn::Query);
+    let unread: &[_] = if operation.request_body.is_some() {
+        &[("400", "Not JSON text"), ("415", "Not sent as JSON")]
+    } else if operation.parameters.iter().flatten().any(in_query) {
+        &[("400", "The query can't be read")]
+    } else {
+        &[]
+    };
+    for (status, description) in guarded.iter().chain(unread) {
+        operation.responses.responses.insert((*status).to_owned(), refusal(description));
     }
 }
 

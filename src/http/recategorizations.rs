@@ -56,8 +56,6 @@ pub(super) struct NewRecategorization {
     request_body = NewRecategorization,
     responses(
         (status = 202, description = "Begun", body = Report),
-        (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Not of this shape, a scope that says nothing or names what is not known here, or no such adapter", body = Problem,
             content_type = "application/problem+json"),
     )
@@ -124,8 +122,6 @@ pub(super) struct NewTaxonomyMigration {
     request_body = NewTaxonomyMigration,
     responses(
         (status = 202, description = "Begun", body = Report),
-        (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Not of this shape, or a mapping with mistakes, all of which are named", body = Problem,
             content_type = "application/problem+json"),
     )
@@ -193,11 +189,7 @@ pub(super) struct RecategorizationPage {
     path = "/v1/recategorizations",
     tag = "recategorizations",
     params(RunQuery),
-    responses(
-        (status = 200, body = RecategorizationPage),
-        (status = 400, description = "The query can't be read", body = Problem,
-            content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = RecategorizationPage))
 )]
 pub(super) async fn list(
     State(state): State<AppState>,
@@ -270,8 +262,6 @@ pub(super) struct ChangePage {
     params(("id" = i64, Path, description = "Its number"), ChangeQuery),
     responses(
         (status = 200, body = ChangePage),
-        (status = 400, description = "The query can't be read", body = Problem,
-            content_type = "application/problem+json"),
         (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -334,11 +324,9 @@ pub(super) struct Application {
     request_body = Application,
     responses(
         (status = 202, description = "It is being applied, or was", body = Report),
-        (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "It can't be applied from where it stands, or the guards refuse", body = Problem,
             content_type = "application/problem+json"),
-        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Not of this shape", body = Problem, content_type = "application/problem+json"),
     )
 )]

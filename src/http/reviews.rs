@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     answer::TransactionOut,
     codes,
-    error::{Error, Problem},
+    error::Error,
     extract::{After, Limit, Params, page},
     state::AppState,
 };
@@ -80,11 +80,7 @@ impl From<ReviewItem> for Review {
     path = "/v1/reviews",
     tag = "reviews",
     params(ReviewQuery),
-    responses(
-        (status = 200, body = ReviewPage),
-        (status = 400, description = "The query can't be read", body = Problem,
-            content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = ReviewPage))
 )]
 pub(super) async fn list(
     State(state): State<AppState>,

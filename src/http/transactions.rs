@@ -65,10 +65,8 @@ pub(super) struct Results {
     request_body = BatchDoc,
     responses(
         (status = 200, description = "One result for each row, in the same order", body = Results),
-        (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The only row conflicts", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "More than 4 MiB", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Not 1 to 1,000 rows, no such adapter, or the only row is refused", body = Problem,
             content_type = "application/problem+json"),
         (status = 503, description = "The chat model can't be had now; the rows are stored, and categorized when they \
@@ -203,11 +201,7 @@ pub(super) struct TransactionPage {
     path = "/v1/transactions",
     tag = "transactions",
     params(ListQuery),
-    responses(
-        (status = 200, body = TransactionPage),
-        (status = 400, description = "The query can't be read", body = Problem,
-            content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = TransactionPage))
 )]
 pub(super) async fn list(
     State(state): State<AppState>,
@@ -254,9 +248,7 @@ pub(super) struct NewCorrection {
     request_body = NewCorrection,
     responses(
         (status = 200, description = "The transaction as it is now", body = TransactionOut),
-        (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such transaction", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Not a category that can be assigned", body = Problem,
             content_type = "application/problem+json"),
     )

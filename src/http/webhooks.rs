@@ -105,8 +105,6 @@ pub(super) struct FreshWebhook {
     request_body = NewWebhook,
     responses(
         (status = 201, description = "Made", body = FreshWebhook),
-        (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Not of this shape, no address, or a place that the feed has not come to", body = Problem,
             content_type = "application/problem+json"),
     )

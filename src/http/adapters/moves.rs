@@ -60,11 +60,9 @@ fn a_tenth() -> f32 {
     request_body = Move,
     responses(
         (status = 200, description = "The adapter as it stands now", body = AdapterDetail),
-        (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such adapter", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "There is no such way, the gate is shut, or somebody else was faster",
             body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Not of this shape", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -99,11 +97,9 @@ pub(in crate::http) struct TakeBack {
     request_body = TakeBack,
     responses(
         (status = 200, description = "The adapter as it stands now", body = AdapterDetail),
-        (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such adapter", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "It answers nobody, or replaced nobody", body = Problem,
             content_type = "application/problem+json"),
-        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Not of this shape", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -146,8 +142,6 @@ pub(in crate::http) struct Regrouped {
     request_body = AccountGroup,
     responses(
         (status = 200, body = Regrouped),
-        (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Not of this shape", body = Problem, content_type = "application/problem+json"),
     )
 )]

@@ -79,8 +79,6 @@ pub(in super::super) struct AffectedOut {
     params(PreviewQuery),
     responses(
         (status = 200, body = PreviewOut),
-        (status = 400, description = "The query can't be read", body = Problem,
-            content_type = "application/problem+json"),
         (status = 404, description = "No such transaction", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Not a category that can be assigned", body = Problem,
             content_type = "application/problem+json"),
@@ -142,11 +140,9 @@ pub(in super::super) struct DecisionOut {
     request_body = NewDecision,
     responses(
         (status = 201, description = "It holds", body = DecisionOut),
-        (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such transaction", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "Decided meanwhile, not claimed by the caller, or other rows than expected; \
             nothing was changed", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Not a category that can be assigned", body = Problem,
             content_type = "application/problem+json"),
     )
@@ -243,8 +239,6 @@ pub(in super::super) struct SecondOut {
     request_body = NewSecondClaim,
     responses(
         (status = 200, body = SecondClaims),
-        (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Not of the documented shape", body = Problem,
             content_type = "application/problem+json"),
     )
@@ -290,11 +284,9 @@ pub(in super::super) struct NewSecondLabel {
     request_body = NewSecondLabel,
     responses(
         (status = 204, description = "Stored"),
-        (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such decision", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The caller was not asked", body = Problem,
             content_type = "application/problem+json"),
-        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Not a category that can be assigned", body = Problem,
             content_type = "application/problem+json"),
     )

@@ -169,11 +169,7 @@ fn groups(work: Vec<Work>) -> Json<Groups> {
     path = "/v1/reviews/groups",
     tag = "reviews",
     params(WorkQuery),
-    responses(
-        (status = 200, body = Groups),
-        (status = 400, description = "The query can't be read", body = Problem,
-            content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = Groups))
 )]
 pub(in super::super) async fn list(
     State(state): State<AppState>,
@@ -191,8 +187,6 @@ pub(in super::super) async fn list(
     request_body = NewClaim,
     responses(
         (status = 200, description = "What the caller has now; empty where nothing waits", body = Groups),
-        (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Not of the documented shape", body = Problem,
             content_type = "application/problem+json"),
     )
@@ -215,10 +209,8 @@ pub(in super::super) async fn claim(
     request_body = GroupKey,
     responses(
         (status = 204, description = "Others may have it"),
-        (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The caller does not have it", body = Problem,
             content_type = "application/problem+json"),
-        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Not of the documented shape", body = Problem,
             content_type = "application/problem+json"),
     )
@@ -241,10 +233,8 @@ pub(in super::super) async fn release(
     request_body = GroupKey,
     responses(
         (status = 204, description = "Passed over"),
-        (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The caller does not have it", body = Problem,
             content_type = "application/problem+json"),
-        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Not of the documented shape", body = Problem,
             content_type = "application/problem+json"),
     )
@@ -267,10 +257,8 @@ pub(in super::super) async fn skip(
     request_body = Escalation,
     responses(
         (status = 204, description = "Escalated"),
-        (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The caller does not have it", body = Problem,
             content_type = "application/problem+json"),
-        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Not of the documented shape", body = Problem,
             content_type = "application/problem+json"),
     )

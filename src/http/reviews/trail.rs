@@ -137,11 +137,7 @@ impl From<ReviewAction> for Action {
     path = "/v1/reviews/decisions",
     tag = "reviews",
     params(TrailQuery),
-    responses(
-        (status = 200, body = Trail),
-        (status = 400, description = "The query can't be read", body = Problem,
-            content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = Trail))
 )]
 pub(in super::super) async fn list(
     State(state): State<AppState>,
@@ -286,8 +282,6 @@ enum What {
     params(ExportQuery),
     responses(
         (status = 200, description = "The file", body = String, content_type = "text/csv"),
-        (status = 400, description = "The query can't be read", body = Problem,
-            content_type = "application/problem+json"),
     )
 )]
 pub(in super::super) async fn export(
@@ -345,9 +339,7 @@ pub(in super::super) struct RefusedOut {
     request_body = Vec<Object>,
     responses(
         (status = 200, body = ImportedOut),
-        (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "More than 4 MiB", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Not of the documented shape", body = Problem,
             content_type = "application/problem+json"),
     )

@@ -107,8 +107,6 @@ pub(in super::super) async fn list(State(state): State<AppState>, Who(caller): W
     request_body = NewView,
     responses(
         (status = 201, description = "Kept", body = Views),
-        (status = 400, description = "Not JSON text", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Not sent as JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Not of the documented shape", body = Problem,
             content_type = "application/problem+json"),
     )
