@@ -1,16 +1,13 @@
 //! One account as a whole: all that is stored of it, and its erasure.
 
-use axum::{
-    Json,
-    extract::{Path, State, rejection::PathRejection},
-};
+use axum::{Json, extract::State};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
-    error::{Error, Problem},
-    extract::Who,
+    error::{Error, Missing, Problem},
+    extract::{Named, Thing, Who},
     state::AppState,
 };
 use crate::{
@@ -101,6 +98,14 @@ impl AccountExport {
     }
 }
 
+impl Thing for AccountRows {
+    type Id = AccountId;
+
+    fn unknown() -> Error {
+        Missing::Account.into()
+    }
+}
+
 /// Erases an account: its transactions and all that was said of them, its rules and its group. Labelled sets and adapters that
 /// learned from it are named, and stay marked. It can't be taken back.
 #[utoipa::path(
@@ -116,11 +121,10 @@ impl AccountExport {
 pub(super) async fn erase(
     State(state): State<AppState>,
     Who(caller): Who,
-    id: Result<Path<String>, PathRejection>,
+    Named(account): Named<AccountRows>,
 ) -> Result<Json<Erased>, Error> {
-    let account = named(id)?;
     let erased = privacy::erase(&state.store, &account, caller.name(), &mut access::random()?, clock::now()).await?;
-    let store::Erased { transactions, labels, rules, datasets, adapters } = erased.ok_or(Error::UnknownAccount)?;
+    let store::Erased { transactions, labels, rules, datasets, adapters } = erased.ok_or_else(AccountRows::unknown)?;
     Ok(Json(Erased {
         transactions,
         labels,
@@ -143,14 +147,8 @@ pub(super) async fn erase(
 )]
 pub(super) async fn export(
     State(state): State<AppState>,
-    id: Result<Path<String>, PathRejection>,
+    Named(account): Named<AccountRows>,
 ) -> Result<Json<AccountExport>, Error> {
-    let account = named(id)?;
-    let rows = privacy::export(&state.store, &account).await?.ok_or(Error::UnknownAccount)?;
+    let rows = privacy::export(&state.store, &account).await?.ok_or_else(AccountRows::unknown)?;
     Ok(Json(AccountExport::new(&account, rows)))
-}
-
-fn named(id: Result<Path<String>, PathRejection>) -> Result<AccountId, Error> {
-    let Path(text) = id.map_err(|_| Error::UnknownAccount)?;
-    text.parse().map_err(|_| Error::UnknownAccount)
 }

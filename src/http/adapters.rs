@@ -2,10 +2,7 @@
 
 pub(super) mod moves;
 
-use axum::{
-    Json,
-    extract::{Path, State, rejection::PathRejection},
-};
+use axum::{Json, extract::State};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -13,6 +10,7 @@ use utoipa::ToSchema;
 use super::{
     codes,
     error::{Error, Problem},
+    extract::{Named, Thing},
     state::AppState,
 };
 use crate::{
@@ -215,9 +213,12 @@ async fn detail(store: &Store, reference: &str) -> Result<Json<AdapterDetail>, E
     Ok(Json(AdapterDetail { adapter: shown(store, adapter).await?, facts, gate, decisions }))
 }
 
-fn reference(path: Result<Path<String>, PathRejection>) -> Result<String, Error> {
-    let unknown = |_| adapters::Error::Unknown { reference: "?".to_owned() };
-    Ok(path.map_err(unknown)?.0)
+impl Thing for StoredAdapter {
+    type Id = String;
+
+    fn unknown() -> Error {
+        adapters::Error::Unknown { reference: "?".to_owned() }.into()
+    }
 }
 
 /// Every adapter of the registry, with what became of its answers.
@@ -248,7 +249,7 @@ pub(super) async fn registered(state: &AppState) -> Result<Adapters, Error> {
 )]
 pub(super) async fn show(
     State(state): State<AppState>,
-    path: Result<Path<String>, PathRejection>,
+    Named(reference): Named<StoredAdapter>,
 ) -> Result<Json<AdapterDetail>, Error> {
-    detail(&state.store, &reference(path)?).await
+    detail(&state.store, &reference).await
 }

@@ -2,19 +2,15 @@
 
 #![expect(unused_qualifications, reason = "utoipa writes paths out in full")]
 
-use axum::{
-    Json,
-    extract::{Path, State, rejection::PathRejection},
-    http::StatusCode,
-};
+use axum::{Json, extract::State, http::StatusCode};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
     codes,
-    error::{Error, Problem},
-    extract::{JsonText, Limit, Params, Who},
+    error::{Error, Missing, Problem},
+    extract::{JsonText, Limit, Named, Params, Thing, Who},
     state::AppState,
 };
 use crate::{
@@ -91,6 +87,14 @@ impl From<StoredDataset> for Dataset {
             checked_at,
         } = stored;
         Self { id, name, source, taxonomy, rows, erased_rows, made_by, made_at, passed, quarantined, checked_at }
+    }
+}
+
+impl Thing for StoredDataset {
+    type Id = i64;
+
+    fn unknown() -> Error {
+        Missing::Dataset.into()
     }
 }
 
@@ -244,7 +248,7 @@ pub(super) async fn make(
     .map_err(|_| Error::Panicked)?;
     let stored = record::of_store(&set, &outcome, caller.name(), now).map_err(Error::Report)?;
     let id = state.store.insert_dataset(&stored.dataset, &stored.report, &stored.items).await?;
-    let stored = state.store.dataset(id).await?.ok_or(Error::UnknownDataset)?;
+    let stored = state.store.dataset(id).await?.ok_or_else(StoredDataset::unknown)?;
     let report = outcome.report.into();
     Ok((StatusCode::CREATED, Json(CheckedDataset { dataset: stored.dataset.into(), report })))
 }
@@ -296,15 +300,14 @@ pub(super) async fn list(
 )]
 pub(super) async fn show(
     State(state): State<AppState>,
-    id: Result<Path<i64>, PathRejection>,
+    Named(id): Named<StoredDataset>,
 ) -> Result<Json<CheckedDataset>, Error> {
-    let Path(id) = id.map_err(|_| Error::UnknownDataset)?;
     Ok(Json(checked(&state, id).await?))
 }
 
 /// One labelled set with its latest report.
 pub(super) async fn checked(state: &AppState, id: i64) -> Result<CheckedDataset, Error> {
-    let stored = state.store.dataset(id).await?.ok_or(Error::UnknownDataset)?;
+    let stored = state.store.dataset(id).await?.ok_or_else(StoredDataset::unknown)?;
     let report: LabelReport = serde_json::from_value(stored.report).map_err(Error::Report)?;
     Ok(CheckedDataset { dataset: stored.dataset.into(), report: report.into() })
 }

@@ -32,24 +32,9 @@ pub enum Error {
     /// The path is there, the method is not.
     #[error("the route does not take this method")]
     MethodNotAllowed,
-    /// No transaction of that id.
-    #[error("there is no transaction with this id")]
-    UnknownTransaction,
-    /// Nothing of that account.
-    #[error("nothing of this account is here")]
-    UnknownAccount,
-    /// No labelled set of that number.
-    #[error("there is no data set with this number")]
-    UnknownDataset,
-    /// No recategorization of that number.
-    #[error("there is no recategorization with this number")]
-    UnknownRecategorization,
-    /// No endpoint of that number.
-    #[error("there is no webhook of this number")]
-    UnknownWebhook,
-    /// No eval run of that number.
-    #[error("there is no eval run with this number")]
-    UnknownRun,
+    /// Nothing of that id.
+    #[error(transparent)]
+    Unknown(#[from] Missing),
     /// Stored runs can't be shown.
     #[error(transparent)]
     Tracker(#[from] tracker::Error),
@@ -165,15 +150,54 @@ pub enum Error {
     /// Too many streams are open.
     #[error("too many streams are open: ask again and again instead")]
     TooManyStreams,
-    /// No saved view of that number.
-    #[error("you have no view with this number")]
-    UnknownView,
     /// A file could not be written.
     #[error("the file could not be written")]
     Unwritten,
     /// A page could not be made.
     #[error("the page could not be made")]
     Page(#[from] web::Error),
+}
+
+/// What there is none of under the id that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Missing {
+    /// A transaction.
+    #[error("there is no transaction with this id")]
+    Transaction,
+    /// Anything of an account.
+    #[error("nothing of this account is here")]
+    Account,
+    /// A labelled set.
+    #[error("there is no data set with this number")]
+    Dataset,
+    /// A recategorization.
+    #[error("there is no recategorization with this number")]
+    Recategorization,
+    /// An endpoint.
+    #[error("there is no webhook of this number")]
+    Webhook,
+    /// An eval run.
+    #[error("there is no eval run with this number")]
+    Run,
+    /// A saved view.
+    #[error("you have no view with this number")]
+    View,
+}
+
+impl Missing {
+    /// As whoever asked is told; `detail` in the words of who looked.
+    fn problem(self, detail: String) -> Problem {
+        let (kind, title) = match self {
+            Self::Transaction => ("unknown-id", "No such transaction"),
+            Self::Account => ("unknown-account", "No such account"),
+            Self::Dataset => ("unknown-dataset", "No such data set"),
+            Self::Recategorization => ("unknown-recategorization", "No such recategorization"),
+            Self::Webhook => ("unknown-webhook", "No such webhook"),
+            Self::Run => ("unknown-run", "No such eval run"),
+            Self::View => ("unknown-view", "No such view"),
+        };
+        Problem::new(StatusCode::NOT_FOUND, kind, title, detail)
+    }
 }
 
 /// RFC 9457 problem details.
@@ -273,19 +297,12 @@ impl Error {
         match self {
             Self::UnknownRoute => Problem::new(S::NOT_FOUND, "unknown-route", "No such route", detail),
             Self::MethodNotAllowed => Problem::new(S::METHOD_NOT_ALLOWED, "method", "Method not allowed", detail),
-            Self::UnknownTransaction => Problem::new(S::NOT_FOUND, "unknown-id", "No such transaction", detail),
-            Self::UnknownAccount => Problem::new(S::NOT_FOUND, "unknown-account", "No such account", detail),
-            Self::UnknownDataset => Problem::new(S::NOT_FOUND, "unknown-dataset", "No such data set", detail),
-            Self::UnknownRecategorization => unknown_recategorization(detail),
-            Self::UnknownView => Problem::new(S::NOT_FOUND, "unknown-view", "No such view", detail),
             Self::TooManyStreams => {
                 Problem::new(S::SERVICE_UNAVAILABLE, "too-many-streams", "Too many streams", detail)
             }
-            Self::UnknownWebhook => Problem::new(S::NOT_FOUND, "unknown-webhook", "No such webhook", detail),
             Self::Events(error) => events_problem(error),
-            Self::UnknownRun | Self::Tracker(tracker::Error::Unknown { .. }) => {
-                Problem::new(S::NOT_FOUND, "unknown-run", "No such eval run", detail)
-            }
+            Self::Unknown(missing) => missing.problem(detail),
+            Self::Tracker(tracker::Error::Unknown { .. }) => Missing::Run.problem(detail),
             Self::Tracker(tracker::Error::Apart { .. }) => {
                 Problem::new(S::UNPROCESSABLE_ENTITY, "runs-apart", "Nothing to compare", detail)
             }
@@ -390,15 +407,11 @@ fn events_problem(error: &events::Error) -> Problem {
     }
 }
 
-fn unknown_recategorization(detail: String) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "unknown-recategorization", "No such recategorization", detail)
-}
-
 fn recategorize_problem(error: &recategorize::Error) -> Problem {
     use recategorize::Error as E;
     let (conflict, detail) = (StatusCode::CONFLICT, error.to_string());
     match error {
-        E::Unknown { .. } => unknown_recategorization(detail),
+        E::Unknown { .. } => Missing::Recategorization.problem(detail),
         E::Scope(_) => Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "invalid-body",
@@ -470,7 +483,7 @@ fn review_problem(error: &review::Error) -> Problem {
     let detail = error.to_string();
     let conflict = |kind, title, detail| Problem::new(StatusCode::CONFLICT, kind, title, detail);
     match error {
-        E::UnknownTransaction => Problem::new(StatusCode::NOT_FOUND, "unknown-id", "No such transaction", detail),
+        E::UnknownTransaction => Missing::Transaction.problem(detail),
         E::UnknownAction => Problem::new(StatusCode::NOT_FOUND, "unknown-decision", "No such decision", detail),
         E::UnknownMerchant { .. } => {
             Problem::new(StatusCode::NOT_FOUND, "unknown-merchant", "No such merchant", detail)

@@ -2,16 +2,13 @@
 
 #![expect(unused_qualifications, reason = "utoipa writes paths out in full")]
 
-use axum::{
-    Json,
-    extract::{Path, State, rejection::PathRejection},
-};
+use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    error::{Error, Problem},
-    extract::{Limit, Params},
+    error::{Error, Missing, Problem},
+    extract::{Limit, Named, Params, Thing, page},
     state::AppState,
 };
 use crate::{
@@ -76,10 +73,16 @@ pub(super) async fn list(
         with_rows: false,
     };
     let found = state.store.eval_runs(&filter, limit + 1).await?;
-    let more = found.len() > limit as usize;
-    let runs: Vec<TrackedRun> = found.into_iter().take(limit as usize).map(TrackedRun::from).collect();
-    let next = runs.last().filter(|_| more).map(|last| last.id);
-    Ok(Json(RunPage { runs, next }))
+    let (found, next) = page(found, limit, |run| run.id);
+    Ok(Json(RunPage { runs: found.into_iter().map(TrackedRun::from).collect(), next }))
+}
+
+impl Thing for TrackedRun {
+    type Id = i64;
+
+    fn unknown() -> Error {
+        Missing::Run.into()
+    }
 }
 
 /// One run with all its figures: intervals, slices, calibration, categories, mistakes.
@@ -96,9 +99,8 @@ pub(super) async fn list(
 )]
 pub(super) async fn show(
     State(state): State<AppState>,
-    id: Result<Path<i64>, PathRejection>,
+    Named(id): Named<TrackedRun>,
 ) -> Result<Json<RunReport>, Error> {
-    let Path(id) = id.map_err(|_| Error::UnknownRun)?;
     let measured = tracker::measured(&state.store, id).await?;
     let report = tokio::task::spawn_blocking(move || measured.report()).await.map_err(|_| Error::Panicked)??;
     Ok(Json(report))

@@ -1,5 +1,7 @@
 //! Reading requests: JSON text, queries, ids and cursors, each refused as [`Error`] with the place.
 
+use std::str::FromStr;
+
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Path, Request, rejection::BytesRejection},
@@ -14,8 +16,7 @@ use serde::{
 use super::error::Error;
 use crate::{
     access::Caller,
-    domain::{TransactionId, instant, transaction::InvalidText},
-    review,
+    domain::{instant, transaction::InvalidText},
     store::Cursor,
 };
 
@@ -113,29 +114,24 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     }
 }
 
-/// The `{id}` of a path. Text that can't be an id names no transaction.
-pub(super) struct Id(pub(super) TransactionId);
+/// What a path names by its last `{…}`.
+pub(super) trait Thing {
+    /// What it is named by.
+    type Id: FromStr;
 
-impl<S: Send + Sync> FromRequestParts<S> for Id {
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
-        let path = Path::<String>::from_request_parts(parts, state).await;
-        let Path(text) = path.map_err(|_| Error::UnknownTransaction)?;
-        text.parse().map(Self).map_err(|_| Error::UnknownTransaction)
-    }
+    /// There is none of that name.
+    fn unknown() -> Error;
 }
 
-/// The `{id}` of a decision. Text that is no number names none.
-pub(super) struct Number(pub(super) i64);
+/// The id in a path. Text that can't be one names nothing.
+pub(super) struct Named<T: Thing>(pub(super) T::Id);
 
-impl<S: Send + Sync> FromRequestParts<S> for Number {
+impl<T: Thing, S: Send + Sync> FromRequestParts<S> for Named<T> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
-        let unknown = || Error::Review(review::Error::UnknownAction);
-        let Path(text) = Path::<String>::from_request_parts(parts, state).await.map_err(|_| unknown())?;
-        text.parse().map(Self).map_err(|_| unknown())
+        let Path(text) = Path::<String>::from_request_parts(parts, state).await.map_err(|_| T::unknown())?;
+        text.parse().map(Self).map_err(|_| T::unknown())
     }
 }
 
@@ -269,12 +265,11 @@ impl TryFrom<String> for After {
     }
 }
 
-/// Splits what was fetched (one more than asked) into the page and the cursor after it.
-pub(super) fn page<T>(mut fetched: Vec<T>, limit: Limit, cursor: impl Fn(&T) -> Cursor) -> (Vec<T>, Option<String>) {
-    let limit = limit.get() as usize;
-    let more = fetched.len() > limit;
-    fetched.truncate(limit);
-    let next = fetched.last().filter(|_| more).map(|last| After::encode(&cursor(last)));
+/// Splits what was fetched (one more than `limit`) into the page and where the next one begins.
+pub(super) fn page<T, C>(mut fetched: Vec<T>, limit: u32, place: impl Fn(&T) -> C) -> (Vec<T>, Option<C>) {
+    let more = fetched.len() > limit as usize;
+    fetched.truncate(limit as usize);
+    let next = fetched.last().filter(|_| more).map(place);
     (fetched, next)
 }
 
@@ -306,11 +301,8 @@ mod tests {
 
     #[test]
     fn a_page_says_whether_more_follows() {
-        let cursor = |_: &u32| Cursor { posted_at: DateTime::UNIX_EPOCH, id: "t".parse().unwrap() };
-        let limit = Limit::try_from(2).unwrap();
-        assert!(page(vec![1, 2], limit, cursor).1.is_none());
-        let (items, next) = page(vec![1, 2, 3], limit, cursor);
-        assert_eq!(items, [1, 2]);
-        assert!(next.is_some());
+        let place = |item: &u32| item + 10;
+        assert_eq!(page(vec![1, 2], 2, place), (vec![1, 2], None));
+        assert_eq!(page(vec![1, 2, 3], 2, place), (vec![1, 2], Some(12)));
     }
 }

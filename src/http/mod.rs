@@ -46,7 +46,7 @@ use axum::{
 use tokio::net::TcpListener;
 use utoipa_axum::routes;
 
-pub use error::{Error, Problem};
+pub use error::{Error, Missing, Problem};
 pub use idempotency::KEPT as ANSWERS_KEPT;
 pub use pages::OIDC_CALLBACK;
 pub use scopes::Need;

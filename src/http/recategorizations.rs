@@ -5,17 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use axum::{
-    Json,
-    extract::{Path, State, rejection::PathRejection},
-    http::StatusCode,
-};
+use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    error::{Error, Problem},
-    extract::{After, JsonText, Limit, Params, Reason, Who, page},
+    error::{Error, Missing, Problem},
+    extract::{After, JsonText, Limit, Named, Params, Reason, Thing, Who, page},
     state::AppState,
 };
 use crate::{
@@ -29,7 +25,7 @@ use crate::{
         report::{BecomesDoc, Change, ScopeDoc},
         taxonomy,
     },
-    store::{ChangeFilter, NewJob, RecategorizationChange},
+    store::{ChangeFilter, NewJob, Recategorization},
 };
 
 /// A run to begin.
@@ -86,9 +82,8 @@ pub(super) async fn begin(
 )]
 pub(super) async fn resume(
     State(state): State<AppState>,
-    id: Result<Path<i64>, PathRejection>,
+    Named(id): Named<Recategorization>,
 ) -> Result<(StatusCode, Json<Report>), Error> {
-    let id = number(id)?;
     preview::allow(&state.store, id).await?;
     // A run of the night that is to be applied where its guards allow that stays one.
     let asked = Step::asked(&state.store, id).await?;
@@ -153,9 +148,8 @@ pub(super) async fn begin_taxonomy(
 pub(super) async fn conclude(
     State(state): State<AppState>,
     Who(caller): Who,
-    id: Result<Path<i64>, PathRejection>,
+    Named(id): Named<Recategorization>,
 ) -> Result<Json<Report>, Error> {
-    let id = number(id)?;
     taxonomy::conclude(&state.store, id, caller.name(), clock::now()).await?;
     Ok(Json(Report::of(&state.store, id).await?))
 }
@@ -196,10 +190,8 @@ pub(super) async fn list(
     Params(query): Params<RunQuery>,
 ) -> Result<Json<RecategorizationPage>, Error> {
     let limit = query.limit.get();
-    let mut recategorizations = Report::list(&state.store, query.before, limit + 1).await?;
-    let more = recategorizations.len() > limit as usize;
-    recategorizations.truncate(limit as usize);
-    let next = recategorizations.last().filter(|_| more).map(|last| last.id);
+    let found = Report::list(&state.store, query.before, limit + 1).await?;
+    let (recategorizations, next) = page(found, limit, |run| run.id);
     Ok(Json(RecategorizationPage { recategorizations, next }))
 }
 
@@ -216,9 +208,9 @@ pub(super) async fn list(
 )]
 pub(super) async fn show(
     State(state): State<AppState>,
-    id: Result<Path<i64>, PathRejection>,
+    Named(id): Named<Recategorization>,
 ) -> Result<Json<Report>, Error> {
-    Ok(Json(Report::of(&state.store, number(id)?).await?))
+    Ok(Json(Report::of(&state.store, id).await?))
 }
 
 /// What a run's rows are narrowed to; all that are given must hold.
@@ -267,14 +259,14 @@ pub(super) struct ChangePage {
 )]
 pub(super) async fn changes(
     State(state): State<AppState>,
-    id: Result<Path<i64>, PathRejection>,
+    Named(id): Named<Recategorization>,
     Params(query): Params<ChangeQuery>,
 ) -> Result<Json<ChangePage>, Error> {
-    let id = recategorize::find(&state.store, number(id)?).await?.id;
+    let id = recategorize::find(&state.store, id).await?.id;
     let filter = ChangeFilter { from: query.from, to: query.to, state: query.state };
     let after = query.after.map(|after| after.0);
     let rows = state.store.recategorization_changes(id, &filter, after.as_ref(), query.limit.get() + 1).await?;
-    let (rows, next) = page(rows, query.limit, RecategorizationChange::cursor);
+    let (rows, next) = page(rows, query.limit.get(), |row| After::encode(&row.cursor()));
     Ok(Json(ChangePage { changes: rows.into_iter().map(Change::from).collect(), next }))
 }
 
@@ -333,10 +325,9 @@ pub(super) struct Application {
 pub(super) async fn apply(
     State(state): State<AppState>,
     Who(caller): Who,
-    id: Result<Path<i64>, PathRejection>,
+    Named(id): Named<Recategorization>,
     body: JsonText,
 ) -> Result<(StatusCode, Json<Report>), Error> {
-    let id = number(id)?;
     let Application { max_changed, max_category_loss, overrides } = body.parse()?;
     let usual = Guards::default();
     let guards = Guards {
@@ -366,9 +357,8 @@ pub(super) async fn apply(
 pub(super) async fn undo(
     State(state): State<AppState>,
     Who(caller): Who,
-    id: Result<Path<i64>, PathRejection>,
+    Named(id): Named<Recategorization>,
 ) -> Result<(StatusCode, Json<Report>), Error> {
-    let id = number(id)?;
     apply::allow_undo(&state.store, id, caller.name(), clock::now()).await?;
     accepted(&state, id, RecategorizationStep::Undo).await
 }
@@ -389,15 +379,18 @@ pub(super) async fn undo(
 pub(super) async fn cancel(
     State(state): State<AppState>,
     Who(caller): Who,
-    id: Result<Path<i64>, PathRejection>,
+    Named(id): Named<Recategorization>,
 ) -> Result<Json<Report>, Error> {
-    let id = number(id)?;
     apply::cancel(&state.store, id, caller.name(), clock::now()).await?;
     Ok(Json(Report::of(&state.store, id).await?))
 }
 
-fn number(id: Result<Path<i64>, PathRejection>) -> Result<i64, Error> {
-    id.map(|Path(id)| id).map_err(|_| Error::UnknownRecategorization)
+impl Thing for Recategorization {
+    type Id = i64;
+
+    fn unknown() -> Error {
+        Missing::Recategorization.into()
+    }
 }
 
 /// What a run begins with.

@@ -89,6 +89,6 @@ pub(super) async fn list(
     let filter = ReviewFilter { account_id: query.account_id, category: query.category, reason: query.reason };
     let after = query.after.map(|after| after.0);
     let items = state.store.reviews(&filter, after.as_ref(), query.limit.get() + 1).await?;
-    let (items, next) = page(items, query.limit, |item| item.view.cursor());
+    let (items, next) = page(items, query.limit.get(), |item| After::encode(&item.view.cursor()));
     Ok(Json(ReviewPage { reviews: items.into_iter().map(Into::into).collect(), next }))
 }

@@ -10,8 +10,8 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     answer::{RowRefused, RowResult, TransactionOut},
     codes,
-    error::{Error, Problem},
-    extract::{After, At, Id, JsonText, Limit, Note, Params, Who, page},
+    error::{Error, Missing, Problem},
+    extract::{After, At, JsonText, Limit, Named, Note, Params, Thing, Who, page},
     rows::{self, NewTransaction},
     state::AppState,
 };
@@ -149,9 +149,20 @@ fn result(index: usize, id: &TransactionId, outcome: Outcome) -> RowResult {
         (status = 404, description = "No such transaction", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn show(State(state): State<AppState>, Id(id): Id) -> Result<Json<TransactionOut>, Error> {
+pub(super) async fn show(
+    State(state): State<AppState>,
+    Named(id): Named<TransactionView>,
+) -> Result<Json<TransactionOut>, Error> {
     let view = state.store.view(&id).await?;
-    view.map(|view| Json(view.into())).ok_or(Error::UnknownTransaction)
+    view.map(|view| Json(view.into())).ok_or_else(TransactionView::unknown)
+}
+
+impl Thing for TransactionView {
+    type Id = TransactionId;
+
+    fn unknown() -> Error {
+        Missing::Transaction.into()
+    }
 }
 
 /// What a list is narrowed to; all that are given must hold.
@@ -218,7 +229,7 @@ pub(super) async fn list(
     };
     let after = query.after.map(|after| after.0);
     let views = state.store.list(&filter, after.as_ref(), query.limit.get() + 1).await?;
-    let (views, next) = page(views, query.limit, TransactionView::cursor);
+    let (views, next) = page(views, query.limit.get(), |view| After::encode(&view.cursor()));
     Ok(Json(TransactionPage { transactions: views.into_iter().map(Into::into).collect(), next }))
 }
 
@@ -256,7 +267,7 @@ pub(super) struct NewCorrection {
 pub(super) async fn correct(
     State(state): State<AppState>,
     Who(caller): Who,
-    Id(id): Id,
+    Named(id): Named<TransactionView>,
     body: JsonText,
 ) -> Result<Json<TransactionOut>, Error> {
     let said: NewCorrection = body.parse()?;

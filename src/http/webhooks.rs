@@ -1,18 +1,14 @@
 //! Endpoints that are told of changes.
 
-use axum::{
-    Extension, Json,
-    extract::{Path, State, rejection::PathRejection},
-    http::StatusCode,
-};
+use axum::{Extension, Json, extract::State, http::StatusCode};
 use chrono::{DateTime, Utc};
 use rand::RngCore as _;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    error::{Error, Problem},
-    extract::{JsonText, Place, Who},
+    error::{Error, Missing, Problem},
+    extract::{JsonText, Named, Place, Thing, Who},
     idempotency::KeptInstead,
     state::AppState,
 };
@@ -80,6 +76,14 @@ impl From<store::Webhook> for Webhook {
             next_try_at: webhook.next_try_at,
             paused_at: webhook.paused_at,
         }
+    }
+}
+
+impl Thing for Webhook {
+    type Id = i64;
+
+    fn unknown() -> Error {
+        Missing::Webhook.into()
     }
 }
 
@@ -158,10 +162,10 @@ pub(super) async fn list(State(state): State<AppState>) -> Result<Json<Webhooks>
 pub(super) async fn delete(
     State(state): State<AppState>,
     Who(caller): Who,
-    id: Result<Path<i64>, PathRejection>,
+    Named(id): Named<Webhook>,
 ) -> Result<StatusCode, Error> {
-    let there = state.store.delete_webhook(number(id)?, caller.name()).await?;
-    if there { Ok(StatusCode::NO_CONTENT) } else { Err(Error::UnknownWebhook) }
+    let there = state.store.delete_webhook(id, caller.name()).await?;
+    if there { Ok(StatusCode::NO_CONTENT) } else { Err(Webhook::unknown()) }
 }
 
 /// Tries an endpoint again that is paused or waits, from where it stood.
@@ -178,20 +182,15 @@ pub(super) async fn delete(
 pub(super) async fn resume(
     State(state): State<AppState>,
     Who(caller): Who,
-    id: Result<Path<i64>, PathRejection>,
+    Named(id): Named<Webhook>,
 ) -> Result<(StatusCode, Json<Webhook>), Error> {
-    let id = number(id)?;
     if !state.store.resume_webhook(id, caller.name()).await? {
-        return Err(Error::UnknownWebhook);
+        return Err(Webhook::unknown());
     }
     Deliver { webhook: id }.ask_at_once(&state.store).await?;
     Ok((StatusCode::ACCEPTED, Json(find(&state.store, id).await?)))
 }
 
-fn number(id: Result<Path<i64>, PathRejection>) -> Result<i64, Error> {
-    id.map(|Path(id)| id).map_err(|_| Error::UnknownWebhook)
-}
-
 async fn find(store: &Store, id: i64) -> Result<Webhook, Error> {
-    store.webhooks(Some(id)).await?.pop().map(Webhook::from).ok_or(Error::UnknownWebhook)
+    store.webhooks(Some(id)).await?.pop().map(Webhook::from).ok_or_else(Webhook::unknown)
 }

@@ -1,13 +1,10 @@
 //! Moves of adapters between states, and accounts between groups.
 
-use axum::{
-    Json,
-    extract::{Path, State, rejection::PathRejection},
-};
+use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{AdapterDetail, detail, reference};
+use super::{AdapterDetail, detail};
 use crate::{
     adapters::{
         self,
@@ -19,9 +16,10 @@ use crate::{
     http::{
         codes,
         error::{Error, Problem},
-        extract::{JsonText, Reason, Who},
+        extract::{JsonText, Named, Reason, Who},
         state::AppState,
     },
+    store::StoredAdapter,
 };
 
 /// Accounts of one call at most.
@@ -69,11 +67,11 @@ fn a_tenth() -> f32 {
 pub(in crate::http) async fn make_move(
     State(state): State<AppState>,
     Who(caller): Who,
-    path: Result<Path<String>, PathRejection>,
+    Named(reference): Named<StoredAdapter>,
     body: JsonText,
 ) -> Result<Json<AdapterDetail>, Error> {
     let Move { to, share, overrides } = body.parse()?;
-    let adapter = registry::find(&state.store, &reference(path)?).await?;
+    let adapter = registry::find(&state.store, &reference).await?;
     let ask = Ask { to, share, overrides: overrides.map(|reason| reason.0), by: caller.name().to_owned() };
     promotion::promote(&state.store, &adapter, ask, clock::now()).await?;
     detail(&state.store, &adapter.reference()).await
@@ -106,11 +104,11 @@ pub(in crate::http) struct TakeBack {
 pub(in crate::http) async fn take_back(
     State(state): State<AppState>,
     Who(caller): Who,
-    path: Result<Path<String>, PathRejection>,
+    Named(reference): Named<StoredAdapter>,
     body: JsonText,
 ) -> Result<Json<AdapterDetail>, Error> {
     let TakeBack { reason: Reason(reason) } = body.parse()?;
-    let adapter = registry::find(&state.store, &reference(path)?).await?;
+    let adapter = registry::find(&state.store, &reference).await?;
     let live = state.store.live_tally(&adapter.engine, adapter.state_since, None).await?;
     let numbers = serde_json::to_value(live).map_err(adapters::Error::Report)?;
     promotion::take_back(&state.store, &adapter, &reason, numbers, caller.name(), clock::now()).await?;

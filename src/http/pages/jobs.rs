@@ -5,14 +5,15 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use axum::{
-    extract::{Path, State, rejection::PathRejection},
-    response::Response,
-};
+use axum::{extract::State, response::Response};
 use serde::Serialize;
 
 use super::{
-    super::{error::Error, extract::Who, state::AppState},
+    super::{
+        error::Error,
+        extract::{Named, Who},
+        state::AppState,
+    },
     page,
 };
 use crate::{
@@ -194,9 +195,8 @@ struct One {
 pub(super) async fn recategorization(
     State(state): State<AppState>,
     Who(caller): Who,
-    id: Result<Path<i64>, PathRejection>,
+    Named(id): Named<Recategorization>,
 ) -> Result<Response, Error> {
-    let Path(id) = id.map_err(|_| Error::UnknownRecategorization)?;
     let run = Report::of(&state.store, id).await?;
     let progress = Progress::from(&run);
     page("recategorization.html", &caller, One { here: "jobs", run: Run { progress, run } })

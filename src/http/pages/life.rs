@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     super::{
         error::Error,
-        extract::{Id, Who},
+        extract::{Named, Who},
         state::AppState,
     },
     page,
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     domain::DecidedBy,
-    store::{GivenLabel, HoldingSet, LeftRule, Waited},
+    store::{GivenLabel, HoldingSet, LeftRule, TransactionView, Waited},
 };
 
 #[derive(Serialize)]
@@ -49,7 +49,11 @@ struct Shown {
     sets: Vec<HoldingSet>,
 }
 
-pub(super) async fn show(State(state): State<AppState>, Who(caller): Who, Id(id): Id) -> Result<Response, Error> {
+pub(super) async fn show(
+    State(state): State<AppState>,
+    Who(caller): Who,
+    Named(id): Named<TransactionView>,
+) -> Result<Response, Error> {
     let life = state.desk.life(&id).await?;
     let (is_example, label) = (life.is_example(), life.label().cloned());
     let row = &life.view.transaction;

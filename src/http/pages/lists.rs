@@ -102,15 +102,15 @@ pub(super) async fn transactions(
     Who(caller): Who,
     Params(query): Params<TransactionsQuery>,
 ) -> Result<Response, Error> {
-    let limit = Limit::default();
+    let limit = Limit::default().get();
     let (views, refused) = match query.filter() {
         Ok(filter) => {
             let after = query.after.as_ref().map(|after| &after.0);
-            (state.store.list(&filter, after, limit.get() + 1).await?, None)
+            (state.store.list(&filter, after, limit + 1).await?, None)
         }
         Err(refused) => (Vec::new(), Some(refused)),
     };
-    let (views, next) = cut(views, limit, TransactionView::cursor);
+    let (views, next) = cut(views, limit, |view| After::encode(&view.cursor()));
     let rows = views.into_iter().map(Row::from).collect();
     let TransactionsQuery { account, category, key, status, .. } = query;
     page(

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{
         error::Error,
-        extract::{Params, Who},
+        extract::{Params, Who, page as cut},
         state::AppState,
     },
     accuracy::report_of,
@@ -59,10 +59,8 @@ pub(super) async fn show(
         Ok::<TrackedRun, Error>(stored.into())
     };
     let (ours, theirs) = (of(run).await?, of(with).await?);
-    let mut rows = state.store.row_pairs(run, with, which, after.as_deref(), AT_ONCE + 1).await?;
-    let more = rows.len() > AT_ONCE as usize;
-    rows.truncate(AT_ONCE as usize);
-    let next = rows.last().filter(|_| more).map(|last| last.id.clone());
+    let rows = state.store.row_pairs(run, with, which, after.as_deref(), AT_ONCE + 1).await?;
+    let (rows, next) = cut(rows, AT_ONCE, |row| row.id.clone());
     page("rows.html", &caller, Rows { here: "accuracy", ours, theirs, which, choices: RowsOf::ALL.into(), rows, next })
 }
 

@@ -14,13 +14,14 @@ use super::super::{
     answer::TransactionOut,
     codes,
     error::{Error, Problem},
-    extract::{JsonText, Limit, Note, Number, Params, Who},
+    extract::{JsonText, Limit, Named, Note, Params, Thing, Who},
     state::AppState,
 };
 use crate::{
     clock,
     domain::{Correction, CorrectionScope, Slug, TransactionId},
     review,
+    store::ReviewAction,
 };
 
 /// Which decision to preview.
@@ -166,6 +167,14 @@ pub(in super::super) async fn decide(
     Ok((StatusCode::CREATED, Json(out)))
 }
 
+impl Thing for ReviewAction {
+    type Id = i64;
+
+    fn unknown() -> Error {
+        review::Error::UnknownAction.into()
+    }
+}
+
 /// What became of a decision that was taken back.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Undone)]
@@ -192,7 +201,7 @@ pub(in super::super) struct UndoneOut {
 pub(in super::super) async fn undo(
     State(state): State<AppState>,
     Who(caller): Who,
-    Number(id): Number,
+    Named(id): Named<ReviewAction>,
 ) -> Result<Json<UndoneOut>, Error> {
     let (restored, kept) = state.desk.undo(id, None, caller.name(), clock::now()).await?;
     Ok(Json(UndoneOut { restored, kept }))
@@ -294,7 +303,7 @@ pub(in super::super) struct NewSecondLabel {
 pub(in super::super) async fn second_label(
     State(state): State<AppState>,
     Who(caller): Who,
-    Number(id): Number,
+    Named(id): Named<ReviewAction>,
     body: JsonText,
 ) -> Result<StatusCode, Error> {
     let NewSecondLabel { category } = body.parse()?;

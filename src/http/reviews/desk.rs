@@ -11,14 +11,14 @@ use super::super::{
     answer::TransactionOut,
     codes,
     error::{Error, Problem},
-    extract::{Id, JsonText, Limit, Params, Reason, Who},
+    extract::{JsonText, Limit, Named, Params, Reason, Who},
     state::AppState,
 };
 use crate::{
     clock,
     domain::{Lane, ReviewReason, Slug},
     review::Work,
-    store::GroupFilter,
+    store::{GroupFilter, TransactionView},
 };
 
 /// What work is narrowed to; all that are given must hold.
@@ -284,7 +284,10 @@ pub(in super::super) async fn escalate(
         (status = 404, description = "No such transaction", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(in super::super) async fn complain(State(state): State<AppState>, Id(id): Id) -> Result<StatusCode, Error> {
+pub(in super::super) async fn complain(
+    State(state): State<AppState>,
+    Named(id): Named<TransactionView>,
+) -> Result<StatusCode, Error> {
     state.desk.complain(&id, clock::now()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,18 +1,14 @@
 //! Saved views of the queue: a name for what it is narrowed to, private or shared.
 
-use axum::{
-    Json,
-    extract::{Path, State, rejection::PathRejection},
-    http::StatusCode,
-};
+use axum::{Json, extract::State, http::StatusCode};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::super::{
     codes,
-    error::{Error, Problem},
-    extract::{JsonText, Reason, Who},
+    error::{Error, Missing, Problem},
+    extract::{JsonText, Named, Reason, Thing, Who},
     state::AppState,
 };
 use crate::{
@@ -122,6 +118,14 @@ pub(in super::super) async fn save(
     Ok((StatusCode::CREATED, Json(Views { views: of(&state, caller.name()).await? })))
 }
 
+impl Thing for SavedView {
+    type Id = i64;
+
+    fn unknown() -> Error {
+        Missing::View.into()
+    }
+}
+
 /// Forgets one of the caller's own views.
 #[utoipa::path(
     delete,
@@ -137,8 +141,11 @@ pub(in super::super) async fn save(
 pub(in super::super) async fn forget(
     State(state): State<AppState>,
     Who(caller): Who,
-    id: Result<Path<i64>, PathRejection>,
+    Named(id): Named<SavedView>,
 ) -> Result<StatusCode, Error> {
-    let Path(id) = id.map_err(|_| Error::UnknownView)?;
-    if state.store.forget_view(id, caller.name()).await? { Ok(StatusCode::NO_CONTENT) } else { Err(Error::UnknownView) }
+    if state.store.forget_view(id, caller.name()).await? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(SavedView::unknown())
+    }
 }
