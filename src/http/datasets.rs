@@ -246,7 +246,7 @@ pub(super) async fn make(
     })
     .await
     .map_err(|_| Error::Panicked)?;
-    let stored = record::of_store(&set, &outcome, caller.name(), now).map_err(Error::Report)?;
+    let stored = record::of_store(&set, &outcome, caller.name(), now)?;
     let id = state.store.insert_dataset(&stored.dataset, &stored.report, &stored.items).await?;
     let stored = state.store.dataset(id).await?.ok_or_else(StoredDataset::unknown)?;
     let report = outcome.report.into();
@@ -308,6 +308,6 @@ pub(super) async fn show(
 /// One labelled set with its latest report.
 pub(super) async fn checked(state: &AppState, id: i64) -> Result<CheckedDataset, Error> {
     let stored = state.store.dataset(id).await?.ok_or_else(StoredDataset::unknown)?;
-    let report: LabelReport = serde_json::from_value(stored.report).map_err(Error::Report)?;
+    let report: LabelReport = serde_json::from_value(stored.report)?;
     Ok(CheckedDataset { dataset: stored.dataset.into(), report: report.into() })
 }

@@ -3,22 +3,24 @@
 //! The caller learns what it can change. Causes within the service are logged here, once, and never
 //! sent.
 
-use std::{borrow::Cow, time::Duration};
+mod modules;
+mod problem;
+
+use std::time::Duration;
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
-use utoipa::ToSchema;
 
-use super::{idempotency, limits, rows::RefusedRow};
+pub use problem::Problem;
+
+use super::{idempotency, limits};
 use crate::{
     access,
     access::{Scope, Standing},
     adapters, advise,
     causes::with_causes,
-    enrich,
     evaluate::tracker,
     events, pipeline, recategorize, review, store, web,
 };
@@ -41,9 +43,9 @@ pub enum Error {
     /// Nothing to make a labelled set of.
     #[error("nobody has labelled a transaction yet: correct some, or import labelled ones")]
     NoLabels,
-    /// A label report that can't be written or read back.
-    #[error("the label report is broken")]
-    Report(#[source] serde_json::Error),
+    /// Something of ours that can't be written as JSON, or read back.
+    #[error("what is stored or answered as JSON can't be written or read back")]
+    Json(#[from] serde_json::Error),
     /// Not sent as JSON.
     #[error("send the body as `content-type: application/json`")]
     NotJson,
@@ -76,7 +78,7 @@ pub enum Error {
         detail: String,
     },
     /// The only row of a call was refused.
-    #[error("{}", .0.detail)]
+    #[error("{}", .0.detail())]
     Row(Box<Problem>),
     /// The query string.
     #[error("{detail}")]
@@ -150,9 +152,9 @@ pub enum Error {
     /// Too many streams are open.
     #[error("too many streams are open: ask again and again instead")]
     TooManyStreams,
-    /// A file could not be written.
-    #[error("the file could not be written")]
-    Unwritten,
+    /// An answer could not be written.
+    #[error("the answer could not be written")]
+    Unwritten(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A page could not be made.
     #[error("the page could not be made")]
     Page(#[from] web::Error),
@@ -200,95 +202,12 @@ impl Missing {
     }
 }
 
-/// RFC 9457 problem details.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Problem {
-    /// What kind of problem; stable.
-    #[serde(rename = "type")]
-    #[schema(example = "urn:txcat:problem:invalid-row")]
-    kind: Cow<'static, str>,
-    /// The kind in words.
-    title: Cow<'static, str>,
-    /// HTTP status.
-    #[schema(example = 422)]
-    status: u16,
-    /// This occurrence in words.
-    detail: String,
-    /// JSON pointer (RFC 6901) into the request body.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "/transactions/3/currency")]
-    pointer: Option<String>,
-    /// Where JSON text breaks off: line, from 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    line: Option<usize>,
-    /// Where JSON text breaks off: column in bytes, from 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    column: Option<usize>,
-}
-
-impl Problem {
-    fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self {
-            kind: format!("urn:txcat:problem:{kind}").into(),
-            title: title.into(),
-            status: status.as_u16(),
-            detail: detail.into(),
-            pointer: None,
-            line: None,
-            column: None,
-        }
-    }
-
-    fn at(self, pointer: Option<String>) -> Self {
-        Self { pointer, ..self }
-    }
-
-    /// A row that could not be parsed.
-    pub(super) fn refused_row(index: usize, row: &RefusedRow) -> Self {
-        let pointer = pointer(index, row.member.as_deref());
-        let detail = format!("{} {}", row.member.as_deref().map_or("the row".into(), quoted), row.reason);
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-row", "The row can't be read", detail).at(Some(pointer))
-    }
-
-    /// A row whose id is taken by another content.
-    pub(super) fn conflict(index: usize) -> Self {
-        let detail = "a transaction with this id and other content is stored; to change a pending one, send the \
-                      posted one under its own id with `replaces`";
-        Self::new(StatusCode::CONFLICT, "conflict", "The id is taken", detail).at(Some(pointer(index, Some("id"))))
-    }
-
-    /// A row that replaces nothing.
-    pub(super) fn replaces_unknown(index: usize) -> Self {
-        let detail = "`replaces` names no pending transaction of this account";
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "replaces-unknown", "Nothing to replace", detail)
-            .at(Some(pointer(index, Some("replaces"))))
-    }
-
-    /// A row that replaces what is no longer, or never was, pending.
-    pub(super) fn already_replaced(index: usize) -> Self {
-        let detail = "`replaces` names a transaction that was replaced already";
-        Self::new(StatusCode::CONFLICT, "already-replaced", "Can't be replaced", detail)
-            .at(Some(pointer(index, Some("replaces"))))
-    }
-
-    /// The status as HTTP has it.
-    pub(super) fn status(&self) -> StatusCode {
-        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-    }
-}
-
-fn quoted(member: &str) -> String {
-    format!("`{member}`")
-}
-
-fn pointer(index: usize, member: Option<&str>) -> String {
-    match member {
-        Some(member) => format!("/transactions/{index}/{}", member.replace('~', "~0").replace('/', "~1")),
-        None => format!("/transactions/{index}"),
-    }
-}
-
 impl Error {
+    /// An answer that could not be written.
+    pub(super) fn unwritten(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Unwritten(cause.into())
+    }
+
     /// The one place where an error becomes what the caller sees.
     #[must_use]
     pub fn problem(&self) -> Problem {
@@ -300,7 +219,7 @@ impl Error {
             Self::TooManyStreams => {
                 Problem::new(S::SERVICE_UNAVAILABLE, "too-many-streams", "Too many streams", detail)
             }
-            Self::Events(error) => events_problem(error),
+            Self::Events(error) => modules::of_events(error),
             Self::Unknown(missing) => missing.problem(detail),
             Self::Tracker(tracker::Error::Unknown { .. }) => Missing::Run.problem(detail),
             Self::Tracker(tracker::Error::Apart { .. }) => {
@@ -309,29 +228,23 @@ impl Error {
             Self::Tracker(tracker::Error::Empty { .. }) => {
                 Problem::new(S::UNPROCESSABLE_ENTITY, "empty-run", "Nothing to show", detail)
             }
-            Self::Tracker(tracker::Error::Store(error)) => store_problem(error),
+            Self::Tracker(tracker::Error::Store(error)) => modules::of_store(error),
             Self::NoLabels => Problem::new(S::UNPROCESSABLE_ENTITY, "no-labels", "Nothing to learn from", detail),
-            Self::Report(_) => internal(),
             Self::NotJson => Problem::new(S::UNSUPPORTED_MEDIA_TYPE, "media-type", "Not JSON", detail),
             Self::Encoded => Problem::new(S::UNSUPPORTED_MEDIA_TYPE, "content-encoding", "Compressed", detail),
             Self::BodyTooLarge { .. } => Problem::new(S::PAYLOAD_TOO_LARGE, "too-large", "Body too large", detail),
             Self::BodyUnreadable => Problem::new(S::BAD_REQUEST, "unreadable", "Body can't be read", detail),
-            Self::Syntax { line, column } => Problem {
-                line: Some(*line),
-                column: Some(*column),
-                ..Problem::new(S::BAD_REQUEST, "syntax", "Not valid JSON", detail)
-            },
-            Self::Shape { pointer, .. } => {
-                Problem::new(S::UNPROCESSABLE_ENTITY, "invalid-body", "The body is not of the documented shape", detail)
-                    .at(pointer.clone())
+            Self::Syntax { line, column } => {
+                Problem::new(S::BAD_REQUEST, "syntax", "Not valid JSON", detail).broken_at(*line, *column)
             }
+            Self::Shape { pointer, .. } => Problem::invalid_body(pointer.as_deref(), detail),
             Self::Row(problem) => Problem::clone(problem),
             Self::Query { .. } => Problem::new(S::BAD_REQUEST, "query", "The query can't be read", detail),
             Self::Access(error) => match error {
                 access::Error::NoKey | access::Error::InvalidKey => {
                     Problem::new(S::UNAUTHORIZED, "unauthenticated", "Who is asking?", detail)
                 }
-                access::Error::Store(error) => store_problem(error),
+                access::Error::Store(error) => modules::of_store(error),
                 access::Error::TooManyRequests { .. } => {
                     Problem::new(S::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests", detail)
                 }
@@ -341,7 +254,9 @@ impl Error {
                 access::Error::Locked { .. } => {
                     Problem::new(S::TOO_MANY_REQUESTS, "sign-in-locked", "Signing in is locked", detail)
                 }
-                access::Error::Exposed { .. } | access::Error::NameTaken | access::Error::NoRandom => internal(),
+                access::Error::Exposed { .. } | access::Error::NameTaken | access::Error::NoRandom => {
+                    Problem::internal()
+                }
             },
             Self::Unsigned => Problem::new(S::UNAUTHORIZED, "unsigned", "Not signed", detail),
             Self::MissingScope { .. } => Problem::new(S::FORBIDDEN, "missing-scope", "Missing scope", detail),
@@ -352,213 +267,25 @@ impl Error {
             Self::KeyPending => Problem::new(S::CONFLICT, "idempotency-key-pending", "Being answered", detail),
             Self::KeyErased => Problem::new(S::GONE, "idempotency-key-erased", "The answer is erased", detail),
             Self::Forged => Problem::new(S::FORBIDDEN, "forged", "Not from here", detail),
-            Self::Review(error) => review_problem(error),
-            Self::Page(_) | Self::Unwritten => internal(),
+            Self::Review(error) => modules::of_review(error),
+            Self::Page(_) | Self::Json(_) | Self::Unwritten(_) | Self::Panicked => Problem::internal(),
             Self::Undeclared => Problem::new(S::FORBIDDEN, "undeclared-scope", "Closed route", detail),
             Self::ForeignHost => Problem::new(S::MISDIRECTED_REQUEST, "foreign-host", "Wrong host", detail),
             Self::Timeout { .. } => Problem::new(S::SERVICE_UNAVAILABLE, "timeout", "Took too long", detail),
-            Self::Panicked => internal(),
-            Self::Store(error) => store_problem(error),
-            Self::Adapters(error) => adapter_problem(error),
-            Self::Advise(error) => advice_problem(error),
-            Self::Recategorize(error) => recategorize_problem(error),
-            Self::Pipeline(error) => pipeline_problem(error),
+            Self::Store(error) => modules::of_store(error),
+            Self::Adapters(error) => modules::of_adapters(error),
+            Self::Advise(error) => modules::of_advice(error),
+            Self::Recategorize(error) => modules::of_recategorize(error),
+            Self::Pipeline(error) => modules::of_pipeline(error),
         }
     }
-}
-
-fn pipeline_problem(error: &pipeline::Error) -> Problem {
-    match error {
-        pipeline::Error::UnknownAdapter { .. } => {
-            unknown_adapter(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()).at(Some("/adapter".to_owned()))
-        }
-        pipeline::Error::Store(error) | pipeline::Error::Enrich(enrich::Error::Store(error)) => store_problem(error),
-        pipeline::Error::Categorize(error) if error.is_outage() => Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "model-unavailable",
-            "The model can't be had now",
-            "the rows are stored and not categorized yet: post them again a little later".to_owned(),
-        ),
-        pipeline::Error::Categorize(_)
-        | pipeline::Error::Vanished
-        | pipeline::Error::Broken
-        | pipeline::Error::Enrich(enrich::Error::Build(_) | enrich::Error::Model(_)) => internal(),
-    }
-}
-
-fn events_problem(error: &events::Error) -> Problem {
-    match error {
-        events::Error::Url(refusal) => Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "invalid-body",
-            "The body is not of the documented shape",
-            refusal.to_string(),
-        )
-        .at(Some("/url".to_owned())),
-        events::Error::Ahead { .. } => Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "event-ahead",
-            "The feed has not come so far",
-            error.to_string(),
-        )
-        .at(Some("/after".to_owned())),
-        events::Error::Store(error) => store_problem(error),
-        events::Error::Client(_) | events::Error::Message(_) => internal(),
-    }
-}
-
-fn recategorize_problem(error: &recategorize::Error) -> Problem {
-    use recategorize::Error as E;
-    let (conflict, detail) = (StatusCode::CONFLICT, error.to_string());
-    match error {
-        E::Unknown { .. } => Missing::Recategorization.problem(detail),
-        E::Scope(_) => Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "invalid-body",
-            "The body is not of the documented shape",
-            detail,
-        )
-        .at(Some("/scope".to_owned())),
-        E::UnknownTaxonomy { .. } | E::SameTaxonomy { .. } => {
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-mapping", "The mapping can't be used", detail)
-                .at(Some("/from".to_owned()))
-        }
-        E::Mapping { .. } => {
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-mapping", "The mapping can't be used", detail)
-                .at(Some("/map".to_owned()))
-        }
-        E::NeverAnswered { .. } => Problem::new(conflict, "never-answered", "Rows have no answer yet", detail),
-        E::NoMigration { .. } | E::Concluded { .. } => Problem::new(conflict, "phase", "The run is not there", detail),
-        E::Phase { .. } => Problem::new(conflict, "phase", "The run is not there", detail),
-        E::LeftTaxonomy { .. } => Problem::new(conflict, "left-taxonomy", "The taxonomy was left", detail),
-        E::OtherEngines { .. } => Problem::new(conflict, "other-engines", "Others answer now", detail),
-        E::Overtaken { .. } => Problem::new(conflict, "moved", "Somebody else was faster", detail),
-        E::Refused { .. } => Problem::new(conflict, "guards-refuse", "The guards refuse", detail),
-        E::Outage { .. } => {
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "model-unavailable", "The model can't be had now", detail)
-        }
-        E::Pipeline(error) => pipeline_problem(error),
-        E::Store(error) => store_problem(error),
-        E::Diff(_) => internal(),
-    }
-}
-
-fn unknown_adapter(status: StatusCode, detail: String) -> Problem {
-    Problem::new(status, "unknown-adapter", "No such adapter", detail)
-}
-
-fn adapter_problem(error: &adapters::Error) -> Problem {
-    use adapters::Error as E;
-    let (status, detail) = (StatusCode::CONFLICT, error.to_string());
-    match error {
-        E::Unknown { .. } => unknown_adapter(StatusCode::NOT_FOUND, detail),
-        E::Share { .. } => Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "invalid-body",
-            "The body is not of the documented shape",
-            detail,
-        )
-        .at(Some("/share".to_owned())),
-        E::NoWay { .. } | E::OnlyChampion { .. } | E::OtherCanary { .. } | E::NoPredecessor { .. } => {
-            Problem::new(status, "no-way", "The adapter can't go there", detail)
-        }
-        E::NoGate { .. } => Problem::new(status, "no-gate", "Not measured yet", detail),
-        E::GateShut { .. } => Problem::new(status, "gate-shut", "The promotion gate is shut", detail),
-        E::Moved { .. } => Problem::new(status, "moved", "Somebody else was faster", detail),
-        E::Store(error) => store_problem(error),
-        E::Model(_)
-        | E::Categorize(_)
-        | E::File { .. }
-        | E::Name { .. }
-        | E::Registered { .. }
-        | E::Report(_)
-        | E::Fitted { .. }
-        | E::NoChampion { .. }
-        | E::Stopped => internal(),
-    }
-}
-
-fn review_problem(error: &review::Error) -> Problem {
-    use review::Error as E;
-    let detail = error.to_string();
-    let conflict = |kind, title, detail| Problem::new(StatusCode::CONFLICT, kind, title, detail);
-    match error {
-        E::UnknownTransaction => Missing::Transaction.problem(detail),
-        E::UnknownAction => Problem::new(StatusCode::NOT_FOUND, "unknown-decision", "No such decision", detail),
-        E::UnknownMerchant { .. } => {
-            Problem::new(StatusCode::NOT_FOUND, "unknown-merchant", "No such merchant", detail)
-        }
-        E::SameMerchant => conflict("same-merchant", "One merchant already", detail),
-        E::AlreadyDecided => conflict("already-decided", "Nothing waits here", detail),
-        E::NotClaimed { .. } => conflict("not-claimed", "Not yours", detail),
-        E::Outdated { .. } => conflict("preview-outdated", "The rows have changed", detail),
-        E::AlreadyUndone => conflict("already-undone", "Taken back already", detail),
-        E::LeftTaxonomy { .. } => conflict("left-taxonomy", "The taxonomy was left", detail),
-        E::NotAsked => conflict("not-asked", "Not yours", detail),
-        E::OffTaxonomy { .. } => {
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "off-taxonomy", "Not a category of this deployment", detail)
-                .at(Some("/category".to_owned()))
-        }
-        E::Store(error) => store_problem(error),
-        E::Csv(_) | E::Json(_) => internal(),
-    }
-}
-
-fn advice_problem(error: &advise::Error) -> Problem {
-    use advise::Error as E;
-    match error {
-        E::TooMany { .. }
-        | E::TooManyOptions { .. }
-        | E::NoMonths
-        | E::SameName { .. }
-        | E::NoAccuracy { .. }
-        | E::EmptyBill { .. }
-        | E::NoSpeed { .. }
-        | E::NoCadence { .. }
-        | E::UnknownGuide { .. }
-        | E::OtherCurrency { .. } => Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "invalid-scenario",
-            "The scenario contradicts itself",
-            error.to_string(),
-        ),
-        E::Costs(_) | E::NoCosts { .. } | E::Toml(_) | E::Json(_) => internal(),
-    }
-}
-
-fn store_problem(error: &store::Error) -> Problem {
-    match error {
-        store::Error::Unavailable(_) => Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "database-unavailable",
-            "The database is not available",
-            "nothing is lost by sending the same request again",
-        ),
-        store::Error::Incomplete(_) => Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "database-incomplete",
-            "The database lacks what this version expects",
-            "whoever runs the service learns from `txcat doctor` what to restore; nothing is lost by sending the same request again",
-        ),
-        store::Error::Constraint { .. }
-        | store::Error::Corrupt { .. }
-        | store::Error::Migrate(_)
-        | store::Error::MigrateQueue(_)
-        | store::Error::Queue(_)
-        | store::Error::Sqlx(_) => internal(),
-    }
-}
-
-fn internal() -> Problem {
-    let detail = "the cause is in the log, under the request id of this answer";
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something broke here", detail)
 }
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let problem = self.problem();
         if problem.status().is_server_error() {
-            tracing::error!(error = %with_causes(&self), problem = %problem.kind, "a request failed");
+            tracing::error!(error = %with_causes(&self), problem = %problem.kind(), "a request failed");
         }
         let mut response = problem.into_response();
         if let Self::Access(access::Error::TooManyRequests { limit, wait }) = &self {
@@ -574,23 +301,6 @@ impl IntoResponse for Error {
             &self
         {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(*wait));
-        }
-        response
-    }
-}
-
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let status = self.status();
-        let body = serde_json::to_vec(&self).unwrap_or_default();
-        let json = HeaderValue::from_static("application/problem+json");
-        let mut response = (status, [(header::CONTENT_TYPE, json)], body).into_response();
-        response.extensions_mut().insert(self);
-        if status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"txcat\""));
-        }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
     }

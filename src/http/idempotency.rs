@@ -49,7 +49,7 @@ pub(super) struct KeptInstead(Vec<u8>);
 
 impl KeptInstead {
     pub(super) fn json(body: &impl Serialize) -> Result<Self, Error> {
-        serde_json::to_vec(body).map(Self).map_err(|_| Error::Unwritten)
+        Ok(Self(serde_json::to_vec(body)?))
     }
 }
 
@@ -90,7 +90,10 @@ async fn answered(store: Store, request: KeyedRequest, run: impl Future<Output =
     let passing = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
     let (parts, body) = response.into_parts();
     // The whole answer was made here, so it is in memory already.
-    let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else { return Error::Unwritten.into_response() };
+    let body = match axum::body::to_bytes(body, usize::MAX).await {
+        Ok(body) => body,
+        Err(error) => return Error::unwritten(error).into_response(),
+    };
     let kept = if passing {
         store.let_go(&request).await
     } else {
@@ -107,10 +110,10 @@ async fn answered(store: Store, request: KeyedRequest, run: impl Future<Output =
 }
 
 fn again(answer: KeptAnswer) -> Result<Response, Error> {
-    let status = StatusCode::from_u16(answer.status).map_err(|_| Error::Unwritten)?;
+    let status = StatusCode::from_u16(answer.status).map_err(Error::unwritten)?;
     let mut headers = HeaderMap::from_iter([(REPLAYED.clone(), HeaderValue::from_static("true"))]);
     if let Some(content_type) = answer.content_type {
-        headers.insert(header::CONTENT_TYPE, HeaderValue::try_from(content_type).map_err(|_| Error::Unwritten)?);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::try_from(content_type).map_err(Error::unwritten)?);
     }
     Ok((status, headers, Body::from(answer.body)).into_response())
 }

@@ -161,7 +161,7 @@ struct Lanes {
 fn look_at_queue(state: AppState) -> BoxFuture<'static, Result<String, Error>> {
     Box::pin(async move {
         let lanes = state.desk.lanes(clock::now()).await?.into_iter().map(LaneOut::from).collect();
-        serde_json::to_string(&Lanes { lanes }).map_err(Error::Report)
+        Ok(serde_json::to_string(&Lanes { lanes })?)
     })
 }
 
@@ -174,7 +174,7 @@ struct Jobs {
 fn look_at_jobs(state: AppState) -> BoxFuture<'static, Result<String, Error>> {
     Box::pin(async move {
         let jobs = listed_jobs(&state, &state.live.at_rest).await?;
-        serde_json::to_string(&Jobs { jobs }).map_err(Error::Report)
+        Ok(serde_json::to_string(&Jobs { jobs })?)
     })
 }
 

@@ -208,7 +208,7 @@ impl Metrics {
 )]
 pub(super) async fn show(State(state): State<AppState>) -> Result<Response, Error> {
     state.metrics.read(&state.store, &state.pipeline).await?;
-    let text = state.metrics.text().map_err(|_| Error::Unwritten)?;
+    let text = state.metrics.text().map_err(Error::unwritten)?;
     let media = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     Ok(([(header::CONTENT_TYPE, media)], text).into_response())
 }

@@ -228,7 +228,7 @@ pub(super) async fn show(
         here: "review",
         pace: state.desk.numbers(clock::now()).await?.into(),
         views: views::of(&state, caller.name()).await?.into_iter().map(View::from).collect(),
-        filter_json: serde_json::to_string(&now).map_err(Error::Report)?,
+        filter_json: serde_json::to_string(&now)?,
         queue,
         reasons: ReviewReason::ALL.map(ReviewReason::as_str).into(),
         categories: categories.map(Choice::of).collect(),

@@ -207,7 +207,7 @@ pub(super) async fn numbers(
             }
         }
     }
-    let written = file.into_inner().map_err(|_| Error::Unwritten)?;
+    let written = file.into_inner().map_err(|error| Error::unwritten(error.into_error()))?;
     let attached = format!("attachment; filename=\"run-{}-{}.csv\"", query.run, query.what.name());
     let media = "text/csv; charset=utf-8".to_owned();
     Ok(([(header::CONTENT_TYPE, media), (header::CONTENT_DISPOSITION, attached)], written))
@@ -226,7 +226,7 @@ pub(super) async fn course(state: &AppState, like: &TrackedRun) -> Result<Vec<Tr
 }
 
 fn write(file: &mut csv::Writer<Vec<u8>>, cells: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Result<(), Error> {
-    file.write_record(cells).map_err(|_| Error::Unwritten)
+    file.write_record(cells).map_err(Error::unwritten)
 }
 
 fn number(share: Option<f64>) -> String {

@@ -113,7 +113,7 @@ pub(in super::super) async fn save(
     body: JsonText,
 ) -> Result<(StatusCode, Json<Views>), Error> {
     let NewView { name: Reason(name), shared, filter } = body.parse()?;
-    let filter = serde_json::to_value(filter).map_err(Error::Report)?;
+    let filter = serde_json::to_value(filter)?;
     state.store.save_view(name.trim(), shared, &filter, caller.name(), clock::now()).await?;
     Ok((StatusCode::CREATED, Json(Views { views: of(&state, caller.name()).await? })))
 }
