@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{Settings, service::Opened};
+use super::{Settings, service::with_store};
 use crate::{
     access::{self, LOCAL},
     clock,
@@ -56,10 +56,7 @@ enum Action {
 /// # Errors
 /// When nothing of the account is here, or the database or the file can't be used.
 pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
-    let opened = Opened::new(settings).await?;
-    let done = act(options.action, &opened.store).await;
-    opened.close().await?;
-    done
+    with_store(settings, async |store| act(options.action, store).await).await
 }
 
 async fn act(action: Action, store: &Store) -> anyhow::Result<()> {

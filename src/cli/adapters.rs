@@ -7,7 +7,7 @@ mod import;
 mod registered;
 mod retrain;
 
-use super::{Settings, service::Opened};
+use super::{Settings, service::with_store};
 
 /// Adapters: register, measure, promote, watch and renew them.
 ///
@@ -61,9 +61,7 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
         Action::Guard(guard) => return guard.run(settings).await,
         action => action,
     };
-    let opened = Opened::new(settings).await?;
-    let store = &opened.store;
-    let done = match action {
+    with_store(settings, async |store| match action {
         Action::Import(_) | Action::Guard(_) => Ok(()),
         Action::Register(register) => register.run(settings, store).await,
         Action::List(list) => list.run(store).await,
@@ -75,7 +73,6 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
         Action::Group(group) => group.run(store).await,
         Action::Health(health) => health.run(settings, store).await,
         Action::Retrain(retrain) => retrain.run(settings, store).await,
-    };
-    opened.close().await?;
-    done
+    })
+    .await
 }

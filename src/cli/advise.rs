@@ -8,7 +8,7 @@ use std::{
 use anyhow::Context as _;
 use clap::{Args, builder::BoolishValueParser};
 
-use super::{Settings, chat, service::Opened};
+use super::{Settings, chat, service::with_store};
 use crate::{
     advise::{
         self, Advice, Costs, Known, Looking, Scenario,
@@ -217,10 +217,8 @@ async fn known(options: &Options, settings: &Settings, currency: Currency) -> an
     let price = chat::entry(settings)?
         .filter(|(file, _)| file.budget.currency == currency.code())
         .and_then(|(_, entry)| token_price(Price::on(&entry.prices, now.date_naive())?));
-    let opened = Opened::new(settings).await?;
-    let known = Known::read(&opened.store, Looking { serving: &serving, currency, price }, now).await;
-    opened.close().await?;
-    Ok(known?)
+    let looking = Looking { serving: &serving, currency, price };
+    with_store(settings, async |store| Ok(Known::read(store, looking, now).await?)).await
 }
 
 /// A chat model's price, as advice reckons with it.

@@ -12,7 +12,7 @@ use comfy_table::{ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Settings, service::Opened};
+use super::{Settings, service::with_store};
 use crate::{
     access::{Act, Broken, Chain, Head},
     store::{AuditRow, Store},
@@ -92,10 +92,7 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
         let mut chain = Chain::new(head);
         return told(read(&file, &mut chain)?.and_then(|()| chain.end()), json);
     }
-    let opened = Opened::new(settings).await?;
-    let done = act(options.action, &opened.store).await;
-    opened.close().await?;
-    done
+    with_store(settings, async |store| act(options.action, store).await).await
 }
 
 async fn act(action: Action, store: &Store) -> anyhow::Result<()> {

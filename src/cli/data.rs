@@ -10,7 +10,7 @@ use chrono::TimeDelta;
 use indicatif::ProgressBar;
 
 pub use self::select::Select;
-use super::{Settings, labels::LabelChoice, service::Opened, train};
+use super::{Settings, labels::LabelChoice, service::with_store, train};
 use crate::{
     clock,
     curate::{
@@ -21,7 +21,7 @@ use crate::{
         suspects::Opinion,
     },
     evaluate::dataset::Dataset,
-    store::Traffic,
+    store::{Store, Traffic},
 };
 
 /// Labelled sets.
@@ -113,22 +113,21 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
     if options.flip.is_some() {
         return tokio::task::spawn_blocking(move || measure(&options)).await?;
     }
-    let opened = if options.no_database { None } else { Some(Opened::new(settings).await?) };
-    let checked = check(*options, opened.as_ref()).await;
-    if let Some(opened) = opened {
-        opened.close().await?;
-    }
-    let report = checked?;
+    let report = if options.no_database {
+        check(*options, None).await?
+    } else {
+        with_store(settings, async |store| check(*options, Some(store)).await).await?
+    };
     let blocked: Vec<&str> =
         report.checks.iter().filter(|check| check.level == Level::Block).map(|check| check.name.as_str()).collect();
     ensure!(blocked.is_empty(), "blocked by {}: nothing may be trained on this set as it is", blocked.join(", "));
     Ok(())
 }
 
-async fn check(options: Check, opened: Option<&Opened>) -> anyhow::Result<curate::LabelReport> {
+async fn check(options: Check, store: Option<&Store>) -> anyhow::Result<curate::LabelReport> {
     let now = clock::now();
-    let traffic: Option<Traffic> = match opened {
-        Some(opened) => Some(opened.store.traffic(now - TimeDelta::days(around::DAYS)).await?),
+    let traffic: Option<Traffic> = match store {
+        Some(store) => Some(store.traffic(now - TimeDelta::days(around::DAYS)).await?),
         None => None,
     };
     let (set, outcome) = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
@@ -141,9 +140,9 @@ async fn check(options: Check, opened: Option<&Opened>) -> anyhow::Result<curate
         Ok((set, outcome))
     })
     .await??;
-    if let Some(opened) = opened {
+    if let Some(store) = store {
         let stored = record::of_folder(&set, &outcome, now)?;
-        opened.store.insert_dataset(&stored.dataset, &stored.report, &stored.items).await?;
+        store.insert_dataset(&stored.dataset, &stored.report, &stored.items).await?;
     }
     Ok(outcome.report)
 }

@@ -9,9 +9,12 @@ use super::{
     Settings, eval, import,
     labels::LabelChoice,
     serve,
-    service::{Opened, Serving},
+    service::{Serving, with_store},
 };
-use crate::config::{Listen, Oidc, Work};
+use crate::{
+    config::{Listen, Oidc, Work},
+    store::Store,
+};
 
 /// Starts the database, gets the encoder, loads the generated demo set, runs three stages over its
 /// test files, prints the comparison, and serves until Ctrl-C.
@@ -48,13 +51,10 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
         options.data.display()
     );
     // Held open throughout, so that the steps below share one running server.
-    let opened = Opened::new(settings).await?;
-    let shown = show(&options, settings, &opened).await;
-    opened.close().await?;
-    shown
+    with_store(settings, async |store| show(&options, settings, store).await).await
 }
 
-async fn show(options: &Options, settings: &Settings, opened: &Opened) -> anyhow::Result<()> {
+async fn show(options: &Options, settings: &Settings, store: &Store) -> anyhow::Result<()> {
     eprintln!("1/3 history: the pool with its labels, not categorized");
     let history =
         import::Options { labels: Some("category".to_owned()), no_categorize: true, ..file(options, "pool.csv.gz") };
@@ -78,7 +78,7 @@ async fn show(options: &Options, settings: &Settings, opened: &Opened) -> anyhow
         workers: serve::WORKERS,
         work: Work::default(),
     };
-    serve::serve(&serving, settings, opened).await
+    serve::serve(&serving, settings, store).await
 }
 
 fn file(options: &Options, name: &str) -> import::Options {

@@ -19,7 +19,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 
-use super::{Settings, chat, labels::LabelChoice, service::Opened};
+use super::{Settings, chat, labels::LabelChoice, service::with_store};
 use crate::{
     domain::{Slug, Taxonomy},
     evaluate::{
@@ -107,12 +107,7 @@ pub async fn start(command: Command, settings: &Settings) -> anyhow::Result<()> 
     match (action, options) {
         (Some(Action::FitCascade(options)), _) => fit_cascade::run(*options, settings).await,
         (Some(Action::SampleSize(options)), _) => sample_size::run(&options),
-        (Some(Action::Read(read)), _) => {
-            let opened = Opened::new(settings).await?;
-            let done = read.run(&opened.store).await;
-            opened.close().await?;
-            done
-        }
+        (Some(Action::Read(read)), _) => with_store(settings, async |store| read.run(store).await).await,
         (None, Some(options)) => run(Options { choice, replay, ..options }, settings).await,
         (None, None) => bail!("name a data set with --data"),
     }
@@ -208,10 +203,8 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
     if options.replay.wanted {
         return replay::run(&options, settings, &dataset, &files).await;
     }
-    let opened = Opened::new(settings).await?;
-    let scored = Evaluation::run(&options, settings, &dataset, &files, &opened.store).await;
-    opened.close().await?;
-    let Evaluation { corpus, scores, peers, times } = scored?;
+    let Evaluation { corpus, scores, peers, times } =
+        with_store(settings, async |store| Evaluation::run(&options, settings, &dataset, &files, store).await).await?;
 
     if let Some(dir) = &options.predictions {
         write_predictions(dir, dataset.taxonomy(), &scores)?;

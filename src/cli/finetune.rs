@@ -4,7 +4,7 @@ mod export;
 mod jobs;
 mod validate;
 
-use super::{Settings, service::Opened};
+use super::{Settings, service::with_store};
 
 /// Train a provider's model on labels.
 ///
@@ -52,9 +52,7 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
         Action::Export(export) if !export.needs_database() => return export.run(settings, None).await,
         action => action,
     };
-    let opened = Opened::new(settings).await?;
-    let store = &opened.store;
-    let done = match action {
+    with_store(settings, async |store| match action {
         Action::Validate(_) | Action::Models(_) => Ok(()),
         Action::Export(export) => export.run(settings, Some(store)).await,
         Action::Create(create) => create.run(settings, store).await,
@@ -63,7 +61,6 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
         Action::Cancel(cancel) => cancel.run(settings, store).await,
         Action::Settle(settle) => settle.run(settings, store).await,
         Action::Register(register) => register.run(settings, store).await,
-    };
-    opened.close().await?;
-    done
+    })
+    .await
 }

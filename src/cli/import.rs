@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Settings,
-    service::{Opened, Serving},
+    service::{Serving, with_store},
 };
 use crate::{
     clock,
@@ -114,9 +114,7 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
     bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
     let rows = options.open(&bar, &taxonomy)?;
 
-    let opened = Opened::new(settings).await?;
-    let imported = import(&options, settings, &opened.store, rows, &bar).await;
-    opened.close().await?;
+    let imported = with_store(settings, async |store| import(&options, settings, store, rows, &bar).await).await;
     bar.finish_and_clear();
     let (counts, rejects) = imported?;
     if options.json {

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
 use serde_json::json;
 
-use super::{Settings, service::Opened};
+use super::{Settings, service::with_store};
 use crate::{
     clock,
     jobs::Cron,
@@ -100,10 +100,7 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
     if let Action::Cron { file, json } = options.action {
         return cron(&Cron::load(&file)?, json);
     }
-    let opened = Opened::new(settings).await?;
-    let done = on(options.action, &opened.store).await;
-    opened.close().await?;
-    done
+    with_store(settings, async |store| on(options.action, store).await).await
 }
 
 async fn on(action: Action, store: &Store) -> anyhow::Result<()> {

@@ -8,11 +8,10 @@ use clap::{Args, Subcommand};
 use comfy_table::{Table, presets::UTF8_HORIZONTAL_ONLY};
 use indicatif::HumanCount;
 
-use super::Settings;
+use super::{Settings, service::with_store};
 use crate::{
     access::{self, FreshKey, Holder, KeyLimits, KeyRequest, LOCAL, Rotation, Scope},
     clock,
-    embedded::Database,
     store::{Store, StoredKey},
 };
 
@@ -125,12 +124,7 @@ pub(super) fn name(text: &str) -> Result<String, &'static str> {
 /// # Errors
 /// When the database can't be used, the name is taken, or there is no such key to revoke.
 pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
-    let database = Database::open(&settings.database).await?;
-    let store = Store::connect(database.url(), 1).await?;
-    let done = act(options.action, &store).await;
-    store.close().await;
-    database.close().await?;
-    done
+    with_store(settings, async |store| act(options.action, store).await).await
 }
 
 async fn act(action: Action, store: &Store) -> anyhow::Result<()> {

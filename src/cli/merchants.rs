@@ -10,15 +10,13 @@ use anyhow::Context;
 use comfy_table::{Table, presets::UTF8_HORIZONTAL_ONLY};
 use flate2::{Compression, GzBuilder, read::MultiGzDecoder};
 
-use super::Settings;
+use super::{Settings, service::with_store};
 use crate::{
     domain::{Descriptor, Merchant, transaction::Country},
-    embedded::Database,
     enrich::{
         MerchantIndex, SHIPPED,
         merchants::{ACCEPT_AT, Candidate, nsi, table},
     },
-    store::Store,
 };
 
 /// The merchant directory.
@@ -143,11 +141,7 @@ fn write(merchants: &[Merchant], out: &Path) -> anyhow::Result<()> {
 }
 
 async fn store(settings: &Settings, merchants: &[Merchant], source: &str) -> anyhow::Result<()> {
-    let database = Database::open(&settings.database).await?;
-    let store = Store::connect(database.url(), settings.database.max_connections).await?;
-    let changed = store.upsert_merchants(merchants, source).await?;
-    store.close().await;
-    database.close().await?;
+    let changed = with_store(settings, async |store| Ok(store.upsert_merchants(merchants, source).await?)).await?;
     println!("{changed} merchants added or changed, {} as they were", merchants.len() as u64 - changed);
     Ok(())
 }
@@ -157,11 +151,7 @@ async fn directory(settings: &Settings, shipped: bool) -> anyhow::Result<Vec<Mer
     if shipped {
         return Ok(table::shipped());
     }
-    let database = Database::open(&settings.database).await?;
-    let store = Store::connect(database.url(), settings.database.max_connections).await?;
-    let merchants = store.merchants().await?;
-    store.close().await;
-    database.close().await?;
+    let merchants = with_store(settings, async |store| Ok(store.merchants().await?)).await?;
     Ok(if merchants.is_empty() { table::shipped() } else { merchants })
 }
 

@@ -4,11 +4,10 @@ use clap::{Args, Subcommand};
 use comfy_table::{Table, presets::UTF8_HORIZONTAL_ONLY};
 use serde_json::json;
 
-use super::{Settings, keys};
+use super::{Settings, keys, service::with_store};
 use crate::{
     access::{self, FreshKey, Holder, KeyLimits, KeyRequest, LOCAL, Role},
     clock,
-    embedded::Database,
     store::{self, OidcSubject, Store, StoredKey},
 };
 
@@ -77,12 +76,7 @@ fn subject(text: &str) -> Result<String, &'static str> {
 /// # Errors
 /// When the database can't be used, the name is taken, or there is no such person to take out.
 pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
-    let database = Database::open(&settings.database).await?;
-    let store = Store::connect(database.url(), 1).await?;
-    let done = act(options.action, &store).await;
-    store.close().await;
-    database.close().await?;
-    done
+    with_store(settings, async |store| act(options.action, store).await).await
 }
 
 async fn act(action: Action, store: &Store) -> anyhow::Result<()> {

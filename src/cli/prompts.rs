@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{
     Settings, chat, models,
-    service::{Opened, Serving},
+    service::{Serving, with_store},
 };
 use crate::{
     categorize::Wording,
@@ -21,6 +21,7 @@ use crate::{
     http, llm,
     model::Encoder,
     prompt::{self, Gravity, PromptSet},
+    store::Store,
 };
 
 /// Prompt folders.
@@ -95,12 +96,7 @@ pub struct Diff {
 /// When a folder or file can't be read, or `lint` finds an error.
 pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
     match options.action {
-        Action::Render(render) => {
-            let opened = Opened::new(settings).await?;
-            let done = render.run(settings, &opened).await;
-            opened.close().await?;
-            done
-        }
+        Action::Render(render) => with_store(settings, async |store| render.run(settings, store).await).await,
         Action::Lint(lint) => lint.run(),
         Action::Diff(Diff { old, new }) => {
             let (before, after) = (PromptSet::load(&old)?, PromptSet::load(&new)?);
@@ -113,7 +109,7 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
 }
 
 impl Render {
-    async fn run(self, settings: &Settings, opened: &Opened) -> anyhow::Result<()> {
+    async fn run(self, settings: &Settings, store: &Store) -> anyhow::Result<()> {
         let taxonomy = self.serving.taxonomy()?;
         let stages = self.serving.files.load()?;
         let entry = match &self.serving.stage {
@@ -124,12 +120,12 @@ impl Render {
         let model = chat::entry(settings)?.map(|(_, model)| model);
         ensure!(model.is_some() || !self.as_sent, "--as-sent needs --chat-model: what is sent depends on who gets it");
         let rows = transactions(&self.file)?;
-        let enriched = Enricher::open(opened.store.clone()).await?.enrich(rows).await?;
+        let enriched = Enricher::open(store.clone()).await?.enrich(rows).await?;
         let examples = match entry.retrieve {
             0 => None,
             _ => {
                 let encoder = Encoder::load(models::pull(settings, None).await?)?;
-                Some(Examples::live(encoder, opened.store.clone()).await?)
+                Some(Examples::live(encoder, store.clone()).await?)
             }
         };
         let version = prompt.version().to_owned();

@@ -11,7 +11,7 @@ use std::{io::IsTerminal as _, time::Instant};
 use anyhow::bail;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Settings, service::Opened};
+use super::{Settings, service::with_store};
 
 /// Stored transactions categorized anew: preview, apply, undo.
 ///
@@ -75,9 +75,7 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
         (Some(action), None) => action,
         _ => bail!("say what to do: one of the commands, or --from and --to; see `txcat recategorize --help`"),
     };
-    let opened = Opened::new(settings).await?;
-    let store = &opened.store;
-    let done = match action {
+    with_store(settings, async |store| match action {
         Action::Preview(preview) => preview.run(settings, store).await,
         Action::Show(show) => show.run(store).await,
         Action::List(list) => list.run(store).await,
@@ -86,9 +84,8 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
         Action::Undo(undo) => undo.run(store).await,
         Action::Cancel(cancel) => cancel.run(store).await,
         Action::Taxonomy(taxonomy) => taxonomy.run(settings, store).await,
-    };
-    opened.close().await?;
-    done
+    })
+    .await
 }
 
 /// Rows on their way: a bar where somebody looks, and at the end what it took.

@@ -6,7 +6,7 @@ use clap::Args;
 use comfy_table::{Cell, CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
 use serde_json::json;
 
-use super::{Settings, service::Opened};
+use super::{Settings, service::with_store};
 use crate::{
     access::LOCAL,
     clock, http,
@@ -47,10 +47,7 @@ async fn apply(retention: &Retention, store: &Store) -> Result<Vec<Kept>, store:
 /// When the file says not how long, or the database fails.
 pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
     let retention = Retention::load(&options.keep)?;
-    let opened = Opened::new(settings).await?;
-    let kept = apply(&retention, &opened.store).await;
-    opened.close().await?;
-    let kept = kept?;
+    let kept = with_store(settings, async |store| Ok(apply(&retention, store).await?)).await?;
     if options.json {
         let told = |kept: &Kept| json!({ "table": kept.table, "days": kept.days, "dropped": kept.dropped });
         println!("{}", json!({ "tables": kept.iter().map(told).collect::<Vec<_>>() }));

@@ -8,7 +8,7 @@ use tokio::{net::TcpListener, signal::unix};
 
 use super::{
     Settings, chat,
-    service::{Opened, Ready, Serving, asked_to_stop, ticks},
+    service::{Ready, Serving, asked_to_stop, ticks, with_store},
     worker,
 };
 use crate::{
@@ -78,21 +78,18 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
     worker::cron(&options.work)?;
     tls(&options.listen)?;
     oidc(&options.oidc)?;
-    let opened = Opened::new(settings).await?;
-    let served = serve(&options, settings, &opened).await;
-    opened.close().await?;
-    served
+    with_store(settings, async |store| serve(&options, settings, store).await).await
 }
 
 /// Serves on an open database.
 ///
 /// # Errors
 /// As [`run`].
-pub async fn serve(options: &Options, settings: &Settings, opened: &Opened) -> anyhow::Result<()> {
+pub async fn serve(options: &Options, settings: &Settings, store: &Store) -> anyhow::Result<()> {
     let bind = options.listen.bind;
-    let access = Access::new(opened.store.clone(), bind, clock::now()).await?;
+    let access = Access::new(store.clone(), bind, clock::now()).await?;
     let access = access.with_limits(Limits::new(options.listen.requests_per_minute));
-    let Ready { pipeline, taxonomy, roster } = options.serving.pipeline(settings, &opened.store).await?;
+    let Ready { pipeline, taxonomy, roster } = options.serving.pipeline(settings, store).await?;
     let registered = roster.is_some();
     let pipeline = Arc::new(pipeline);
     let lineup = pipeline.lineup();
@@ -105,24 +102,24 @@ pub async fn serve(options: &Options, settings: &Settings, opened: &Opened) -> a
     };
     let tls = tls(&options.listen)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let state = http::AppState::new(opened.store.clone(), Arc::clone(&pipeline), taxonomy.clone(), Arc::new(access))
+    let state = http::AppState::new(store.clone(), Arc::clone(&pipeline), taxonomy.clone(), Arc::new(access))
         .with_webhook_secret(options.webhook_secret.clone())
         .with_tls(tls.clone())
         .with_oidc(oidc(&options.oidc)?.map(Arc::new));
     let listener = TcpListener::bind(bind).await.with_context(|| format!("can't listen on {bind}"))?;
     eprintln!("txcat answers with {stage} on {scheme}://{}/docs ({who})", listener.local_addr()?);
     let every = Duration::from_secs(options.watch_every);
-    let mut beside = Ready::keep_fresh(roster, &taxonomy, &pipeline, &opened.store, every);
+    let mut beside = Ready::keep_fresh(roster, &taxonomy, &pipeline, store, every);
     if registered {
-        beside.spawn(watch(opened.store.clone(), every));
+        beside.spawn(watch(store.clone(), every));
     }
-    beside.spawn(drift(opened.store.clone(), Arc::clone(&pipeline), Duration::from_secs(options.drift_every)));
+    beside.spawn(drift(store.clone(), Arc::clone(&pipeline), Duration::from_secs(options.drift_every)));
     if let Some(tls) = tls {
         beside.spawn(read_again(tls, unix::signal(unix::SignalKind::hangup())?));
     }
-    beside.spawn(forget_answers(opened.store.clone()));
+    beside.spawn(forget_answers(store.clone()));
     let stop = asked_to_stop()?;
-    let worker = worker::beside_it(options.workers.into(), &options.work, &opened.store, &pipeline, &stop)?;
+    let worker = worker::beside_it(options.workers.into(), &options.work, store, &pipeline, &stop)?;
     http::serve(listener, state, stop.clone().cancelled_owned()).await;
     stop.cancel();
     worker.await?;

@@ -230,32 +230,23 @@ pub(super) fn asked_to_stop() -> anyhow::Result<CancellationToken> {
     Ok(stop)
 }
 
-/// The database, open, with the private server behind it where there is one.
-pub struct Opened {
-    /// The database.
-    pub store: Store,
-    database: embedded::Database,
-}
-
-impl Opened {
-    /// Finds or starts the database, and brings its schema up to date.
-    ///
-    /// # Errors
-    /// When there is none to be had, or it can't be used.
-    pub async fn new(settings: &Settings) -> anyhow::Result<Self> {
-        let database = embedded::Database::open(&settings.database).await?;
-        let store = Store::connect(database.url(), settings.database.max_connections).await?;
-        Ok(Self { store, database })
-    }
-
-    /// Lets go of the database; the last one out stops a private server.
-    ///
-    /// # Errors
-    /// When a private server does not stop.
-    pub async fn close(self) -> anyhow::Result<()> {
-        self.store.close().await;
-        Ok(self.database.close().await?)
-    }
+/// Acts on the database, found or started and with its schema up to date, and lets go of it: the last one out stops a
+/// private server.
+///
+/// # Errors
+/// When there is none to be had, the act fails, or a private server does not stop; of the last two, the act's.
+pub async fn with_store<T>(
+    settings: &Settings,
+    act: impl AsyncFnOnce(&Store) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let database = embedded::Database::open(&settings.database).await?;
+    let store = Store::connect(database.url(), settings.database.max_connections).await?;
+    let done = act(&store).await;
+    store.close().await;
+    let closed = database.close().await;
+    let done = done?;
+    closed?;
+    Ok(done)
 }
 
 impl Serving {

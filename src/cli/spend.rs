@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Settings, service::Opened};
+use super::{Settings, service::with_store};
 use crate::{
     clock,
     domain::money,
@@ -44,13 +44,13 @@ struct Used {
 /// When the database fails, or the model file can't be read.
 pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
     let Budget { currency, daily, monthly } = ModelFile::load(&settings.chat.file)?.budget;
-    let opened = Opened::new(settings).await?;
     let today = clock::now().date_naive();
     let midnight = today.and_time(chrono::NaiveTime::MIN).and_utc();
-    let days = opened.store.days_of_calls(midnight - TimeDelta::days(i64::from(options.days) - 1)).await;
-    let spent = opened.store.spent_on(today, &currency).await;
-    opened.close().await?;
-    let (days, (of_the_day, of_the_month)) = (days?, spent?);
+    let since = midnight - TimeDelta::days(i64::from(options.days) - 1);
+    let (days, (of_the_day, of_the_month)) = with_store(settings, async |store| {
+        Ok((store.days_of_calls(since).await?, store.spent_on(today, &currency).await?))
+    })
+    .await?;
     let used: Vec<Used> = [("day", daily, of_the_day), ("month", monthly, of_the_month)]
         .into_iter()
         .filter_map(|(period, limit, spent)| Some(Used { period, limit: limit?, spent }))

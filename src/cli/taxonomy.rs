@@ -5,8 +5,8 @@ use std::{fs, path::PathBuf};
 use anyhow::Context;
 use serde::Serialize;
 
-use super::Settings;
-use crate::{clock, domain::Taxonomy, embedded::Database, store::Store};
+use super::{Settings, service::with_store};
+use crate::{clock, domain::Taxonomy};
 
 /// The set of categories that answers come from.
 #[derive(Debug, clap::Args)]
@@ -89,11 +89,7 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
 }
 
 async fn sync(taxonomy: &Taxonomy, settings: &Settings) -> anyhow::Result<()> {
-    let database = Database::open(&settings.database).await?;
-    let store = Store::connect(database.url(), settings.database.max_connections).await?;
-    let new = store.sync_taxonomy(taxonomy, clock::now()).await?;
-    store.close().await;
-    database.close().await?;
+    let new = with_store(settings, async |store| Ok(store.sync_taxonomy(taxonomy, clock::now()).await?)).await?;
     println!("{} {}", taxonomy.version(), if new { "is in the database now" } else { "was in the database already" });
     Ok(())
 }

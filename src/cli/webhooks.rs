@@ -6,7 +6,7 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets::UTF8_
 use rand::RngCore as _;
 use serde_json::json;
 
-use super::{Settings, service::Opened};
+use super::{Settings, service::with_store};
 use crate::{
     access::{self, LOCAL},
     clock, events,
@@ -68,10 +68,7 @@ pub enum Action {
 /// # Errors
 /// When there is no such endpoint, nothing can be sent there, or the database can't be had.
 pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
-    let opened = Opened::new(settings).await?;
-    let done = on(options.action, &opened.store).await;
-    opened.close().await?;
-    done
+    with_store(settings, async |store| on(options.action, store).await).await
 }
 
 async fn on(action: Action, store: &Store) -> anyhow::Result<()> {

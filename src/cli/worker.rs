@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Settings, chat,
     serve::WATCH_EVERY,
-    service::{Opened, Ready, Serving, asked_to_stop},
+    service::{Ready, Serving, asked_to_stop, with_store},
 };
 use crate::{
     config::Work,
@@ -59,19 +59,16 @@ pub struct Options {
 pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
     chat::check(settings)?;
     cron(&options.work)?;
-    let opened = Opened::new(settings).await?;
-    let done = work(&options, settings, &opened).await;
-    opened.close().await?;
-    done
+    with_store(settings, async |store| work(&options, settings, store).await).await
 }
 
-async fn work(options: &Options, settings: &Settings, opened: &Opened) -> anyhow::Result<()> {
-    let Ready { pipeline, taxonomy, roster } = options.serving.pipeline(settings, &opened.store).await?;
+async fn work(options: &Options, settings: &Settings, store: &Store) -> anyhow::Result<()> {
+    let Ready { pipeline, taxonomy, roster } = options.serving.pipeline(settings, store).await?;
     let pipeline = Arc::new(pipeline);
     let every = Duration::from_secs(WATCH_EVERY);
-    let mut beside = Ready::keep_fresh(roster, &taxonomy, &pipeline, &opened.store, every);
+    let mut beside = Ready::keep_fresh(roster, &taxonomy, &pipeline, store, every);
     let stop = asked_to_stop()?;
-    let worker = beside_it(options.concurrency.into(), &options.work, &opened.store, &pipeline, &stop)?;
+    let worker = beside_it(options.concurrency.into(), &options.work, store, &pipeline, &stop)?;
     eprintln!("txcat works on {} jobs at a time, with {}", options.concurrency, pipeline.lineup().engines().join(", "));
     worker.await?;
     beside.shutdown().await;

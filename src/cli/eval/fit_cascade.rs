@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use anyhow::{Context, ensure};
 use rust_decimal::Decimal;
 
-use super::{Evaluation, LabelChoice, Opened, Settings, chat};
+use super::{Evaluation, LabelChoice, Settings, chat, with_store};
 use crate::{
     clock,
     domain::Judged,
@@ -73,10 +73,8 @@ pub(super) async fn run(options: Options, settings: &Settings) -> anyhow::Result
     chat::check(settings)?;
     let dataset = Dataset::open(&eval.data)?;
     let files = vec![dataset.file("dev")?.clone()];
-    let opened = Opened::new(settings).await?;
-    let measured = Evaluation::run(&eval, settings, &dataset, &files, &opened.store).await;
-    opened.close().await?;
-    let Evaluation { scores, .. } = measured?;
+    let Evaluation { scores, .. } =
+        with_store(settings, async |store| Evaluation::run(&eval, settings, &dataset, &files, store).await).await?;
     ensure!(scores.len() == eval.stages.len(), "every step must be another stage");
     let categories = dataset.taxonomy().assignable().len();
     let mut steps: Vec<StepAnswers> = scores.iter().map(|score| step(score, categories)).collect();

@@ -15,7 +15,7 @@ use crate::{
         Settings,
         experiments::{command, finish},
         models,
-        service::Opened,
+        service::with_store,
     },
     clock,
     embedded::{Durability, Postgres},
@@ -123,10 +123,7 @@ async fn stage(options: &Options, settings: &Settings, dataset: &Dataset, corpus
     ensure!(!entry.needs(Engine::Prompt, &file), "a replay asks no chat model, and `{name}` does");
     let encoder = Encoder::load(models::pull(settings, None).await?)?;
     let adapter = adapter_for(options, dataset, &encoder, settings.compute.precision)?;
-    let opened = Opened::new(settings).await?;
-    let known = known(&opened.store, dataset, corpus).await;
-    opened.close().await?;
-    let (labelled, fitted) = known?;
+    let (labelled, fitted) = with_store(settings, async |store| known(store, dataset, corpus).await).await?;
     let sources = Sources {
         stages: &file,
         taxonomy: dataset.taxonomy(),

@@ -100,7 +100,7 @@ mod with_cluster {
         adapters::roster,
         cli::{
             Settings, models,
-            service::{self, Opened},
+            service::{self, with_store},
         },
         cluster::{self, Asked, Count, Engines, Summary, Work},
         evaluate::columns::Mapping,
@@ -116,11 +116,10 @@ mod with_cluster {
             let engines = Arc::new(Engines::load(&bank, taxonomy.clone(), &[&self.adapter])?);
             let engine = engines.names().swap_remove(0);
             let fitted = if self.fitted {
-                let opened = Opened::new(settings).await?;
-                let fitted = roster::fitted(&opened.store, &taxonomy).await;
-                opened.close().await?;
+                let mut fitted =
+                    with_store(settings, async |store| Ok(roster::fitted(store, &taxonomy).await?)).await?;
                 let nothing = || anyhow::anyhow!("nothing is fitted for {engine}: `txcat eval` fits and stores it");
-                Some(fitted?.remove(&engine).ok_or_else(nothing)?)
+                Some(fitted.remove(&engine).ok_or_else(nothing)?)
             } else {
                 None
             };
