@@ -66,18 +66,18 @@ impl From<LiveAccuracy> for Live {
 #[derive(Serialize, ToSchema)]
 #[schema(as = EvalRun)]
 pub(super) struct Run {
-    stage: String,
+    pub(super) stage: String,
     file: String,
     /// Rows scored.
     n: i32,
     /// The accuracy the stage is meant to have; never a measurement.
-    target: f64,
+    pub(super) target: f64,
     /// Share of rows that are right.
-    accuracy: f64,
+    pub(super) accuracy: f64,
     /// Wilson 95 % interval.
-    low: f64,
+    pub(super) low: f64,
     /// Wilson 95 % interval.
-    high: f64,
+    pub(super) high: f64,
     /// Accuracy on rows whose descriptor key the labels had shown.
     #[schema(required)]
     known: Option<f64>,
@@ -182,9 +182,8 @@ pub(super) async fn measured(state: &AppState) -> Result<Accuracy, Error> {
 }
 
 impl Accuracy {
-    /// The stages on a file: name, accuracy, both ends of its interval, target.
-    pub(super) fn on(&self, file: &str) -> impl Iterator<Item = (&str, f64, f64, f64, f64)> {
-        let of_file = self.runs.iter().filter(move |run| run.file == file);
-        of_file.map(|run| (run.stage.as_str(), run.accuracy, run.low, run.high, run.target))
+    /// The stages on a file.
+    pub(super) fn on(&self, file: &str) -> impl Iterator<Item = &Run> {
+        self.runs.iter().filter(move |run| run.file == file)
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     clock,
     domain::{Direction, Slug},
     review::MerchantPreview,
-    store::{MerchantAffected, MerchantChange, MerchantEdit, MerchantFilter, MerchantVolume},
+    store::{MerchantAffected, MerchantChange, MerchantEdit, MerchantEdited, MerchantFilter, MerchantVolume},
 };
 
 /// Which merchants.
@@ -293,6 +293,6 @@ pub(super) async fn edit(
     body: JsonText,
 ) -> Result<(StatusCode, Json<EditOut>), Error> {
     let edit: NewEdit = body.parse()?;
-    let (decision, rows) = state.desk.edit_merchant(&edit.of(&caller)).await?;
+    let MerchantEdited { action: decision, rows } = state.desk.edit_merchant(&edit.of(&caller)).await?;
     Ok((StatusCode::CREATED, Json(EditOut { decision, rows })))
 }

@@ -3,7 +3,7 @@
 use super::{Desk, Error};
 use crate::{
     domain::Direction,
-    store::{EditRefused, MerchantChange, MerchantEdit, MerchantReach, StandingRule},
+    store::{EditRefused, MerchantChange, MerchantEdit, MerchantEdited, MerchantReach, StandingRule},
 };
 
 /// Rules of a merchant that are shown.
@@ -19,12 +19,12 @@ pub struct MerchantPreview {
 }
 
 impl Desk {
-    /// What is said of a merchant holds from now on; returns its number in the trail and how many rows it decided.
+    /// What is said of a merchant holds from now on.
     ///
     /// # Errors
     /// When there is no such merchant or category, two to merge are one already, other rows would change than expected,
     /// or the database fails; then nothing was changed.
-    pub async fn edit_merchant(&self, edit: &MerchantEdit) -> Result<(i64, u32), Error> {
+    pub async fn edit_merchant(&self, edit: &MerchantEdit) -> Result<MerchantEdited, Error> {
         self.check_change(&edit.change)?;
         self.store.edit_merchant(edit).await?.map_err(refused)
     }

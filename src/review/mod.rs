@@ -15,6 +15,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
 
 pub use exchange::{Exported, Format, Imported, RefusedTask, write_pairs, written};
 pub use life::Life;
@@ -28,7 +29,7 @@ use crate::{
     },
     store::{
         self, ActionFilter, Affected, DecisionRefused, GroupFilter, LabelPair, LaneCount, Reach, ReviewGroup, Settled,
-        Store, Throughput, TransactionView, UndoRefused, Verdict,
+        Store, Throughput, TransactionView, UndoRefused, Undone, Verdict,
     },
 };
 
@@ -92,7 +93,7 @@ pub struct Numbers {
 }
 
 /// How far people agree where two were asked, neither knowing of the other's word.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Agreement {
     /// Rows that two people labelled.
     pub pairs: usize,
@@ -103,7 +104,20 @@ pub struct Agreement {
     /// Decisions that wait for a second person.
     pub waiting: u32,
     /// The same, for each two people by name.
-    pub people: Vec<(String, String, usize, Option<f64>)>,
+    pub people: Vec<PairAgreement>,
+}
+
+/// How far two people agree.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PairAgreement {
+    /// Who decided.
+    pub first: String,
+    /// Who was asked again.
+    pub second: String,
+    /// Rows that both labelled.
+    pub pairs: usize,
+    /// Cohen's kappa; none where chance alone explains everything.
+    pub kappa: Option<f64>,
 }
 
 /// Why something can't be done at the desk.
@@ -286,7 +300,7 @@ impl Desk {
         })
     }
 
-    /// Takes a decision back; says how many rows are as they were, and how many were decided again since.
+    /// Takes a decision back.
     ///
     /// # Errors
     /// When there is no such decision, it was taken back before, its taxonomy was left since, or the database fails.
@@ -296,13 +310,12 @@ impl Desk {
         note: Option<&str>,
         who: &str,
         now: DateTime<Utc>,
-    ) -> Result<(u32, u32), Error> {
-        let undone = self.store.undo(action, note, who, now).await?.map_err(|why| match why {
+    ) -> Result<Undone, Error> {
+        self.store.undo(action, note, who, now).await?.map_err(|why| match why {
             UndoRefused::Unknown => Error::UnknownAction,
             UndoRefused::Already => Error::AlreadyUndone,
             UndoRefused::LeftTaxonomy { left, now } => Error::LeftTaxonomy { left, now },
-        })?;
-        Ok((undone.restored, undone.kept))
+        })
     }
 
     /// A customer says that a transaction's category is wrong: it waits for a person's eye. Returns whether it did
@@ -439,7 +452,12 @@ fn agreement(pairs: &[LabelPair], waiting: u32) -> Agreement {
         waiting,
         people: people
             .into_iter()
-            .map(|((first, second), pairs)| (first.to_owned(), second.to_owned(), pairs.len(), kappa(&pairs)))
+            .map(|((first, second), pairs)| PairAgreement {
+                first: first.to_owned(),
+                second: second.to_owned(),
+                pairs: pairs.len(),
+                kappa: kappa(&pairs),
+            })
             .collect(),
     }
 }

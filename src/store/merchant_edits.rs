@@ -104,6 +104,15 @@ pub struct MerchantAffected {
     pub waits: bool,
 }
 
+/// An edit of a merchant that holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MerchantEdited {
+    /// Its number in the trail.
+    pub action: i64,
+    /// How many rows it decided.
+    pub rows: u32,
+}
+
 /// A row with what it becomes, locked.
 struct Reached {
     row: Covered,
@@ -121,15 +130,15 @@ struct CarriedOut {
 }
 
 impl Store {
-    /// What is said of a merchant holds from now on; its number in the trail, and how many rows it decided.
+    /// What is said of a merchant holds from now on.
     ///
     /// # Errors
     /// When the database fails; then nothing was changed.
-    pub async fn edit_merchant(&self, edit: &MerchantEdit) -> Result<Result<(i64, u32), EditRefused>, Error> {
+    pub async fn edit_merchant(&self, edit: &MerchantEdit) -> Result<Result<MerchantEdited, EditRefused>, Error> {
         past_deadlocks(|| self.edit_merchant_once(edit).boxed()).await
     }
 
-    async fn edit_merchant_once(&self, edit: &MerchantEdit) -> Result<Result<(i64, u32), EditRefused>, Error> {
+    async fn edit_merchant_once(&self, edit: &MerchantEdit) -> Result<Result<MerchantEdited, EditRefused>, Error> {
         let CarriedOut { mut tx, action, rows, .. } = match self.carried_out(edit).await? {
             Ok(carried_out) => carried_out,
             Err(refused) => return Ok(Err(refused)),
@@ -147,7 +156,7 @@ impl Store {
             note_changes(&mut tx, action, &changes).await?;
         }
         tx.commit().await?;
-        Ok(Ok((action, many)))
+        Ok(Ok(MerchantEdited { action, rows: many }))
     }
 
     /// What it would do, with at most `limit` rows. Nothing is changed.

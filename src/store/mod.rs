@@ -110,7 +110,7 @@ pub use keys::{KeyRotation, NewKey, StoredKey};
 pub use labelled::{CorrectedTransaction, LabelledTransaction, Traffic};
 pub use levels::LevelTally;
 pub use live::{LiveAccuracy, LiveTally};
-pub use merchant_edits::{EditRefused, MerchantAffected, MerchantChange, MerchantEdit, MerchantReach};
+pub use merchant_edits::{EditRefused, MerchantAffected, MerchantChange, MerchantEdit, MerchantEdited, MerchantReach};
 pub use merchant_volumes::{MerchantFilter, MerchantVolume};
 pub use model_calls::{DayOfCalls, Exceeded, NewModelCall, ReservedCall, SettledCall};
 pub use oidc::{NewOidcSignIn, OidcSignIn, OidcSubject};

@@ -12,10 +12,10 @@ use super::{
     },
     page,
     rows::{MOST_RUNS, course},
-    second::AgreementShown,
 };
 use crate::{
     evaluate::tracker::{self, Compared, RunReport, TrackedRun},
+    review::Agreement,
     store::{ConfusionCell, EvalRunFilter},
     web::{
         self,
@@ -37,7 +37,7 @@ pub(super) struct AccuracyQuery {
 struct Shown {
     here: &'static str,
     measured: Accuracy,
-    agreement: AgreementShown,
+    agreement: Agreement,
     stages: Option<String>,
     runs: Vec<TrackedRun>,
     chosen: Option<i64>,
@@ -93,7 +93,7 @@ pub(super) async fn show(
     }
     let shown = Shown {
         here: "accuracy",
-        agreement: state.desk.agreement().await?.into(),
+        agreement: state.desk.agreement().await?,
         stages: stages(&measured, report.as_ref())?,
         reliability: report.as_ref().and_then(reliability).transpose()?,
         coverage: report.as_ref().and_then(coverage).transpose()?,
@@ -137,11 +137,11 @@ fn stages(measured: &Accuracy, report: Option<&RunReport>) -> Result<Option<Stri
     let Some(report) = report else { return Ok(None) };
     let bars: Vec<Bar> = measured
         .on(&report.run.file)
-        .map(|(stage, share, low, high, target)| Bar {
-            name: stage.replace('_', " "),
-            share,
-            interval: (low, high),
-            target: (target > 0.0).then_some(target),
+        .map(|run| Bar {
+            name: run.stage.replace('_', " "),
+            share: run.accuracy,
+            interval: (run.low, run.high),
+            target: (run.target > 0.0).then_some(run.target),
         })
         .collect();
     if bars.is_empty() {

@@ -32,38 +32,7 @@ struct Second<'a> {
     here: &'static str,
     asked: Vec<Asked<'a>>,
     categories: Vec<Choice<'a>>,
-    agreement: AgreementShown,
-}
-
-/// How far people agree, as pages tell it.
-#[derive(Serialize)]
-pub(super) struct AgreementShown {
-    pairs: usize,
-    agreeing: Option<f64>,
-    kappa: Option<f64>,
-    waiting: u32,
-    people: Vec<PairShown>,
-}
-
-#[derive(Serialize)]
-struct PairShown {
-    first: String,
-    second: String,
-    pairs: usize,
-    kappa: Option<f64>,
-}
-
-impl From<Agreement> for AgreementShown {
-    fn from(said: Agreement) -> Self {
-        let pair = |(first, second, pairs, kappa)| PairShown { first, second, pairs, kappa };
-        Self {
-            pairs: said.pairs,
-            agreeing: said.agreeing,
-            kappa: said.kappa,
-            waiting: said.waiting,
-            people: said.people.into_iter().map(pair).collect(),
-        }
-    }
+    agreement: Agreement,
 }
 
 pub(super) async fn show(State(state): State<AppState>, Who(caller): Who) -> Result<Response, Error> {
@@ -87,7 +56,7 @@ pub(super) async fn show(State(state): State<AppState>, Who(caller): Who) -> Res
         here: "review",
         asked: asked.collect(),
         categories: state.taxonomy.assignable().iter().map(Choice::of).collect(),
-        agreement: state.desk.agreement().await?.into(),
+        agreement: state.desk.agreement().await?,
     };
     page("second.html", &caller, second)
 }

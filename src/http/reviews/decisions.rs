@@ -203,7 +203,7 @@ pub(in super::super) async fn undo(
     Who(caller): Who,
     Named(id): Named<ReviewAction>,
 ) -> Result<Json<UndoneOut>, Error> {
-    let (restored, kept) = state.desk.undo(id, None, caller.name(), clock::now()).await?;
+    let store::Undone { restored, kept, .. } = state.desk.undo(id, None, caller.name(), clock::now()).await?;
     Ok(Json(UndoneOut { restored, kept }))
 }
 

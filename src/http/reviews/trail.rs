@@ -24,7 +24,7 @@ use crate::{
     causes::with_causes,
     clock,
     domain::{ActionKind, CorrectionScope, Direction, Lane, Slug, TransactionId},
-    review::{self, Format},
+    review::{self, Format, PairAgreement},
     store::{ActionFilter, LaneCount, ReviewAction, Throughput},
 };
 
@@ -217,6 +217,12 @@ pub(in super::super) struct PairOut {
     kappa: Option<f64>,
 }
 
+impl From<PairAgreement> for PairOut {
+    fn from(PairAgreement { first, second, pairs, kappa }: PairAgreement) -> Self {
+        Self { first, second, pairs, kappa }
+    }
+}
+
 impl From<LaneCount> for LaneOut {
     fn from(lane: LaneCount) -> Self {
         Self { lane: lane.lane, groups: lane.groups, rows: lane.rows, oldest: lane.oldest }
@@ -236,11 +242,7 @@ impl From<review::Numbers> for Numbers {
                 agreeing: said.agreeing,
                 kappa: said.kappa,
                 waiting: said.waiting,
-                people: said
-                    .people
-                    .into_iter()
-                    .map(|(first, second, pairs, kappa)| PairOut { first, second, pairs, kappa })
-                    .collect(),
+                people: said.people.into_iter().map(PairOut::from).collect(),
             },
         }
     }
