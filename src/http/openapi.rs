@@ -45,6 +45,7 @@ pub(super) fn document() -> openapi::OpenApi {
             (name = "recategorizations", description = "Stored transactions categorized anew: preview, apply, undo"),
             (name = "events", description = "What changed of transactions: a feed to read again from any place, and endpoints that are told"),
             (name = "datasets", description = "Labelled sets, and what the label gate found about them"),
+            (name = "adapters", description = "Adapters: what there is, where each stands and on what evidence, and its moves"),
             (name = "accounts", description = "One account as a whole: all that is stored of it, and its erasure"),
             (name = "finetune", description = "Word from providers that train a model"),
             (name = "health", description = "For whoever runs it")

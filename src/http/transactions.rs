@@ -241,8 +241,8 @@ pub(super) struct NewCorrection {
     /// A category that can be assigned.
     #[schema(value_type = String, example = "supermarket")]
     category: Slug,
-    /// How far it reaches: this transaction alone, or also every later one of the account with
-    /// the same descriptor key and direction.
+    /// How far it reaches: this transaction alone, or also every later one of the account, or of all accounts, with the
+    /// same descriptor key and direction.
     #[schema(schema_with = codes::correction_scope)]
     scope: CorrectionScope,
     /// Why, at most 1,000 characters.

@@ -282,9 +282,11 @@ enum What {
     path = "/v1/reviews/export",
     tag = "reviews",
     params(ExportQuery),
-    responses(
-        (status = 200, description = "The file", body = String, content_type = "text/csv"),
-    )
+    responses((
+        status = 200,
+        description = "The file",
+        content((String = "text/csv"), (String = "application/x-ndjson"), (String = "application/json")),
+    ))
 )]
 pub(in super::super) async fn export(
     State(state): State<AppState>,
