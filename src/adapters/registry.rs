@@ -51,7 +51,7 @@ pub async fn register(
     let facts = loaded.facts();
     let name = what.name.unwrap_or(&facts.name);
     check(name)?;
-    let engine = engine(&loaded);
+    let engine = loaded.engine();
     let adapter = NewAdapter {
         name: name.to_owned(),
         engine: engine.clone(),
@@ -101,12 +101,6 @@ pub async fn open(store: &Store, bank: &AdapterBank, adapter: &StoredAdapter) ->
     let loaded = load(dir.path().to_owned(), bank).await?;
     drop(dir);
     Ok(loaded)
-}
-
-/// The engine of an adapter, as predictions name it.
-#[must_use]
-pub fn engine(adapter: &AdapterModel) -> String {
-    format!("adapter:{}@{}", adapter.facts().name, adapter.hash8())
 }
 
 async fn load(dir: PathBuf, bank: &AdapterBank) -> Result<AdapterModel, Error> {

@@ -10,7 +10,7 @@ use crate::{
         EnrichedTransaction, Enrichment, InputHash, Prediction, Provenance, Slug, Taxonomy,
         prediction::{Evidence, Scored, TextHash},
     },
-    model::{AdapterInput, AdapterModel, AdapterOutput, KnownWork},
+    model::{AdapterInput, AdapterModel, AdapterOutput, KnownWork, argmax},
 };
 
 /// Answers with an adapter.
@@ -45,7 +45,7 @@ impl AdapterCategorizer {
         Ok(Self {
             stage: stage.to_owned(),
             enrichment,
-            engine: format!("adapter:{}@{}", facts.name, adapter.hash8()),
+            engine: adapter.engine(),
             taxonomy: facts.taxonomy.clone(),
             slugs: taxonomy.assignable().iter().map(|category| category.slug.clone()).collect(),
             adapter,
@@ -62,8 +62,8 @@ impl AdapterCategorizer {
         if let Some((category, count)) = output.known {
             evidence.push(Evidence::KnownKey { category: self.slugs[category].clone(), count });
         }
-        if let Some(&category) = self::ranked(&output.encoder_probabilities).first() {
-            let confidence = output.encoder_probabilities[category];
+        let category = argmax(&output.encoder_probabilities);
+        if let Some(&confidence) = output.encoder_probabilities.get(category) {
             evidence.push(Evidence::Encoder { category: self.slugs[category].clone(), confidence });
         }
         evidence.extend(known_around(row));

@@ -271,12 +271,6 @@ impl Stage {
         self.categorizer.of_rule(row, category)
     }
 
-    /// Whether a calibration is in force.
-    #[must_use]
-    pub fn is_calibrated(&self) -> bool {
-        self.calibration.is_some()
-    }
-
     /// What an answer's confidence promises; `None` while nothing is fitted.
     #[must_use]
     pub fn level(&self, prediction: &Prediction) -> Option<ConfidenceLevel> {

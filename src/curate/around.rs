@@ -2,7 +2,7 @@
 //!
 //! Of a test file, text, key, amount and time are looked at; its labels never.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 
@@ -12,7 +12,7 @@ use super::{
     set::LabelledSet,
 };
 use crate::{
-    domain::{DescriptorKey, Slug, Transaction},
+    domain::{DescriptorKey, Transaction},
     evaluate::{
         dataset::{self, Dataset},
         drift::{MOVED, psi},
@@ -118,17 +118,17 @@ pub fn drift(set: &LabelledSet, traffic: Option<&Traffic>) -> Check {
     if rows == 0 {
         return Check::new(NAME, Level::Info, format!("not checked: no traffic in the last {DAYS} days"));
     }
-    let mut known: HashMap<&DescriptorKey, ()> = HashMap::new();
-    known.extend(set.examples.iter().map(|example| (example.transaction.descriptor.key(), ())));
+    let known: HashSet<&DescriptorKey> =
+        set.examples.iter().map(|example| example.transaction.descriptor.key()).collect();
     let unknown: u64 =
-        traffic.keys.iter().filter(|(key, _)| key.is_empty() || !known.contains_key(key)).map(|(_, count)| count).sum();
+        traffic.keys.iter().filter(|(key, _)| key.is_empty() || !known.contains(key)).map(|(_, count)| count).sum();
     let unknown = unknown as f64 / rows as f64;
     let mut expected = vec![0; set.classes()];
     set.examples.iter().for_each(|example| expected[example.class] += 1);
     let mut found = vec![0; set.classes()];
     let mut foreign = 0;
     for (category, count) in &traffic.categories {
-        match of(set, category) {
+        match set.taxonomy.index_of(category) {
             Some(class) => found[class] += count,
             None => foreign += count,
         }
@@ -151,10 +151,6 @@ pub fn drift(set: &LabelledSet, traffic: Option<&Traffic>) -> Check {
         Some(psi) => check.value("psi", psi),
         None => check,
     }
-}
-
-fn of(set: &LabelledSet, category: &Slug) -> Option<usize> {
-    set.taxonomy.index_of(category)
 }
 
 #[cfg(test)]

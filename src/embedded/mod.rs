@@ -188,12 +188,6 @@ impl Database {
         &self.url
     }
 
-    /// Whether this is txcat's own private Postgres.
-    #[must_use]
-    pub fn is_private(&self) -> bool {
-        self.server.is_some()
-    }
-
     /// Leaves it, and stops the private Postgres if nobody else is using it.
     ///
     /// # Errors

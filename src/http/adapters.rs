@@ -173,8 +173,7 @@ struct Decision {
 }
 
 fn adapter_state_or_null() -> utoipa::openapi::Schema {
-    use utoipa::openapi::{ObjectBuilder, OneOfBuilder, Type};
-    OneOfBuilder::new().item(ObjectBuilder::new().schema_type(Type::Null)).item(codes::adapter_state()).into()
+    codes::or_null(codes::adapter_state())
 }
 
 impl From<AdapterDecision> for Decision {

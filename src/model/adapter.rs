@@ -88,6 +88,12 @@ impl AdapterModel {
         &self.loaded.hash[..8]
     }
 
+    /// What predictions call it.
+    #[must_use]
+    pub fn engine(&self) -> String {
+        format!("adapter:{}@{}", self.facts().name, self.hash8())
+    }
+
     /// One answer for each input, in order.
     ///
     /// # Errors

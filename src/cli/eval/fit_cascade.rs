@@ -8,7 +8,6 @@ use rust_decimal::Decimal;
 use super::{Evaluation, LabelChoice, Settings, chat, with_store};
 use crate::{
     clock,
-    domain::Judged,
     evaluate::{cascade::StepAnswers, dataset::Dataset, scored::FileScore},
     experiments::{
         cascade::{self, Answered, Course, Scripted},
@@ -135,11 +134,7 @@ pub(super) async fn run(options: Options, settings: &Settings) -> anyhow::Result
 }
 
 fn step(score: &FileScore, categories: usize) -> StepAnswers {
-    let judged = score.items.iter().map(|item| {
-        let scored = item.scored;
-        let answers = scored.answer < categories;
-        answers.then(|| Judged { confidence: scored.confidence, right: scored.correct(), known: scored.knows_key })
-    });
+    let judged = score.items.iter().map(|item| (item.scored.answer < categories).then(|| item.scored.judged()));
     let cost = score.cost.as_ref().map_or(Decimal::ZERO, |cost| cost.per_1000 / Decimal::from(1_000));
     StepAnswers { stage: score.answerer.name.clone(), judged: judged.collect(), cost }
 }

@@ -13,7 +13,10 @@ use serde::Serialize;
 use super::{Outcome, Source, megabytes};
 use crate::{
     cli::{Settings, models, service::asked_to_stop},
-    evaluate::metrics::{Share, wilson},
+    evaluate::{
+        metrics::{Share, wilson},
+        report::percent,
+    },
     model::{Method, method::METHODS},
 };
 
@@ -186,10 +189,6 @@ impl Ratios {
             bytes: outcome.bytes as f64 / full.bytes as f64,
         }
     }
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.1}", 100.0 * share)
 }
 
 fn right(text: String) -> Cell {
