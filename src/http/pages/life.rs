@@ -1,7 +1,6 @@
 //! A correction's whole life: what was predicted, what people said, what is remembered, and what learned from it.
 
 use axum::{extract::State, response::Response};
-use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{
@@ -11,7 +10,7 @@ use super::{
         state::AppState,
     },
     page,
-    review::{AnswerShown, Done, Part, Said, answer, in_words, parts},
+    told::{AnswerShown, Done, RowTold, Said, answer, in_words},
 };
 use crate::{
     domain::DecidedBy,
@@ -21,15 +20,8 @@ use crate::{
 #[derive(Serialize)]
 struct Shown {
     here: &'static str,
-    id: String,
-    descriptor: String,
-    merchant_text: String,
-    key: String,
-    told: Vec<Part>,
-    amount: String,
-    direction: &'static str,
-    posted_at: DateTime<Utc>,
-    account: String,
+    #[serde(flatten)]
+    row: RowTold,
     replaced_by: Option<String>,
     directory: Option<String>,
     category: Option<String>,
@@ -56,7 +48,6 @@ pub(super) async fn show(
 ) -> Result<Response, Error> {
     let life = state.desk.life(&id).await?;
     let (is_example, label) = (life.is_example(), life.label().cloned());
-    let row = &life.view.transaction;
     let by_rule = life
         .view
         .in_force
@@ -68,15 +59,7 @@ pub(super) async fn show(
     let covered_by = life.actions.iter().find(covering).filter(|_| by_rule).cloned().map(Done::from);
     let shown = Shown {
         here: "transactions",
-        id: row.id.to_string(),
-        descriptor: row.descriptor.raw().to_owned(),
-        merchant_text: row.descriptor.merchant().to_owned(),
-        key: row.descriptor.key().as_str().to_owned(),
-        told: parts(&row.descriptor),
-        amount: row.amount.to_string(),
-        direction: row.direction.as_str(),
-        posted_at: row.posted_at,
-        account: row.account_id.to_string(),
+        row: (&life.view.transaction).into(),
         replaced_by: life.view.replaced_by.as_ref().map(ToString::to_string),
         directory: life.view.merchant.as_ref().map(|merchant| merchant.name.clone().unwrap_or(merchant.id.clone())),
         category: life.view.in_force.as_ref().map(|held| held.category.to_string()),

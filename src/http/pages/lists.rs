@@ -1,7 +1,6 @@
 //! Pages that list what the API lists: transactions, adapters, data sets; and the advice.
 
 use axum::{extract::State, response::Response};
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -14,6 +13,7 @@ use super::{
         state::AppState,
     },
     Refused, asked, page,
+    told::RowTold,
 };
 use crate::{
     advise::{Advice, Scenario},
@@ -41,13 +41,8 @@ pub(super) struct TransactionsQuery {
 
 #[derive(Serialize)]
 struct Row {
-    id: String,
-    posted_at: DateTime<Utc>,
-    account: String,
-    descriptor: String,
-    key: String,
-    amount: String,
-    direction: &'static str,
+    #[serde(flatten)]
+    row: RowTold,
     category: Option<String>,
     decided_by: Option<&'static str>,
     confidence: Option<f64>,
@@ -56,15 +51,8 @@ struct Row {
 
 impl From<TransactionView> for Row {
     fn from(view: TransactionView) -> Self {
-        let row = view.transaction;
         Self {
-            id: row.id.into(),
-            posted_at: row.posted_at,
-            account: row.account_id.into(),
-            descriptor: row.descriptor.raw().to_owned(),
-            key: row.descriptor.key().as_str().to_owned(),
-            amount: row.amount.to_string(),
-            direction: row.direction.as_str(),
+            row: (&view.transaction).into(),
             category: view.in_force.as_ref().map(|held| held.category.to_string()),
             decided_by: view.in_force.map(|held| held.decided_by.as_str()),
             confidence: view.prediction.map(|stored| f64::from(stored.prediction.confidence)),

@@ -11,7 +11,7 @@ use super::{
         state::AppState,
     },
     page,
-    review::{Choice, Done},
+    told::{Choice, Done},
 };
 use crate::{
     clock, review,

@@ -4,15 +4,17 @@
 //! carries in its head. Nothing is loaded from elsewhere, which the content security policy enforces.
 
 mod accuracy;
+mod detail;
 mod jobs;
 mod life;
 mod lists;
 mod merchants;
 mod oidc;
-mod review;
+mod queue;
 mod rows;
 mod second;
 mod sign_in;
+mod told;
 
 use std::{fmt::Display, str::FromStr};
 
@@ -50,10 +52,10 @@ pub(super) fn add(routes: Routes) -> Routes {
     let page = Need::Page;
     routes
         .add_page(page(Scope::Read), Method::GET, "/", get(home))
-        .add_page(page(Scope::Review), Method::GET, "/review", get(review::show))
-        .add_page(page(Scope::Review), Method::GET, "/review/list", get(review::list))
-        .add_page(page(Scope::Review), Method::GET, "/review/detail", get(review::detail))
-        .add_page(page(Scope::Review), Method::GET, "/review/preview", get(review::preview))
+        .add_page(page(Scope::Review), Method::GET, "/review", get(queue::show))
+        .add_page(page(Scope::Review), Method::GET, "/review/list", get(queue::list))
+        .add_page(page(Scope::Review), Method::GET, "/review/detail", get(detail::show))
+        .add_page(page(Scope::Review), Method::GET, "/review/preview", get(detail::preview))
         .add_page(page(Scope::Review), Method::GET, "/review/second", get(second::show))
         .add_page(page(Scope::Read), Method::GET, "/accuracy", get(accuracy::show))
         .add_page(page(Scope::Read), Method::GET, "/accuracy/numbers.csv", get(rows::numbers))

@@ -1,13 +1,12 @@
 //! Second labels: what somebody else decided, to be decided again without knowing how.
 
 use axum::{extract::State, response::Response};
-use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{
     super::{error::Error, extract::Who, state::AppState},
     page,
-    review::{Choice, Part, parts},
+    told::{Choice, RowTold},
 };
 use crate::{clock, review::Agreement};
 
@@ -17,13 +16,8 @@ const AT_HAND: u32 = 10;
 #[derive(Serialize)]
 struct Asked<'a> {
     decision: i64,
-    descriptor: String,
-    key: String,
-    parts: Vec<Part>,
-    amount: String,
-    direction: &'static str,
-    posted_at: DateTime<Utc>,
-    account: String,
+    #[serde(flatten)]
+    row: RowTold,
     choices: Vec<Choice<'a>>,
 }
 
@@ -38,17 +32,10 @@ struct Second<'a> {
 pub(super) async fn show(State(state): State<AppState>, Who(caller): Who) -> Result<Response, Error> {
     let asked = state.desk.claim_second(AT_HAND, caller.name(), clock::now()).await?;
     let asked = asked.iter().map(|again| {
-        let row = &again.view.transaction;
         let choices = again.suggestions.iter().filter_map(|slug| state.taxonomy.get(slug));
         Asked {
             decision: again.decision,
-            descriptor: row.descriptor.raw().to_owned(),
-            key: row.descriptor.key().as_str().to_owned(),
-            parts: parts(&row.descriptor),
-            amount: row.amount.to_string(),
-            direction: row.direction.as_str(),
-            posted_at: row.posted_at,
-            account: row.account_id.to_string(),
+            row: (&again.view.transaction).into(),
             choices: choices.map(Choice::of).collect(),
         }
     });
