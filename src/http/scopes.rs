@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use axum::{
     Router,
     extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderValue, Method, header},
+    http::{HeaderMap, HeaderValue, Method, header, uri::PathAndQuery},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse as _, Redirect, Response},
     routing::MethodRouter,
@@ -140,7 +140,8 @@ async fn guard(State(gate): State<Gate>, mut request: Request, next: Next) -> Re
             }
             Ok(caller) => return pages::refused(&caller, *scope),
             Err(Error::Access(access::Error::NoKey | access::Error::InvalidKey)) => {
-                return Ok(Redirect::to(SIGN_IN).into_response());
+                let page = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+                return Ok(Redirect::to(&pages::CameFrom::page(page, request.headers()).sign_in()).into_response());
             }
             Err(error) => return Err(error),
         },

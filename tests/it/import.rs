@@ -166,7 +166,7 @@ async fn a_label_goes_along_to_the_row_that_takes_its_rows_place_in_one_batch_as
     let pending = "p,2024-03-01,a,SHOP,1.00,debit,EUR,pending,,salary\n\
                    r,2024-03-01,a,STALL,2.00,debit,EUR,pending,,salary\n";
     let posted = "q,2024-03-02,a,SHOP,1.10,debit,EUR,posted,p,\n\
-                  s,2024-03-02,a,STALL,2.10,debit,EUR,posted,r,groceries\n";
+                  s,2024-03-02,a,STALL,2.10,debit,EUR,posted,r,fast_food\n";
     for files in
         [vec![format!("{header}{pending}{posted}")], vec![format!("{header}{pending}"), format!("{header}{posted}")]]
     {
@@ -180,7 +180,7 @@ async fn a_label_goes_along_to_the_row_that_takes_its_rows_place_in_one_batch_as
         }
         assert_eq!(labels, 3, "of {} files", files.len());
         let store = Store::connect(&database.url, 2).await.unwrap();
-        for (id, category) in [("q", "salary"), ("s", "groceries")] {
+        for (id, category) in [("q", "salary"), ("s", "fast_food")] {
             let view = store.views(&[id.parse().unwrap()]).await.unwrap().remove(0).unwrap();
             let held = view.in_force.map(|held| format!("{} by {}", held.category, held.decided_by));
             assert_eq!(held, Some(format!("{category} by import")), "{id} of {} files", files.len());

@@ -29,6 +29,7 @@ use serde::Serialize;
 
 use super::{
     error::{Error, Problem},
+    extract::Who,
     scopes::{Need, Routes},
 };
 use crate::{
@@ -38,7 +39,7 @@ use crate::{
 
 pub(super) use jobs::{AtRest, Progress as Job, listed as listed_jobs};
 pub use oidc::CALLBACK as OIDC_CALLBACK;
-pub(super) use sign_in::session_token;
+pub(super) use sign_in::{CameFrom, session_token};
 
 /// The header in which a page sends the session's second secret.
 pub(super) const CSRF: &str = "x-csrf-token";
@@ -165,8 +166,9 @@ pub(super) async fn refusals(request: Request, next: Next) -> Response {
     shown
 }
 
-async fn home() -> Redirect {
-    Redirect::to("/review")
+/// Where somebody's work begins.
+async fn home(Who(caller): Who) -> Redirect {
+    Redirect::to(if caller.may(Scope::Review) { "/review" } else { "/accuracy" })
 }
 
 async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Error> {

@@ -2,7 +2,7 @@
 
 use axum::{
     Form,
-    extract::State,
+    extract::{Query, State, rejection::QueryRejection},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Redirect, Response},
 };
@@ -37,12 +37,46 @@ pub(super) struct SignIn {
     pub(super) subject: Option<String>,
     /// The provider, where there is one.
     pub(super) issuer: Option<String>,
+    /// What brought somebody here.
+    pub(super) from: CameFrom,
+}
+
+/// What brought somebody to the page: another one, which they see next, and whether they were signed in before.
+#[derive(Default, Serialize, Deserialize)]
+pub(in super::super) struct CameFrom {
+    next: Option<String>,
+    #[serde(default)]
+    ended: bool,
+}
+
+impl CameFrom {
+    /// From a page of this service.
+    pub(in super::super) fn page(next: &str, headers: &HeaderMap) -> Self {
+        Self { next: Some(next.to_owned()), ended: session_token(headers).is_some() }
+    }
+
+    /// The address of the page to sign in on.
+    pub(in super::super) fn sign_in(&self) -> String {
+        serde_urlencoded::to_string(self).map_or_else(|_| SIGN_IN.to_owned(), |query| format!("{SIGN_IN}?{query}"))
+    }
+
+    /// Where they go then: to a path of this service and nowhere else.
+    fn next(&self) -> &str {
+        let local = |next: &&str| {
+            let mut bytes = next.bytes();
+            bytes.next() == Some(b'/')
+                && !matches!(bytes.next(), Some(b'/' | b'\\'))
+                && next.bytes().all(|b| b.is_ascii_graphic())
+        };
+        self.next.as_deref().filter(local).unwrap_or("/")
+    }
 }
 
 /// What the form sends.
 #[derive(Deserialize)]
 pub(super) struct Told {
     key: String,
+    next: Option<String>,
 }
 
 /// The session's secret in a request's cookies.
@@ -56,8 +90,12 @@ pub(super) fn find_cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a 
     cookies.flat_map(|value| value.split(';')).find_map(|cookie| cookie.trim().strip_prefix(name)?.strip_prefix('='))
 }
 
-pub(super) async fn show(State(state): State<AppState>) -> Result<Response, Error> {
-    form(&state, StatusCode::OK, SignIn::default())
+pub(super) async fn show(
+    State(state): State<AppState>,
+    from: Result<Query<CameFrom>, QueryRejection>,
+) -> Result<Response, Error> {
+    let from = from.map(|Query(from)| from).unwrap_or_default();
+    form(&state, StatusCode::OK, SignIn { from, ..SignIn::default() })
 }
 
 /// The page, with what it has to say.
@@ -74,17 +112,18 @@ pub(super) async fn sign_in(
     headers: HeaderMap,
     Form(told): Form<Told>,
 ) -> Result<Response, Error> {
+    let from = CameFrom { next: told.next, ended: false };
     match state.access.sign_in(&told.key, &mut access::random()?, clock::now()).await {
         Ok(session) => {
             let cookie = of_session(session.reveal(), SESSION.num_seconds(), secure(&state, &headers));
-            Ok(with_cookie(Redirect::to("/").into_response(), &cookie))
+            Ok(with_cookie(Redirect::to(from.next()).into_response(), &cookie))
         }
         Err(access::Error::InvalidKey) => {
-            form(&state, StatusCode::UNPROCESSABLE_ENTITY, SignIn { failed: true, ..SignIn::default() })
+            form(&state, StatusCode::UNPROCESSABLE_ENTITY, SignIn { failed: true, from, ..SignIn::default() })
         }
         Err(error @ access::Error::Locked { .. }) => {
             let locked = Some(error.to_string());
-            form(&state, StatusCode::TOO_MANY_REQUESTS, SignIn { locked, ..SignIn::default() })
+            form(&state, StatusCode::TOO_MANY_REQUESTS, SignIn { locked, from, ..SignIn::default() })
         }
         Err(error) => Err(error.into()),
     }
@@ -128,6 +167,16 @@ mod tests {
         let of = |text: &str| session_token(&headers(header::COOKIE, text)).map(str::to_owned);
         assert_eq!(of("a=1; txcat_session=0a1b; b=2").as_deref(), Some("0a1b"));
         assert_eq!(of("txcat_session2=no; not_txcat_session=no"), None);
+    }
+
+    #[test]
+    fn nobody_is_sent_to_another_site() {
+        let next = |next: &str| CameFrom { next: Some(next.to_owned()), ended: false }.next().to_owned();
+        assert_eq!(next("/accuracy?run=6&with=5"), "/accuracy?run=6&with=5");
+        for elsewhere in ["", "accuracy", "//bank.example", "/\\bank.example", "https://bank.example", "/a\r\nb", "/ a"]
+        {
+            assert_eq!(next(elsewhere), "/", "{elsewhere:?}");
+        }
     }
 
     #[test]
