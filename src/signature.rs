@@ -27,6 +27,12 @@ pub fn sign(secret: &str, id: &str, at: DateTime<Utc>, body: &[u8]) -> Option<St
     Some(format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())))
 }
 
+/// Whether something can be signed with it: base64, with `whsec_` before it or not.
+#[must_use]
+pub fn is_secret(secret: &str) -> bool {
+    key(secret).is_some()
+}
+
 fn key(secret: &str) -> Option<Vec<u8>> {
     let key = STANDARD.decode(secret.strip_prefix("whsec_").unwrap_or(secret)).ok()?;
     (!key.is_empty()).then_some(key)

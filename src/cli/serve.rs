@@ -19,7 +19,7 @@ use crate::{
     config::{self, Listen, Secret, Work},
     http::{self, Tls, TlsError},
     pipeline::Pipeline,
-    review,
+    review, signature,
     store::Store,
 };
 
@@ -100,10 +100,15 @@ pub async fn serve(options: &Options, settings: &Settings, store: &Store) -> any
     } else {
         "callers need an API key"
     };
+    let webhook_secret = options.webhook_secret.clone();
+    anyhow::ensure!(
+        webhook_secret.as_ref().is_none_or(|secret| signature::is_secret(secret.expose())),
+        "the secret of webhooks (--webhook-secret, TXCAT_WEBHOOK_SECRET) must be `whsec_` and base64"
+    );
     let tls = tls(&options.listen)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let state = http::AppState::new(store.clone(), Arc::clone(&pipeline), taxonomy.clone(), Arc::new(access))
-        .with_webhook_secret(options.webhook_secret.clone())
+        .with_webhook_secret(webhook_secret)
         .with_tls(tls.clone())
         .with_oidc(oidc(&options.oidc)?.map(Arc::new));
     let listener = TcpListener::bind(bind).await.with_context(|| format!("can't listen on {bind}"))?;

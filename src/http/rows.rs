@@ -35,7 +35,7 @@ pub(super) struct NewTransaction {
     #[schema(min_length = 1, max_length = 128, example = "acc-7")]
     account_id: String,
     /// RFC 3339 with an offset, or a date (midnight UTC).
-    #[schema(example = "2026-03-14T09:26:53Z")]
+    #[schema(pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].+)?$", example = "2026-03-14T09:26:53Z")]
     posted_at: String,
     /// Exact and not negative: a decimal as a string, or a JSON number. At most 4 decimals.
     amount: Amount,
@@ -46,7 +46,7 @@ pub(super) struct NewTransaction {
     #[schema(schema_with = codes::direction)]
     direction: String,
     /// The statement text.
-    #[schema(min_length = 1, example = "SQ *BLUE BOTTLE 0412 OAKLAND CA")]
+    #[schema(min_length = 1, max_length = 1024, example = "SQ *BLUE BOTTLE 0412 OAKLAND CA")]
     descriptor: String,
     /// ISO 18245.
     #[schema(pattern = "^[0-9]{4}$", example = "5814")]

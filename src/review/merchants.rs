@@ -1,10 +1,7 @@
 //! What people say of a merchant as a whole: its name, its category everywhere, and that two are one.
 
 use super::{Desk, Error};
-use crate::{
-    domain::Direction,
-    store::{EditRefused, MerchantChange, MerchantEdit, MerchantEdited, MerchantReach, StandingRule},
-};
+use crate::store::{EditRefused, MerchantChange, MerchantEdit, MerchantEdited, MerchantReach, StandingRule};
 
 /// Rules of a merchant that are shown.
 const MOST_RULES: u32 = 200;
@@ -36,7 +33,11 @@ impl Desk {
     pub async fn preview_merchant(&self, edit: &MerchantEdit, limit: u32) -> Result<MerchantPreview, Error> {
         self.check_change(&edit.change)?;
         let reach = self.store.preview_merchant(edit, limit).await?.map_err(refused)?;
-        let memory = memory(edit, &reach);
+        let category = match &edit.change {
+            MerchantChange::Categorize { category, .. } => self.name(category),
+            MerchantChange::Rename { .. } | MerchantChange::Merge { .. } => "",
+        };
+        let memory = memory(edit, &reach, category);
         Ok(MerchantPreview { reach, memory })
     }
 
@@ -64,21 +65,18 @@ fn refused(why: EditRefused) -> Error {
     }
 }
 
-/// What would be remembered, in words.
-fn memory(edit: &MerchantEdit, reach: &MerchantReach) -> String {
+/// What would be remembered, in words; `category` is what pages call the one that is said.
+fn memory(edit: &MerchantEdit, reach: &MerchantReach, category: &str) -> String {
     let merchant = &reach.merchant;
     match &edit.change {
         MerchantChange::Rename { name: Some(name) } => {
-            format!("pages call “{merchant}” {name}; no category changes and no rule is made")
+            format!("pages of merchants call “{merchant}” {name}; no category changes and no rule is made")
         }
-        MerchantChange::Rename { name: None } => format!("pages call “{merchant}” by its key again"),
-        MerchantChange::Categorize { direction, category } => {
-            let direction: Direction = *direction;
-            format!(
-                "every later {direction} of “{merchant}” is {category}, on any account without a rule of its own; no \
-                 transaction is labelled by it"
-            )
-        }
+        MerchantChange::Rename { name: None } => format!("pages of merchants call “{merchant}” by its key again"),
+        MerchantChange::Categorize { direction, .. } => format!(
+            "every later {direction} of “{merchant}” is “{category}”, on any account without a rule of its own; no \
+             transaction is labelled by it"
+        ),
         MerchantChange::Merge { .. } => {
             let rules = match reach.rules {
                 0 => "no rule stands for it".to_owned(),

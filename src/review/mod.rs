@@ -271,8 +271,9 @@ impl Desk {
     ) -> Result<Preview, Error> {
         self.check(category)?;
         let found = self.store.preview(id, scope, after, limit).await?;
-        let Reach { at_hand, rows, affected } = found.ok_or(Error::UnknownTransaction)?;
-        Ok(Preview { rows, affected, memory: memory(&at_hand, category, scope) })
+        let reach = found.ok_or(Error::UnknownTransaction)?;
+        let memory = memory(&reach, self.name(category), scope);
+        Ok(Preview { rows: reach.rows, affected: reach.affected, memory })
     }
 
     /// Says what a transaction is, whoever has a lease on its group; returns it as it is then.
@@ -304,13 +305,7 @@ impl Desk {
     ///
     /// # Errors
     /// When there is no such decision, it was taken back before, its taxonomy was left since, or the database fails.
-    pub async fn undo(
-        &self,
-        action: i64,
-        note: Option<&str>,
-        who: &str,
-        now: DateTime<Utc>,
-    ) -> Result<Undone, Error> {
+    pub async fn undo(&self, action: i64, note: Option<&str>, who: &str, now: DateTime<Utc>) -> Result<Undone, Error> {
         self.store.undo(action, note, who, now).await?.map_err(|why| match why {
             UndoRefused::Unknown => Error::UnknownAction,
             UndoRefused::Already => Error::AlreadyUndone,
@@ -318,14 +313,18 @@ impl Desk {
         })
     }
 
-    /// A customer says that a transaction's category is wrong: it waits for a person's eye. Returns whether it did
-    /// not already.
+    /// A customer says that a transaction's category is wrong: it waits for a person's eye, or the last of those that replaced it does.
+    /// Returns whether it did not already.
     ///
     /// # Errors
     /// When there is no such transaction, or the database fails.
     pub async fn complain(&self, id: &TransactionId, now: DateTime<Utc>) -> Result<bool, Error> {
-        self.store.view(id).await?.ok_or(Error::UnknownTransaction)?;
-        Ok(self.store.ask_people(std::slice::from_ref(id), ReviewReason::Complaint, now).await? > 0)
+        let mut latest = self.store.view(id).await?.ok_or(Error::UnknownTransaction)?;
+        while let Some(next) = &latest.replaced_by {
+            latest = self.store.view(next).await?.ok_or(Error::UnknownTransaction)?;
+        }
+        let id = std::slice::from_ref(&latest.transaction.id);
+        Ok(self.store.ask_people(id, ReviewReason::Complaint, now).await? > 0)
     }
 
     /// Leases decisions of others to a person who shall label the same rows, without being told what they said.
@@ -407,6 +406,11 @@ impl Desk {
         })
     }
 
+    /// What pages call a category.
+    fn name<'a>(&'a self, category: &'a Slug) -> &'a str {
+        self.taxonomy.get(category).map_or(category.as_str(), |category| &category.name)
+    }
+
     fn check(&self, category: &Slug) -> Result<(), Error> {
         if self.taxonomy.contains(category) {
             return Ok(());
@@ -416,19 +420,18 @@ impl Desk {
 }
 
 /// The rule that a decision leaves, in words.
-fn memory(view: &TransactionView, category: &Slug, scope: CorrectionScope) -> Option<String> {
-    let row = &view.transaction;
-    let key = row.descriptor.key();
-    if key.is_empty() {
-        return None;
-    }
-    let (key, direction) = (key.as_str(), row.direction);
+fn memory(reach: &Reach, category: &str, scope: CorrectionScope) -> Option<String> {
+    let row = &reach.at_hand.transaction;
+    let merchant = reach.merchant.as_deref().filter(|merchant| !merchant.is_empty())?;
+    let direction = row.direction;
     match scope {
         CorrectionScope::Transaction => None,
         CorrectionScope::AccountMerchant => {
-            Some(format!("every later {direction} of “{key}” on account {} is {category}", row.account_id))
+            Some(format!("every later {direction} of “{merchant}” on account {} is “{category}”", row.account_id))
         }
-        CorrectionScope::Merchant => Some(format!("every later {direction} of “{key}”, on any account, is {category}")),
+        CorrectionScope::Merchant => Some(format!(
+            "every later {direction} of “{merchant}” is “{category}”, on any account without a rule of its own"
+        )),
     }
 }
 

@@ -71,7 +71,8 @@ impl Store {
             )
             select
                 (
-                    select coalesce(jsonb_agg(to_jsonb(mine) - 'content_hash' order by mine.posted_at, mine.id), '[]')
+                    select coalesce(jsonb_agg(to_jsonb(mine) - 'content_hash'
+                        || jsonb_build_object('amount', mine.amount::text) order by mine.posted_at, mine.id), '[]')
                     from mine
                 ) as "transactions!",
                 (
@@ -92,7 +93,8 @@ impl Store {
                     join mine on mine.id = in_force.transaction_id
                 ) as "in_force!",
                 (
-                    select coalesce(jsonb_agg(to_jsonb(review_items) order by review_items.transaction_id), '[]')
+                    select coalesce(jsonb_agg(to_jsonb(review_items)
+                        || jsonb_build_object('amount', review_items.amount::text) order by review_items.transaction_id), '[]')
                     from review_items
                     join mine on mine.id = review_items.transaction_id
                 ) as "review_items!",

@@ -157,6 +157,9 @@ pub enum Error {
     /// A table, column or function is gone that a query of this version asks for.
     #[error("the database lacks what this version expects: `txcat doctor` names it")]
     Incomplete(#[source] sqlx::Error),
+    /// A text holds U+0000, which no text in Postgres may.
+    #[error("a text holds the character U+0000")]
+    Text(#[source] sqlx::Error),
     /// A named rule of the schema was broken.
     #[error("the database refused: {name}")]
     Constraint {
@@ -220,6 +223,7 @@ impl From<sqlx::Error> for Error {
                 (Some(name), _) => Self::Constraint { name: name.to_owned() },
                 (None, Some(code)) if is_passing(code) => Self::Unavailable(error),
                 (None, Some(code)) if is_lack(code) => Self::Incomplete(error),
+                (None, Some("22021" | "22P05")) => Self::Text(error),
                 _ => Self::Sqlx(error),
             },
             _ => Self::Sqlx(error),

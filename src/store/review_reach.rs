@@ -17,6 +17,8 @@ use crate::domain::{CorrectionScope, DecidedBy, ReviewStatus, Slug, TransactionI
 pub struct Reach {
     /// The transaction at hand: the one that was asked about, or the last of those that replaced it.
     pub at_hand: TransactionView,
+    /// The merchant whose rows are reached, by the key it goes by; none where only this row is.
+    pub merchant: Option<String>,
     /// How many rows, the one at hand among them.
     pub rows: u32,
     /// Those after the place that was asked for, the one at hand first.
@@ -92,7 +94,8 @@ impl Store {
         let mut connection = self.pool.acquire().await?;
         let Some(target) = latest(&mut connection, id).await? else { return Ok(None) };
         let names = reached(&mut connection, &target, scope).await?;
-        let keys = names.map_or_else(Vec::new, |names| names.keys);
+        let (merchant, keys) = names.map(|names| (names.merchant, names.keys)).unzip();
+        let keys: Vec<String> = keys.unwrap_or_default();
         let all = sqlx::query_scalar!(
             r#"select count(*) as "rows!" from reached_rows($1, $2, $3, $4)"#,
             &keys,
@@ -139,7 +142,7 @@ impl Store {
                 waits: row.waits,
             });
         }
-        Ok(Some(Reach { at_hand, rows: count(all, "transactions")? + 1, affected }))
+        Ok(Some(Reach { at_hand, merchant, rows: count(all, "transactions")? + 1, affected }))
     }
 }
 

@@ -80,9 +80,10 @@ impl Store {
             })
             .collect()
     }
-    /// Puts accepted transactions before people's eyes, and at a complaint also those that a person decided; one that
-    /// waits already keeps its reason. What is in force stays so until somebody decides. Returns how many wait now that
-    /// did not.
+
+    /// Puts accepted transactions before people's eyes, and at a complaint also those that a person decided, and those that wait for
+    /// another reason; but one drawn for an audit stays in its sample, and waits there. What is in force stays so until somebody decides. Returns how many wait now that
+    /// did not, or for another reason.
     ///
     /// # Errors
     /// When the database fails.
@@ -111,7 +112,16 @@ impl Store {
                     transaction_id
                 from in_force
                 where transaction_id = any($1)
-                and (review_status = 'accepted' or (review_status = 'reviewed' and $2 = 'complaint'))
+                and case
+                    when $2 = 'complaint' then not exists (
+                        select
+                        from review_items
+                        where review_items.transaction_id = in_force.transaction_id
+                        and review_items.resolved_at is null
+                        and review_items.reason in ('complaint', 'audit')
+                    )
+                    else review_status = 'accepted'
+                end
                 order by transaction_id
                 for no key update
             )

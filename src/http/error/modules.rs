@@ -152,6 +152,12 @@ pub(super) fn of_store(error: &store::Error) -> Problem {
             "The database lacks what this version expects",
             "whoever runs the service learns from `txcat doctor` what to restore; nothing is lost by sending the same request again",
         ),
+        store::Error::Text(_) => Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid-text",
+            "A text holds what no text may",
+            "nothing stored has the character U+0000, and nothing can be looked for by it",
+        ),
         store::Error::Constraint { .. }
         | store::Error::Corrupt { .. }
         | store::Error::Migrate(_)

@@ -21,7 +21,7 @@ use crate::{
     clock,
     domain::{Correction, CorrectionScope, Slug, TransactionId},
     review,
-    store::ReviewAction,
+    store::{ReviewAction, Undone},
 };
 
 /// Which decision to preview.
@@ -203,7 +203,7 @@ pub(in super::super) async fn undo(
     Who(caller): Who,
     Named(id): Named<ReviewAction>,
 ) -> Result<Json<UndoneOut>, Error> {
-    let store::Undone { restored, kept, .. } = state.desk.undo(id, None, caller.name(), clock::now()).await?;
+    let Undone { restored, kept, .. } = state.desk.undo(id, None, caller.name(), clock::now()).await?;
     Ok(Json(UndoneOut { restored, kept }))
 }
 

@@ -95,6 +95,24 @@ async fn a_complaint_puts_a_transaction_before_people_and_changes_nothing_until_
 }
 
 #[tokio::test]
+async fn a_complaint_counts_for_a_row_that_waits_for_another_reason_and_for_the_one_that_took_a_rows_place() {
+    let app = App::start().await;
+    let mut posted = place("a2", "acc-1", "SURE COFFEE", "5.00");
+    posted["replaces"] = json!("a1");
+    let mut pending = place("a1", "acc-1", "SURE COFFEE", "5.00");
+    pending["status"] = json!("pending");
+    app.ingest(&[pending, posted, place("a3", "acc-1", "CORNER PLACE", "5.00")]).await;
+    for id in ["a1", "a3"] {
+        app.post(&format!("/v1/transactions/{id}/complaint"), &json!({})).await.with(204);
+    }
+    assert_eq!(stands(&app, "a2").await, "coffee_shop by stage, pending");
+    let waiting = app.get("/v1/reviews").await.with(200);
+    let reasons =
+        waiting["reviews"].as_array().unwrap().iter().map(|item| (&item["transaction"]["id"], &item["reason"]));
+    assert!(reasons.clone().count() == 2 && reasons.clone().all(|(_, reason)| reason == "complaint"), "{waiting}");
+}
+
+#[tokio::test]
 async fn a_complaint_about_what_a_person_said_waits_on_though_a_file_brings_a_label() {
     let app = App::start().await;
     app.ingest(&[place("a1", "acc-1", "SURE COFFEE", "5.00"), place("a2", "acc-1", "SURE COFFEE", "5.00")]).await;
