@@ -393,7 +393,7 @@ async fn carry_out(
     }
 }
 
-/// Calls a merchant so.
+/// Sets or clears a merchant's name.
 pub(super) async fn call(tx: &mut PgConnection, merchant: &str, name: Option<&str>, action: i64) -> Result<(), Error> {
     match name {
         Some(name) => {
