@@ -58,10 +58,10 @@ struct SecondFactor<'a, const V: usize> {
 }
 
 impl<const V: usize> SecondFactor<'_, V> {
-    /// The same from a later row on.
+    /// The same past so many rows.
     #[inline(always)]
-    fn from_row(self, row: usize) -> Self {
-        Self { reduced: &self.reduced[row * self.stride..], ..self }
+    fn past(self, rows: usize) -> Self {
+        Self { reduced: &self.reduced[rows * self.stride..], ..self }
     }
 }
 
@@ -170,7 +170,7 @@ pub(super) fn product<S: Lanes, N: Number, const V: usize>(
             }
             if S::FEW {
                 for at in 0..chunk.rows {
-                    let second = second.map(|second| second.from_row(at));
+                    let second = second.map(|second| second.past(at));
                     tile::<S, N, 1, V>(s, xs, panel, chunk.row + at, second, finish);
                 }
                 continue;
@@ -312,7 +312,7 @@ fn by_tiles<S: Lanes, N: Number, const V: usize>(
     N::tiles(tiles, read, panel.steps, sums);
     for (at, sums) in sums.0[..chunk.rows].iter().enumerate() {
         let sums = sums.each_ref().map(|sums| N::sums_of_tiles(s, sums));
-        let second = second.map(|second| second.from_row(at));
+        let second = second.map(|second| second.past(at));
         complete::<S, N, 1, V>(s, [sums], xs.ranges, panel, chunk.row + at, second, finish);
     }
 }

@@ -2,7 +2,7 @@
 //! manual says of the seven instructions that [`tiles`](super::tiles) uses, and says so where one of them was not to be used like that.
 #![expect(unsafe_code, reason = "who stands in for a processor reads and writes what the program's registers point at")]
 
-use std::{array, cell::UnsafeCell, ptr, sync::Once};
+use std::{array, cell::RefCell, ptr, sync::Once};
 
 use half::bf16;
 use nix::{
@@ -24,7 +24,7 @@ struct State {
 }
 
 thread_local! {
-    static STATE: UnsafeCell<State> = const { UnsafeCell::new(State { tiles: [[[0; BYTES]; ROWS]; 8], sizes: [(0, 0); 8] }) };
+    static STATE: RefCell<State> = const { RefCell::new(State { tiles: [[[0; BYTES]; ROWS]; 8], sizes: [(0, 0); 8] }) };
 }
 
 /// From now on instructions for tiles work in this process. Where the processor has them, it goes on doing them itself.
@@ -48,10 +48,7 @@ extern "C" fn handle(_: c_int, _: *mut nix::libc::siginfo_t, context: *mut c_voi
         eprintln!("an instruction that neither the processor nor the emulation of tiles knows: {code:x?}");
         std::process::abort();
     };
-    STATE.with(|state| {
-        // SAFETY: a handler is not interrupted by itself, and nothing else reads this thread's state.
-        instruction.run(unsafe { &mut *state.get() });
-    });
+    STATE.with_borrow_mut(|state| instruction.run(state));
     registers[REG_RIP as usize] = at + instruction.length as i64;
 }
 
