@@ -2,16 +2,18 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{escaped, open_sized};
+use super::escaped;
 use crate::web::Error;
 
-/// Side of the square that cells share.
+/// Least side of the square that cells share.
 const SIDE: f64 = 560.0;
+/// Least side of a cell: a line of names.
+const LINE: f64 = 14.0;
 /// Room for names at the left and the top.
 const NAMES: f64 = 150.0;
-/// With more categories than these, names would not be read.
-const MOST_NAMES: usize = 45;
-/// With more than these, neither would counts.
+/// Letters of a name that this room holds.
+const LETTERS: usize = 24;
+/// With more categories than these, counts would not be read.
 const MOST_COUNTS: usize = 20;
 
 /// Rows of one category that were answered alike.
@@ -37,14 +39,18 @@ fn draw(says: &str, cells: &[Cell<'_>]) -> Result<String, fmt::Error> {
     let mut names: Vec<&str> = cells.iter().flat_map(|cell| [cell.expected, cell.predicted]).collect();
     names.sort_unstable();
     names.dedup();
-    let named = names.len() <= MOST_NAMES;
-    let margin = if named { NAMES } else { 24.0 };
-    let step = SIDE / names.len().max(1) as f64;
-    let place = |name: &str| names.binary_search(&name).unwrap_or_default() as f64 * step + margin;
+    let side = SIDE.max(LINE * names.len() as f64);
+    let step = side / names.len().max(1) as f64;
+    let place = |name: &str| names.binary_search(&name).unwrap_or_default() as f64 * step + NAMES;
     let all = |expected: &str| cells.iter().filter(|cell| cell.expected == expected).map(|cell| cell.rows).sum::<u32>();
     let mut svg = String::new();
-    open_sized(&mut svg, says, SIDE + margin + 12.0, SIDE + margin + 12.0)?;
-    write!(svg, r#"<rect class="field" x="{margin}" y="{margin}" width="{SIDE}" height="{SIDE}"/>"#)?;
+    let whole = NAMES + side + 12.0;
+    write!(
+        svg,
+        r#"<svg class="matrix chart" width="{whole}" height="{whole}" viewBox="0 0 {whole} {whole}" role="img" aria-label="{}">"#,
+        escaped(says)
+    )?;
+    write!(svg, r#"<rect class="field" x="{NAMES}" y="{NAMES}" width="{side}" height="{side}"/>"#)?;
     for cell in cells {
         let share = f64::from(cell.rows) / f64::from(all(cell.expected).max(1));
         let class = if cell.expected == cell.predicted { "right" } else { "wrong" };
@@ -69,37 +75,34 @@ fn draw(says: &str, cells: &[Cell<'_>]) -> Result<String, fmt::Error> {
             )?;
         }
     }
-    if named {
-        for name in &names {
-            let middle = place(name) + step / 2.0;
-            let text = escaped(&name.replace('_', " "));
-            write!(
-                svg,
-                r#"<text class="mark small" x="{:.1}" y="{:.1}" text-anchor="end">{text}</text>"#,
-                margin - 6.0,
-                middle + 3.5
-            )?;
-            write!(
-                svg,
-                r#"<text class="mark small" transform="translate({:.1} {:.1}) rotate(-90)">{text}</text>"#,
-                middle + 3.5,
-                margin - 6.0
-            )?;
-        }
-    }
-    let middle = margin + SIDE / 2.0;
-    if !named {
+    for name in &names {
+        let middle = place(name) + step / 2.0;
+        let name = name.replace('_', " ");
+        let text = escaped(&short(&name));
+        let whole = escaped(&name);
         write!(
             svg,
-            r#"<text class="axis" x="{middle:.1}" y="14" text-anchor="middle">taken for, by the alphabet</text>"#
+            r#"<text class="mark small" x="{:.1}" y="{:.1}" text-anchor="end">{text}<title>{whole}</title></text>"#,
+            NAMES - 6.0,
+            middle + 3.5
         )?;
         write!(
             svg,
-            r#"<text class="axis" transform="rotate(-90 14 {middle:.1})" x="14" y="{middle:.1}" text-anchor="middle">is</text>"#
+            r#"<text class="mark small" transform="translate({:.1} {:.1}) rotate(-90)">{text}<title>{whole}</title></text>"#,
+            middle + 3.5,
+            NAMES - 6.0
         )?;
     }
     svg.push_str("</svg>");
     Ok(svg)
+}
+
+/// A name that fits its room.
+fn short(name: &str) -> String {
+    if name.chars().count() <= LETTERS {
+        return name.to_owned();
+    }
+    name.chars().take(LETTERS - 1).chain(['…']).collect()
 }
 
 #[cfg(test)]
@@ -123,5 +126,18 @@ mod tests {
             svg.contains("a taken for b&lt;: 1") && svg.contains(r#"<text class="count" x="570.0" y="294.0""#),
             "{svg}"
         );
+    }
+
+    #[test]
+    fn every_row_and_column_has_a_name_however_many_there_are() {
+        let names: Vec<String> = (0..80).map(|at| format!("category_{at:02}")).collect();
+        let cells: Vec<Cell<'_>> = names.iter().map(|name| Cell { expected: name, predicted: name, rows: 1 }).collect();
+        let svg = matrix("eighty", &cells).unwrap();
+        for name in &names {
+            let told = format!(">{}<title>", name.replace('_', " "));
+            assert_eq!(svg.matches(&told).count(), 2, "{name}");
+        }
+        assert!(svg.contains(r#"width="1282""#), "a name has a line of its own: {}", &svg[..200]);
+        assert_eq!(short("bakeries and pastry shops abroad"), "bakeries and pastry sho…");
     }
 }
