@@ -81,7 +81,8 @@ static PAGES: LazyLock<Result<Environment<'static>, minijinja::Error>> = LazyLoc
     pages.add_filter("whole", whole);
     pages.add_filter("money", money);
     pages.add_filter("marked", |text: String| Value::from_safe_string(marked(&text)));
-    pages.add_filter("fixed", |number: f64, digits: usize| format!("{number:.digits$}"));
+    pages.add_filter("fixed", |number: f64, digits: usize| minus(format!("{number:.digits$}")));
+    pages.add_filter("signed", |number: f64, digits: usize| minus(format!("{number:+.digits$}")));
     pages.add_filter("day", |time: String| instant(&time, "%Y-%m-%d"));
     pages.add_filter("minute", |time: String| instant(&time, "%Y-%m-%d %H:%M"));
     for (name, text) in TEMPLATES {
@@ -133,7 +134,12 @@ fn marked(text: &str) -> String {
     parts.collect()
 }
 
-/// A count with thin spaces between thousands.
+/// A number with the sign that is as wide as a plus.
+fn minus(number: String) -> String {
+    if number.starts_with('-') { number.replacen('-', "−", 1) } else { number }
+}
+
+/// A count with commas between thousands, as reports have them.
 fn whole(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3 * 3);
@@ -142,7 +148,7 @@ fn whole(number: i64) -> String {
     }
     for (place, digit) in digits.chars().enumerate() {
         if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push('\u{202f}');
+            text.push(',');
         }
         text.push(digit);
     }
@@ -160,10 +166,11 @@ mod tests {
 
     #[test]
     fn numbers_read_well() {
-        assert_eq!(whole(1_234_567), "1\u{202f}234\u{202f}567");
-        assert_eq!((whole(0), whole(-1_000)), ("0".to_owned(), "−1\u{202f}000".to_owned()));
+        assert_eq!(whole(1_234_567), "1,234,567");
+        assert_eq!((whole(0), whole(-1_000)), ("0".to_owned(), "−1,000".to_owned()));
         assert_eq!((money("1.4", "USD"), money("0.00128", "USD")), ("1.40 USD".to_owned(), "0.0013 USD".to_owned()));
         assert_eq!((percent(Some(0.8764)), percent(None)), ("87.6 %".to_owned(), "–".to_owned()));
+        assert_eq!((minus("-6.5".to_owned()), minus("+6.5".to_owned())), ("−6.5".to_owned(), "+6.5".to_owned()));
     }
 
     #[test]

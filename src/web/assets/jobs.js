@@ -1,6 +1,6 @@
 // How far jobs are, as the service tells it; where no stream can be had, the page asks again by itself.
 
-const whole = (number) => number.toLocaleString("en").replaceAll(",", "\u202f");
+const whole = (number) => number.toLocaleString("en");
 
 function show(job) {
   const place = document.querySelector(`[data-job="${job.job}"]`);

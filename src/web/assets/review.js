@@ -314,7 +314,7 @@ document.addEventListener("keydown", (event) => {
 function count(lanes) {
   for (const place of document.querySelectorAll(".count[data-lane]")) {
     const rows = lanes.find((lane) => lane.lane === place.dataset.lane)?.rows ?? 0;
-    place.textContent = rows.toLocaleString("en").replaceAll(",", "\u202f");
+    place.textContent = rows.toLocaleString("en");
   }
 }
 
