@@ -3,7 +3,8 @@
 #![expect(unused_qualifications, reason = "utoipa writes paths out in full")]
 
 use axum::{Json, extract::State, http::StatusCode};
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -16,7 +17,7 @@ use super::{
 use crate::{
     access::Caller,
     clock,
-    domain::{Direction, Slug},
+    domain::{Direction, Slug, Transaction, TransactionId},
     review::MerchantPreview,
     store::{MerchantAffected, MerchantChange, MerchantEdit, MerchantEdited, MerchantFilter, MerchantVolume},
 };
@@ -211,6 +212,12 @@ pub(super) struct PreviewOut {
 #[schema(as = MerchantAffectedRow)]
 pub(super) struct AffectedOut {
     id: String,
+    descriptor: String,
+    account_id: String,
+    #[schema(value_type = String)]
+    amount: Decimal,
+    currency: &'static str,
+    posted_at: DateTime<Utc>,
     /// What it is now.
     #[schema(value_type = String)]
     category: Slug,
@@ -221,9 +228,19 @@ pub(super) struct AffectedOut {
     waits: bool,
 }
 
-impl From<MerchantAffected> for AffectedOut {
-    fn from(row: MerchantAffected) -> Self {
-        Self { id: row.id.into(), category: row.category, becomes: row.becomes, waits: row.waits }
+impl AffectedOut {
+    fn of(row: MerchantAffected, told: Transaction) -> Self {
+        Self {
+            id: row.id.into(),
+            descriptor: told.descriptor.raw().to_owned(),
+            account_id: told.account_id.into(),
+            amount: told.amount.in_full(),
+            currency: told.amount.currency().code(),
+            posted_at: told.posted_at,
+            category: row.category,
+            becomes: row.becomes,
+            waits: row.waits,
+        }
     }
 }
 
@@ -250,12 +267,14 @@ pub(super) async fn preview(
 ) -> Result<Json<PreviewOut>, Error> {
     let edit: NewEdit = body.parse()?;
     let MerchantPreview { reach, memory } = state.desk.preview_merchant(&edit.of(&caller), 500).await?;
+    let ids: Vec<TransactionId> = reach.affected.iter().map(|row| row.id.clone()).collect();
+    let told = reach.affected.into_iter().zip(state.store.views(&ids).await?);
     Ok(Json(PreviewOut {
         merchant: reach.merchant,
         keys: reach.keys,
         rows: reach.rows,
         changing: reach.changing,
-        affected: reach.affected.into_iter().map(AffectedOut::from).collect(),
+        affected: told.filter_map(|(row, view)| Some(AffectedOut::of(row, view?.transaction))).collect(),
         memory,
     }))
 }

@@ -66,8 +66,8 @@ async fn merging_lets_rules_histories_and_groups_follow_and_undo_parts_them_agai
     assert_eq!((&merged["rows"], &merged["changing"]), (&json!(2), &json!(2)));
     assert_eq!(
         merged["affected"][0],
-        json!({ "id": "new-1", "category": "restaurant",
-        "becomes": "bar_and_nightlife", "waits": true })
+        json!({ "id": "new-1", "descriptor": "CRNR PLC", "account_id": "acc-1", "amount": "5.00", "currency": "USD",
+        "posted_at": "2026-03-14T09:26:53Z", "category": "restaurant", "becomes": "bar_and_nightlife", "waits": true })
     );
     assert_eq!((&merged["merchant"], &merged["keys"]), (&json!("corner place"), &json!(["corner place", "crnr plc"])));
     let memory = merged["memory"].as_str().unwrap();
