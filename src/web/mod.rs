@@ -40,10 +40,14 @@ const TEMPLATES: [(&str, &str); 22] = [
 ];
 
 /// What pages load: name, media type, content.
-pub const ASSETS: [(&str, &str, &str); 8] = [
+pub const ASSETS: [(&str, &str, &str); 12] = [
     ("style.css", "text/css; charset=utf-8", include_str!("assets/style.css")),
     ("api.js", "text/javascript; charset=utf-8", include_str!("assets/api.js")),
+    ("categories.js", "text/javascript; charset=utf-8", include_str!("assets/categories.js")),
+    ("keys.js", "text/javascript; charset=utf-8", include_str!("assets/keys.js")),
     ("review.js", "text/javascript; charset=utf-8", include_str!("assets/review.js")),
+    ("said.js", "text/javascript; charset=utf-8", include_str!("assets/said.js")),
+    ("views.js", "text/javascript; charset=utf-8", include_str!("assets/views.js")),
     ("trail.js", "text/javascript; charset=utf-8", include_str!("assets/trail.js")),
     ("merchant.js", "text/javascript; charset=utf-8", include_str!("assets/merchant.js")),
     ("second.js", "text/javascript; charset=utf-8", include_str!("assets/second.js")),

@@ -4,6 +4,7 @@ mod browser;
 mod decisions;
 mod driven;
 mod files;
+mod hands;
 mod life;
 mod live;
 mod merchants;

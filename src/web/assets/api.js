@@ -1,6 +1,10 @@
 // How pages talk to the API: JSON, with the session's second secret on every change.
 
-const csrf = document.querySelector('meta[name="csrf"]')?.content ?? "";
+const meta = (name) => document.querySelector(`meta[name="${name}"]`)?.content ?? "";
+const csrf = meta("csrf");
+
+/** Who is signed in. */
+export const person = meta("person");
 
 /** What the service said no with: its words are for people. */
 export class Refused extends Error {
@@ -8,6 +12,14 @@ export class Refused extends Error {
     super(problem.detail ?? problem.title ?? `the service answered ${status}`);
     this.status = status;
     this.kind = (problem.type ?? "").replace("urn:txcat:problem:", "");
+  }
+}
+
+async function sent(path, request) {
+  try {
+    return await fetch(path, request);
+  } catch {
+    throw new Refused(0, { detail: "The service can't be reached. Nothing was saved; try again." });
   }
 }
 
@@ -21,7 +33,7 @@ async function answered(response) {
 }
 
 async function change(method, path, body) {
-  const response = await answered(await fetch(path, {
+  const response = await answered(await sent(path, {
     method,
     headers: { "content-type": "application/json", "x-csrf-token": csrf },
     body,
@@ -36,12 +48,12 @@ export const post = (path, body) => change("POST", path, JSON.stringify(body ?? 
 export const remove = (path) => change("DELETE", path);
 
 export async function json(path) {
-  return (await answered(await fetch(path))).json();
+  return (await answered(await sent(path))).json();
 }
 
 /** A part of a page, as a fragment to put in its place. */
 export async function part(path) {
   const template = document.createElement("template");
-  template.innerHTML = await (await answered(await fetch(path))).text();
+  template.innerHTML = await (await answered(await sent(path))).text();
   return template.content;
 }

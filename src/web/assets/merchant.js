@@ -1,10 +1,15 @@
 // What a person says of a whole merchant: shown with every row that it decides, before anything does.
 
 import { post } from "./api.js";
-import { complain, reload } from "./trail.js";
+import { categoryOf } from "./categories.js";
+import { pressOnce } from "./keys.js";
+import { complain } from "./said.js";
+import { reload } from "./trail.js";
 
 const preview = document.getElementById("preview");
+const note = document.getElementById("why-note");
 const merchant = document.querySelector(".edits").dataset.merchant;
+let asking = false;
 let asked = null;
 
 const words = (slug) => slug.replaceAll("_", " ");
@@ -15,7 +20,7 @@ function change(form) {
   const text = (name) => fields.get(name).trim();
   return {
     rename: () => ({ kind: "rename", name: text("name") || null }),
-    categorize: () => ({ kind: "categorize", direction: text("direction"), category: text("category") }),
+    categorize: () => ({ kind: "categorize", direction: text("direction"), category: categoryOf(text("category")) ?? text("category") }),
     merge: () => ({ kind: "merge", into: text("into") }),
   }[form.dataset.kind]();
 }
@@ -30,8 +35,19 @@ function title(said) {
 
 function row(found) {
   const line = document.createElement("tr");
-  for (const text of [found.id, words(found.category), words(found.becomes), found.waits ? "waits" : "–"]) {
-    line.insertCell().textContent = text;
+  const cells = [
+    [found.posted_at.slice(0, 10), "day"],
+    [found.descriptor, "text"],
+    [found.account_id],
+    [`${found.amount} ${found.currency}`, "number"],
+    [words(found.category)],
+    [words(found.becomes)],
+    [found.waits ? "waits" : "–"],
+  ];
+  for (const [text, kind] of cells) {
+    const cell = line.insertCell();
+    cell.textContent = text;
+    if (kind) cell.className = kind;
   }
   return line;
 }
@@ -39,6 +55,8 @@ function row(found) {
 for (const form of document.querySelectorAll(".edits form")) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
+    if (asking || preview.open) return;
+    asking = true;
     const said = change(form);
     try {
       const found = await post("/v1/merchants/preview", { merchant, change: said });
@@ -51,22 +69,26 @@ for (const form of document.querySelectorAll(".edits form")) {
       document.getElementById("more").textContent =
         found.rows > found.affected.length ? `The first ${found.affected.length} of ${found.rows} rows.` : "";
       document.getElementById("apply").textContent = found.rows ? `Apply to ${rows(found.rows)}` : "Apply";
+      note.value = "";
       preview.showModal();
       document.getElementById("apply").focus();
     } catch (error) {
       complain(error);
+    } finally {
+      asking = false;
     }
   });
 }
 
+pressOnce(preview);
 preview.addEventListener("close", async () => {
   const apply = preview.returnValue === "apply";
   preview.returnValue = "";
   if (!apply || !asked) return;
   const { said, found } = asked;
-  const note = document.getElementById("why-note").value.trim() || null;
+  const why = note.value.trim() || null;
   try {
-    const done = await post("/v1/merchants/edits", { merchant, change: said, note, expects: found.rows });
+    const done = await post("/v1/merchants/edits", { merchant, change: said, note: why, expects: found.rows });
     reload(`Done: ${rows(done.rows)} decided.`, `/merchants/one?${new URLSearchParams({ key: found.merchant })}`);
   } catch (error) {
     complain(error);

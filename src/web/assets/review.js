@@ -1,38 +1,55 @@
 // The desk from the keyboard. What a person decides shows at once; where the service says no, it is put back.
 
-import { json, part, post, remove } from "./api.js";
+import { json, part, person, post } from "./api.js";
+import { typedIn } from "./categories.js";
+import { enter, isField, isRepeated, pressOnce } from "./keys.js";
+import { complain, say } from "./said.js";
+import "./views.js";
+
+/** Keys that may be held. */
+const HELD = ["j", "k", "ArrowDown", "ArrowUp"];
+/** How long a row has been shown before it can be accepted, in milliseconds: who presses Enter twice means one row. */
+const SETTLED = 300;
 
 const queue = document.getElementById("queue");
 const detail = document.getElementById("detail");
+const empty = document.getElementById("empty");
 const preview = document.getElementById("preview");
 const help = document.getElementById("help");
 const escalate = document.getElementById("escalate");
+const hard = document.getElementById("escalate-note");
 const details = new Map();
-const decided = JSON.parse(sessionStorage.getItem("decided") ?? "[]");
+/** What was picked and typed for transactions, until it is sent. */
+const drafts = new Map();
+/** Where the tab keeps what this person decided. */
+const trail = `decided by ${person}`;
+const decided = JSON.parse(sessionStorage.getItem(trail) ?? "[]");
 const counting = [...preview.childNodes];
 let selected = null;
 let showing = 0;
 let previewed = null;
 let previewing = 0;
 let escalating = null;
+/** Ends when everything that was decided and taken back so far has its answer. */
+let answered = Promise.resolve();
 
 const items = () => [...queue.querySelectorAll("li:not(.done)")];
 const article = () => detail.querySelector("article");
-const isField = (element) => element.matches("input, select, textarea");
+const words = (slug) => slug.replaceAll("_", " ");
+const many = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
+/** A copy of what a template of the page holds. */
+const filled = (id) => document.getElementById(id).content.cloneNode(true);
 
-function say(text) {
-  show(document.getElementById("said"), text);
+/** Does this once all before it have their answers, so that they are remembered and taken back in their order. */
+function inTurn(work) {
+  answered = answered.then(work).catch(complain);
+  return answered;
 }
 
-function complain(error) {
-  show(document.getElementById("trouble"), error.message);
-}
-
-function show(place, text) {
-  place.textContent = text;
-  place.hidden = false;
-  clearTimeout(place.timer);
-  place.timer = setTimeout(() => { place.hidden = true; }, 8000);
+/** An item's text, as far as a line holds it. */
+function named(item) {
+  const text = item.querySelector(".descriptor").textContent;
+  return text.length > 60 ? `${text.slice(0, 59)}…` : text;
 }
 
 function load(item) {
@@ -45,30 +62,57 @@ function load(item) {
   return asked;
 }
 
+/** One link of the list is a step of the Tab key; j, k and arrows go through the others. */
+function rove() {
+  for (const link of queue.querySelectorAll("a")) link.tabIndex = selected?.contains(link) ? 0 : -1;
+}
+
 async function select(item, focus = true) {
+  const turn = ++showing;
   selected?.querySelector("a").removeAttribute("aria-current");
   selected = item ?? null;
-  document.getElementById("empty").hidden = items().length > 0;
+  rove();
+  empty.hidden = items().length > 0;
   if (!selected) {
     detail.replaceChildren();
+    if (focus) empty.focus();
     return;
   }
   const link = selected.querySelector("a");
   link.setAttribute("aria-current", "true");
   if (focus) link.focus({ preventScroll: true });
   selected.scrollIntoView({ block: "nearest" });
-  const turn = ++showing;
+  detail.replaceChildren(filled("loading"));
+  detail.setAttribute("aria-busy", "true");
   try {
     const found = await load(selected);
     if (turn !== showing) return;
     detail.replaceChildren(found.cloneNode(true));
     detail.scrollTop = 0;
+    restore();
+    settle();
     const all = items();
     const at = all.indexOf(selected);
     all.slice(at + 1, at + 3).forEach((next) => load(next).catch(() => {}));
   } catch (error) {
+    if (turn !== showing) return;
+    detail.replaceChildren(filled("failed"));
+    detail.querySelector(".problem").textContent = error.message;
     complain(error);
   }
+  detail.removeAttribute("aria-busy");
+}
+
+/** The details of the selected item; null while they are on their way. */
+function shown() {
+  const row = article();
+  return row && row.dataset.transaction === selected?.dataset.transaction ? row : null;
+}
+
+function settle() {
+  const accept = detail.querySelector("[data-act=accept]");
+  accept.disabled = true;
+  setTimeout(() => { accept.disabled = false; }, SETTLED);
 }
 
 function move(step) {
@@ -78,29 +122,68 @@ function move(step) {
   if (next && next !== selected) select(next);
 }
 
-function pick(category) {
-  if (!article()) return;
+function draft(transaction, said) {
+  drafts.set(transaction, { ...drafts.get(transaction), ...said });
+}
+
+/** Keeps what the form says. */
+function keep() {
+  const { transaction, picked } = article().dataset;
+  const text = (id) => detail.querySelector(id).value;
+  draft(transaction, { picked, category: text("#category"), note: text("#note") });
+}
+
+/** Fills in what was kept of the row that is shown. */
+function restore() {
+  const { picked, category, note } = drafts.get(article().dataset.transaction) ?? {};
+  if (picked === undefined) return;
+  detail.querySelector("#category").value = category;
+  detail.querySelector("#note").value = note;
+  mark(picked);
+}
+
+/** Marks a category as picked; none where it is empty. */
+function mark(category) {
   article().dataset.picked = category;
   for (const choice of detail.querySelectorAll(".choice")) {
     choice.setAttribute("aria-pressed", String(choice.dataset.category === category));
   }
 }
 
+/** Picks a suggestion, which empties the field for other categories. */
+function pick(category) {
+  if (!shown()) return;
+  const field = detail.querySelector("#category");
+  field.value = "";
+  typedIn(field);
+  mark(category);
+  keep();
+}
+
+/** Picks what is typed; whether it is a category, or nothing. */
+function read(field) {
+  const category = typedIn(field);
+  if (category !== "" || !detail.querySelector('.choice[aria-pressed="true"]')) mark(category ?? "");
+  keep();
+  return category !== null;
+}
+
 /** Takes an item off the list at once; the promise's failure puts it back. */
 async function take(item, work) {
+  const { transaction } = item.dataset;
   const all = items();
   const next = all[all.indexOf(item) + 1] ?? all[all.indexOf(item) - 1];
   item.classList.add("done");
-  const moved = item === selected ? select(next) : null;
+  if (item === selected) select(next);
   try {
     const answer = await work();
     item.remove();
-    details.delete(item.dataset.transaction);
-    await moved;
+    details.delete(transaction);
+    drafts.delete(transaction);
     return answer;
   } catch (error) {
     item.classList.remove("done");
-    details.delete(item.dataset.transaction);
+    details.delete(transaction);
     select(item);
     complain(error);
     return null;
@@ -109,31 +192,54 @@ async function take(item, work) {
   }
 }
 
-function remember(decision) {
-  decided.push(decision);
-  sessionStorage.setItem("decided", JSON.stringify(decided.slice(-100)));
+function store() {
+  sessionStorage.setItem(trail, JSON.stringify(decided.slice(-100)));
 }
 
-/** What the person says of the selected item; null while its details are on their way. */
+/** Adds to what was decided in the last day. */
+function pace(decisions, rows) {
+  const place = document.getElementById("pace-done");
+  const now = (name, more) => Math.max(0, Number(place.dataset[name]) + more);
+  Object.assign(place.dataset, { decisions: now("decisions", decisions), rows: now("rows", rows) });
+  place.textContent = `${many(Number(place.dataset.decisions), "decision")} on ${many(Number(place.dataset.rows), "row")}`;
+}
+
+/** What the person says of the selected item; null where nothing is picked, or its details are on their way. */
 function word() {
-  const { picked, transaction } = article()?.dataset ?? {};
-  if (!picked || transaction !== selected?.dataset.transaction) return null;
+  const row = shown();
+  if (!row) return null;
+  const { picked, transaction } = row.dataset;
+  if (!picked) {
+    complain(new Error("Pick a category first."));
+    return null;
+  }
   const note = detail.querySelector("#note").value.trim() || null;
   return { item: selected, transaction, category: picked, note };
 }
 
-async function decide(said, scope, expects) {
+function accept() {
+  if (detail.querySelector("[data-act=accept]:enabled")) decide(word(), "transaction");
+}
+
+function decide(said, scope, expects) {
   if (!said) return;
   const { item, transaction, category, note } = said;
   const decision = { transaction_id: transaction, category, scope, note, expects };
-  const answer = await take(item, () => post("/v1/reviews/decisions", decision));
-  if (!answer) return;
-  remember(answer.decision);
-  say(`${category.replaceAll("_", " ")}: ${answer.rows} ${answer.rows === 1 ? "row" : "rows"} decided. Undo with u.`);
+  const taken = take(item, () => post("/v1/reviews/decisions", decision));
+  inTurn(async () => {
+    const answer = await taken;
+    if (!answer) return;
+    const { decision: id, rows } = answer;
+    decided.push({ id, transaction, group: item.dataset.group, name: named(item), category, rows });
+    store();
+    pace(1, rows);
+    say(`${words(category)}: ${many(rows, "row")} decided.`);
+  });
 }
 
 /** The dialog is open while rows are counted, so that what it shows is about the word that it was opened with. */
 function openPreview() {
+  if (!detail.querySelector("[data-act=group]")) return;
   previewed = word();
   if (!previewed) return;
   preview.showModal();
@@ -169,20 +275,23 @@ preview.addEventListener("close", () => {
   preview.replaceChildren(...counting);
 });
 
+pressOnce(preview);
+
 /** Asks what makes the selected item hard; the answer is about that item, whatever is selected by then. */
 function openEscalate() {
-  if (!selected) return;
+  if (!shown()) return;
   escalating = selected;
+  hard.value = drafts.get(escalating.dataset.transaction)?.hard ?? "";
+  document.getElementById("escalate-title").textContent = `Escalate ${named(escalating)}`;
   escalate.showModal();
 }
 
+hard.addEventListener("input", () => draft(escalating.dataset.transaction, { hard: hard.value }));
 escalate.addEventListener("close", async () => {
-  const field = document.getElementById("escalate-note");
-  const note = field.value.trim();
+  const note = hard.value.trim();
   const said = escalate.returnValue === "escalate";
   escalate.returnValue = "";
   if (!said || !note) return;
-  field.value = "";
   const { group } = escalating.dataset;
   const done = await take(escalating, async () => {
     await post("/v1/reviews/escalations", { group, note });
@@ -193,7 +302,7 @@ escalate.addEventListener("close", async () => {
 
 async function skip() {
   const item = selected;
-  if (!item) return;
+  if (!shown()) return;
   const done = await take(item, async () => {
     await post("/v1/reviews/skips", { group: item.dataset.group });
     return true;
@@ -202,22 +311,33 @@ async function skip() {
 }
 
 async function undo() {
-  const last = decided.pop();
+  const last = decided.at(-1);
   if (last === undefined) {
     say("There is nothing of yours to undo.");
     return;
   }
-  sessionStorage.setItem("decided", JSON.stringify(decided));
   try {
-    const undone = await post(`/v1/reviews/decisions/${last}/undo`);
+    const undone = await post(`/v1/reviews/decisions/${last.id}/undo`);
+    forget();
+    pace(-1, -last.rows);
+    const rows = `${many(undone.restored, "row")} ${undone.restored === 1 ? "is" : "are"} as before`;
     const kept = undone.kept ? `, ${undone.kept} were decided again since and stay` : "";
-    say(`Undone: ${undone.restored} ${undone.restored === 1 ? "row is" : "rows are"} as before${kept}.`);
+    say(`Undone: ${last.name} as ${words(last.category)}. ${rows}${kept}.`);
     details.clear();
     await refresh();
-    if (items().length && selected !== items()[0]) await select(items()[0]);
+    const alike = (name) => items().find((item) => item.dataset[name] === last[name]);
+    const back = alike("transaction") ?? alike("group");
+    if (back && back !== selected) await select(back);
   } catch (error) {
+    if (error.kind === "already-undone") forget();
     complain(error);
   }
+}
+
+/** Leaves the latest decision out of what can be taken back. */
+function forget() {
+  decided.pop();
+  store();
 }
 
 /** The item as it stands in the list already, brought up to date, so that the focus stays on it. */
@@ -225,6 +345,11 @@ function reuse(known, item) {
   if (!known || known.dataset.group !== item.dataset.group) return item;
   known.querySelector("a").replaceChildren(...item.querySelector("a").childNodes);
   return known;
+}
+
+/** Whether the focus is nowhere, or where it is lost when another row is shown. */
+function isIdle() {
+  return [document.body, empty].includes(document.activeElement) || detail.contains(document.activeElement);
 }
 
 /** Brings list and counts up to date with the service; what is selected stays so. */
@@ -243,8 +368,9 @@ async function refresh() {
       else queue.insertBefore(item, place);
     }
     document.getElementById("lanes").replaceChildren(...fresh.querySelectorAll("#fresh-lanes > li"));
-    if (!listed.includes(selected)) await select(items()[0], document.activeElement === document.body);
-    document.getElementById("empty").hidden = items().length > 0;
+    rove();
+    if (!listed.includes(selected)) await select(items()[0], isIdle());
+    empty.hidden = items().length > 0;
   } catch (error) {
     complain(error);
   }
@@ -257,50 +383,59 @@ queue.addEventListener("click", (event) => {
   select(item);
 });
 
-detail.addEventListener("click", (event) => {
+const acts = {
+  accept,
+  group: openPreview,
+  skip,
+  escalate: openEscalate,
+  undo: () => inTurn(undo),
+  retry: () => select(selected),
+};
+
+document.addEventListener("click", (event) => {
   const button = event.target.closest("button");
-  if (!button) return;
-  if (button.dataset.category) pick(button.dataset.category);
-  const acts = {
-    accept: () => decide(word(), "transaction"),
-    group: openPreview,
-    skip,
-    escalate: openEscalate,
-  };
-  acts[button.dataset.act]?.();
+  if (button?.matches(".choice")) pick(button.dataset.category);
+  acts[button?.dataset.act]?.();
 });
 
+detail.addEventListener("input", keep);
 detail.addEventListener("change", (event) => {
-  if (event.target.id !== "category") return;
-  const known = [...document.querySelectorAll("#categories option")].some((option) => option.value === event.target.value);
-  if (known) pick(event.target.value);
+  if (event.target.id === "category") read(event.target);
 });
 
 document.getElementById("help-button").addEventListener("click", () => help.showModal());
 
+/** Leaves a field, unless what was entered there is no category. */
+function leave(event) {
+  const enters = event.key === "Enter" && detail.contains(event.target);
+  if (event.key !== "Escape" && !enters) return;
+  event.preventDefault();
+  const stays = event.target.id === "category" && !read(event.target) && enters;
+  if (!stays) selected?.querySelector("a").focus();
+}
+
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
   if (document.querySelector("dialog[open]")) return;
-  const field = isField(event.target);
-  if (field) {
-    if (event.key === "Escape" || (event.key === "Enter" && event.target.closest("#detail"))) {
-      event.preventDefault();
-      event.target.dispatchEvent(new Event("change", { bubbles: true }));
-      selected?.querySelector("a").focus();
-    }
+  if (isField(event.target)) {
+    leave(event);
     return;
   }
-  if (event.key === "Enter" && event.target.closest("a, button, summary") && !queue.contains(event.target)) return;
+  if (isRepeated(event, HELD)) return;
+  const focused = event.target.closest("#queue li");
+  if (event.key === "Enter" && !focused && event.target.closest("a, button, summary")) return;
   const keys = {
     j: () => move(1),
     k: () => move(-1),
-    Enter: () => decide(word(), "transaction"),
+    ArrowDown: focused && (() => move(1)),
+    ArrowUp: focused && (() => move(-1)),
+    Enter: () => (focused && focused !== selected ? select(focused) : accept()),
     a: openPreview,
     s: skip,
     e: openEscalate,
-    u: undo,
-    c: () => detail.querySelector("#category")?.focus(),
-    "/": () => document.getElementById("text").focus(),
+    u: acts.undo,
+    c: () => enter(detail.querySelector("#category")),
+    "/": () => enter(document.getElementById("text")),
     "?": () => help.showModal(),
   };
   const choice = /^[1-9]$/.test(event.key) && detail.querySelectorAll(".choice")[Number(event.key) - 1];
@@ -341,29 +476,6 @@ live.addEventListener("message", (event) => {
 });
 live.addEventListener("error", poll);
 addEventListener("pagehide", () => live.close());
-
-document.getElementById("save-view").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const name = document.getElementById("view-name").value.trim();
-  const shared = document.getElementById("view-shared").checked;
-  try {
-    await post("/v1/reviews/views", { name, shared, filter: JSON.parse(event.target.dataset.filter) });
-    location.reload();
-  } catch (error) {
-    complain(error);
-  }
-});
-
-document.getElementById("views").addEventListener("click", async (event) => {
-  const button = event.target.closest("button[data-forget]");
-  if (!button) return;
-  try {
-    await remove(`/v1/reviews/views/${button.dataset.forget}`);
-    button.closest("li").remove();
-  } catch (error) {
-    complain(error);
-  }
-});
 
 await select(items()[0]);
 document.body.dataset.ready = "true";

@@ -1,27 +1,22 @@
 // Labels given again, blind, from the keyboard.
 
 import { post } from "./api.js";
+import { typedIn } from "./categories.js";
+import { enter, isField, isRepeated } from "./keys.js";
+import { complain, say as tell } from "./said.js";
 
 const asked = document.getElementById("asked");
 let current = null;
 
 const articles = () => [...asked.querySelectorAll("article")];
-const known = (slug) => [...document.querySelectorAll("#categories option")].some((option) => option.value === slug);
-
-function tell(place, text) {
-  const box = document.getElementById(place);
-  box.textContent = text;
-  box.hidden = false;
-  clearTimeout(box.timer);
-  box.timer = setTimeout(() => { box.hidden = true; }, 8000);
-}
+const empty = document.getElementById("empty");
 
 function show(article) {
   const all = articles();
   current = article ?? null;
   all.forEach((other) => { other.hidden = other !== current; });
-  document.getElementById("empty").hidden = all.length > 0;
-  current?.focus({ preventScroll: true });
+  empty.hidden = all.length > 0;
+  (current ?? empty).focus({ preventScroll: true });
 }
 
 function move(step) {
@@ -29,13 +24,28 @@ function move(step) {
   show(all[Math.min(Math.max(all.indexOf(current) + step, 0), all.length - 1)]);
 }
 
-function pick(category) {
-  if (!current) return;
+/** Marks a category as picked; none where it is empty. */
+function mark(category) {
   current.dataset.picked = category;
   for (const choice of current.querySelectorAll(".choice")) {
     choice.setAttribute("aria-pressed", String(choice.dataset.category === category));
   }
-  current.querySelector("[data-act=say]").disabled = false;
+  current.querySelector("[data-act=say]").disabled = !category;
+}
+
+/** Picks a suggestion, which empties the field for other categories. */
+function pick(category) {
+  const field = current.querySelector("input");
+  field.value = "";
+  typedIn(field);
+  mark(category);
+}
+
+/** Picks what is typed; whether it is a category, or nothing. */
+function read(field) {
+  const category = typedIn(field);
+  if (category !== "" || !current.querySelector('.choice[aria-pressed="true"]')) mark(category ?? "");
+  return category !== null;
 }
 
 async function say() {
@@ -48,12 +58,12 @@ async function say() {
     const all = articles();
     const at = all.indexOf(article);
     article.remove();
-    tell("said", `${category.replaceAll("_", " ")}: said.`);
+    tell(`${category.replaceAll("_", " ")}: said.`);
     if (all.length === 1) location.reload();
     else if (article === current) show(all[at + 1] ?? all[at - 1]);
   } catch (error) {
     delete article.dataset.busy;
-    tell("trouble", error.message);
+    complain(error);
   }
 }
 
@@ -64,25 +74,24 @@ asked.addEventListener("click", (event) => {
 });
 
 asked.addEventListener("change", (event) => {
-  if (event.target.matches("input") && known(event.target.value)) pick(event.target.value);
+  if (current?.contains(event.target)) read(event.target);
 });
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-  if (event.target.matches("input, select, textarea")) {
-    if (event.key === "Escape" || event.key === "Enter") {
-      event.preventDefault();
-      event.target.dispatchEvent(new Event("change", { bubbles: true }));
-      current?.focus();
-    }
+  if (isField(event.target)) {
+    if (event.key !== "Escape" && event.key !== "Enter") return;
+    event.preventDefault();
+    if (read(event.target) || event.key === "Escape") current.focus();
     return;
   }
-  if (event.key === "Enter" && event.target.closest("button, a, header")) return;
+  if (isRepeated(event, ["j", "k"])) return;
+  if (event.key === "Enter" && event.target.closest("button, a, header, summary")) return;
   const keys = {
     j: () => move(1),
     k: () => move(-1),
     Enter: say,
-    c: () => current?.querySelector("input").focus(),
+    c: () => enter(current?.querySelector("input")),
   };
   const choice = /^[1-9]$/.test(event.key) && current?.querySelectorAll(".choice")[Number(event.key) - 1];
   if (choice) pick(choice.dataset.category);

@@ -1,19 +1,9 @@
 // What was done, with a way to take it back. What happened is said once the page is there again.
 
 import { post } from "./api.js";
+import { complain, say } from "./said.js";
 
 const kept = "said-after-reload";
-
-export function show(place, text) {
-  place.textContent = text;
-  place.hidden = false;
-  clearTimeout(place.timer);
-  place.timer = setTimeout(() => { place.hidden = true; }, 8000);
-}
-
-export function complain(error) {
-  show(document.getElementById("trouble"), error.message);
-}
 
 /** Loads the page anew, which then says what was done. */
 export function reload(text, to = location.href) {
@@ -33,11 +23,15 @@ document.addEventListener("click", async (event) => {
     reload(`Undone: ${rows}${stay}.`);
   } catch (error) {
     button.disabled = false;
+    button.focus();
     complain(error);
   }
 });
 
 const said = sessionStorage.getItem(kept);
 sessionStorage.removeItem(kept);
-if (said) show(document.getElementById("said"), said);
+if (said) {
+  say(said);
+  document.getElementById("main").focus();
+}
 document.body.dataset.ready = "true";

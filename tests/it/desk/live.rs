@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use txcat::access::Role;
 
 use super::{
-    browser::{ENTER, Screen, browser},
+    browser::{ENTER, ESCAPE, Screen, browser},
     person, place,
 };
 use crate::{
@@ -161,7 +161,10 @@ async fn the_desk_counts_live_and_keeps_a_view_and_jobs_show_their_progress() {
     browser.ready().await;
     browser.evaluate("document.querySelector('#views summary').click()").await;
     browser.evaluate("document.querySelector('#views button[data-forget]').click()").await;
-    browser.until("!document.querySelector('#views li')").await;
+    browser.until("!document.querySelector('#views li') && document.activeElement.matches('#views summary')").await;
+    browser.evaluate("document.getElementById('view-name').focus()").await;
+    browser.press(ESCAPE).await;
+    browser.until("!document.getElementById('views').open && document.activeElement.matches('#views summary')").await;
 
     browser.open(&app, "/jobs").await;
     browser.until("document.body.dataset.live").await;

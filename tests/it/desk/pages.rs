@@ -176,7 +176,18 @@ async fn every_page_shows_what_is_stored_and_loads_nothing_from_elsewhere() {
             assert!(!text.contains(elsewhere), "{path}: {elsewhere}");
         }
     }
-    for asset in ["style.css", "api.js", "review.js", "trail.js", "merchant.js", "second.js", "jobs.js", "icon.svg"] {
+    for asset in [
+        "style.css",
+        "api.js",
+        "review.js",
+        "trail.js",
+        "merchant.js",
+        "second.js",
+        "jobs.js",
+        "icon.svg",
+        "said.js",
+        "keys.js",
+    ] {
         assert_eq!(app.get(&format!("/assets/{asset}")).await.status, 200, "{asset}");
     }
     app.get("/assets/nothing.js").await.with(404);
