@@ -25,7 +25,8 @@ async function sent(path, request) {
 
 async function answered(response) {
   if (response.redirected && new URL(response.url).pathname === "/sign-in") {
-    location.assign("/sign-in");
+    const from = new URLSearchParams({ next: location.pathname + location.search, ended: "true" });
+    location.assign(`/sign-in?${from}`);
     throw new Refused(401, { detail: "your session has ended" });
   }
   if (response.ok) return response;
