@@ -26,6 +26,15 @@ pub struct Registration<'a> {
     pub by: &'a str,
 }
 
+/// An adapter that the registry has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Registered {
+    /// Itself.
+    pub adapter: StoredAdapter,
+    /// Whether it was not there before.
+    pub created: bool,
+}
+
 /// Whether the registry takes a name.
 #[must_use]
 pub fn is_name(name: &str) -> bool {
@@ -43,7 +52,7 @@ pub async fn register(
     bank: &AdapterBank,
     what: Registration<'_>,
     now: DateTime<Utc>,
-) -> Result<StoredAdapter, Error> {
+) -> Result<Registered, Error> {
     let check = |name: &str| if is_name(name) { Ok(()) } else { Err(Error::Name { name: name.to_owned() }) };
     what.name.map_or(Ok(()), check)?;
     check(what.account_group)?;
@@ -65,7 +74,7 @@ pub async fn register(
         registered_by: what.by.to_owned(),
         registered_at: now,
     };
-    store.register_adapter(&adapter).await?;
+    let created = store.register_adapter(&adapter).await?.is_some();
     let found = store.adapters(None).await?.into_iter().find(|adapter| adapter.engine == engine);
     if let Some(found) = &found
         && (what.name.is_some_and(|name| name != found.name) || what.account_group != found.account_group)
@@ -73,7 +82,8 @@ pub async fn register(
         let (reference, account_group) = (found.reference(), found.account_group.clone());
         return Err(Error::Registered { reference, account_group });
     }
-    found.ok_or(Error::Unknown { reference: engine })
+    let adapter = found.ok_or(Error::Unknown { reference: engine })?;
+    Ok(Registered { adapter, created })
 }
 
 /// The adapter of a name and version (`consumer@3`), or the newest of a name.

@@ -51,7 +51,7 @@ impl Roster {
             return Ok(());
         }
         let what = Registration { dir, name: None, account_group: EVERYONE, by };
-        let first = registry::register(&self.store, &self.bank, what, now).await?;
+        let first = registry::register(&self.store, &self.bank, what, now).await?.adapter;
         let ask = promotion::Ask {
             to: AdapterState::Champion,
             share: 1.0,

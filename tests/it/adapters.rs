@@ -117,7 +117,7 @@ impl Stand {
         let dir = self.folders.path().join(name);
         make(&self.base, &dir, right, 7 + name.len() as u64);
         let what = Registration { dir: &dir, name: None, account_group: group, by: "test" };
-        let adapter = registry::register(&self.app.store, &self.bank, what, clock::now()).await.unwrap();
+        let adapter = registry::register(&self.app.store, &self.bank, what, clock::now()).await.unwrap().adapter;
         std::fs::remove_dir_all(dir).unwrap();
         adapter
     }

@@ -34,7 +34,8 @@ const TIMED_ROWS: usize = 200;
 
 /// Scores an adapter and its group's champion on the same labelled rows and judges: target, better or worse
 /// than the champion (McNemar, and by merchants), categories that fall, calibration, latency. Files that the adapter was
-/// trained or chosen on are no evidence: the gate stays shut by them. The report is kept; `promote` asks for it.
+/// trained or chosen on are no evidence: the gate stays shut by them. The report is kept; `promote` asks for it. Exits with 1
+/// where the gate is shut on the way to a canary.
 #[derive(Debug, clap::Args)]
 pub struct Evaluate {
     /// Which adapter.
@@ -77,11 +78,13 @@ impl Evaluate {
         let (adapter, report) = self.measure(settings, store).await?;
         if json {
             println!("{}", serde_json::json!({ "adapter": adapter.reference(), "report": report }));
-            return Ok(());
+        } else {
+            println!("{}:", adapter.reference());
+            print_checks(&report.checks);
+            tell_next(&adapter, &report);
         }
-        println!("{}:", adapter.reference());
-        print_checks(&report.checks);
-        tell_next(&adapter, &report);
+        let shut = gate::shut(&report.checks, AdapterState::Canary);
+        ensure!(shut.is_empty(), "the gate is shut: {} of {} checks failed", shut.len(), report.checks.len());
         Ok(())
     }
 
@@ -220,7 +223,9 @@ pub(super) fn tell_next(adapter: &StoredAdapter, report: &GateReport) {
         println!(
             "open for a canary, which brings evidence: txcat adapters promote {reference} --to canary --share 0.1"
         );
-    } else {
+    } else if adapter.state == AdapterState::Candidate {
         println!("the gate is shut; a shadow harms nobody: txcat adapters promote {reference} --to shadow --share 0.1");
+    } else {
+        println!("the gate is shut: {reference} stays {}", adapter.state);
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     adapters::{
         gate::{self, Check},
         promotion::{self, Ask},
-        registry::{self, Registration},
+        registry::{self, Registered, Registration},
         watch,
     },
     cli::{Settings, models, service::share},
@@ -42,9 +42,8 @@ impl Register {
     pub(super) async fn run(self, settings: &Settings, store: &Store) -> anyhow::Result<()> {
         let bank = AdapterBank::open(&models::pull(settings, None).await?)?.in_precision(settings.compute.precision);
         let what = Registration { dir: &self.dir, name: self.name.as_deref(), account_group: &self.group, by: LOCAL };
-        let now = clock::now();
-        let adapter = registry::register(store, &bank, what, now).await?;
-        let already = if adapter.registered_at < now { ", as it was before" } else { "" };
+        let Registered { adapter, created } = registry::register(store, &bank, what, clock::now()).await?;
+        let already = if created { "" } else { ", as it was before" };
         println!("{} is {}{already} ({})", adapter.reference(), adapter.state, adapter.engine);
         Ok(())
     }

@@ -117,7 +117,7 @@ impl Retrain {
         let name = self.name.or_else(|| champion.as_ref().map(|champion| champion.name.clone()));
         let what = Registration { dir: &out, name: name.as_deref(), account_group: &self.group, by: LOCAL };
         let bank = AdapterBank::open(&base)?.in_precision(settings.compute.precision);
-        let candidate = registry::register(store, &bank, what, clock::now()).await?;
+        let candidate = registry::register(store, &bank, what, clock::now()).await?.adapter;
         println!("{} is {}", candidate.reference(), candidate.state);
 
         if let Some(champion) = champion {

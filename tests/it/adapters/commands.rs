@@ -70,11 +70,9 @@ async fn from_a_folder_to_a_champion_and_from_labels_to_the_next_candidate() {
     make(&base, &dir.path().join("upside-down"), false, 1);
     let data = data.to_str().unwrap();
 
-    assert!(shell.run(&["adapters", "register", &at("cafes")]).ok().starts_with("cafes@1 is candidate"));
-    assert!(
-        shell.run(&["adapters", "register", &at("cafes")]).ok().starts_with("cafes@1 is candidate"),
-        "registered once"
-    );
+    let register = || shell.run(&["adapters", "register", &at("cafes")]).ok();
+    assert!(register().starts_with("cafes@1 is candidate (adapter:"));
+    assert!(register().starts_with("cafes@1 is candidate, as it was before (adapter:"), "registered once");
     assert!(
         shell.run(&["adapters", "promote", "cafes", "--to", "champion"]).refused(1).contains("txcat adapters evaluate")
     );
@@ -85,8 +83,9 @@ async fn from_a_folder_to_a_champion_and_from_labels_to_the_next_candidate() {
     shell.run(&["adapters", "promote", "cafes", "--to", "champion"]).ok();
 
     shell.run(&["adapters", "register", &at("upside-down")]).ok();
-    let report =
-        shell.run(&["adapters", "evaluate", "upside-down", "--data", data, "--label-budget", "100", "--json"]).json();
+    let failed = shell.run(&["adapters", "evaluate", "upside-down", "--data", data, "--label-budget", "100", "--json"]);
+    assert_eq!(failed.code, 1, "{}", failed.err);
+    let report: Value = serde_json::from_str(&failed.out).unwrap();
     assert_eq!(
         (&report["report"]["accuracy"]["share"], &report["report"]["champion"]["share"]),
         (&Value::from(0.0), &Value::from(1.0))
@@ -137,8 +136,13 @@ async fn from_a_folder_to_a_champion_and_from_labels_to_the_next_candidate() {
     let again = shell.run(&["adapters", "health", "--json"]).json();
     assert_ne!(again["plan"]["id"], health["plan"]["id"], "the candidate closed the plan");
     let evaluate = ["adapters", "evaluate", "cafes@2", "--data", &at("next-labels"), "--label-budget", "140"];
-    let said = shell.run(&[&evaluate[..], &["--files", "dev"]].concat()).ok();
-    assert!(said.contains("SHUT held_out: the adapter was trained or chosen on dev"), "{said}");
+    let on_dev = || shell.run(&[&evaluate[..], &["--files", "dev"]].concat());
+    let failed = on_dev();
+    assert_eq!(failed.code, 1, "{}", failed.err);
+    assert!(failed.out.contains("SHUT held_out: the adapter was trained or chosen on dev"), "{}", failed.out);
+    assert!(failed.out.contains("promote cafes@2 --to shadow") && failed.err.contains("the gate is shut"));
+    shell.run(&["adapters", "promote", "cafes@2", "--to", "shadow", "--share", "0.1"]).ok();
+    assert!(!on_dev().out.contains("--to shadow"), "it is one");
     let shut = shell.run(&["adapters", "promote", "cafes@2", "--to", "canary"]).refused(1);
     assert!(shut.contains("the gate is shut") && shut.contains("held_out"), "{shut}");
 
