@@ -25,6 +25,7 @@ use crate::{
     evaluate::{
         dataset::{DataFile, Dataset},
         report::{self, Compared, LabelFacts, Report},
+        resample,
         scored::{self, FileScore},
     },
     store::Store,
@@ -32,7 +33,7 @@ use crate::{
 use evaluation::Evaluation;
 pub(super) use stored::{Made, data_set, to_store};
 
-/// Draws the label choice's remainder and the resamples of intervals.
+/// Draws the label choice's remainder.
 const SEED: u64 = 1;
 
 /// Measures every stage, or reads what was measured.
@@ -258,7 +259,7 @@ fn peer_differences<'a>(scores: &'a [FileScore], peers: &'a [FileScore]) -> Vec<
 }
 
 fn compared<'a>(ours: &'a FileScore, theirs: &'a FileScore) -> Option<Compared<'a>> {
-    let difference = scored::difference(ours, theirs, SEED)?;
+    let difference = scored::difference(ours, theirs, resample::SEED)?;
     Some(Compared { ours: &ours.answerer.name, theirs: &theirs.answerer.name, file: &ours.file, difference })
 }
 

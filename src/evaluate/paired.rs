@@ -1,6 +1,6 @@
 //! Comparing two engines on the same rows: how big is the difference, and could it be chance?
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
@@ -37,20 +37,22 @@ pub struct Pair<'a> {
     pub key: &'a str,
 }
 
-/// Compares the two on the same rows; `None` without rows.
+/// Compares the two on the same rows; `None` without rows. Keys are drawn as the tracker draws those of two stored runs: in the
+/// order of their bytes, whatever that of the rows.
 #[must_use]
 pub fn compare(pairs: &[Pair<'_>], seed: u64) -> Option<Difference> {
     if pairs.is_empty() {
         return None;
     }
     let gain = |pair: &Pair<'_>| i64::from(pair.ours) - i64::from(pair.theirs);
-    let mut numbers = HashMap::new();
-    let keys = pairs.iter().map(|pair| {
-        let next = numbers.len();
-        (*numbers.entry(pair.key).or_insert(next), gain(pair))
-    });
-    let keys = clustered(keys);
-    let rows = clustered(pairs.iter().map(gain).enumerate());
+    let mut by_key: BTreeMap<&str, Merchant> = BTreeMap::new();
+    for pair in pairs {
+        let merchant = by_key.entry(pair.key).or_insert(Merchant { sum: 0, rows: 0 });
+        merchant.sum += gain(pair);
+        merchant.rows += 1;
+    }
+    let keys = clustered(by_key.into_values());
+    let rows = clustered(pairs.iter().map(|pair| Merchant { sum: gain(pair), rows: 1 }));
     let only_ours = pairs.iter().filter(|pair| pair.ours && !pair.theirs).count();
     let only_theirs = pairs.iter().filter(|pair| !pair.ours && pair.theirs).count();
     let interval = |of: &[Merchant]| Some(resample::drawn_mean(of, RESAMPLES, seed)?.interval());
@@ -63,16 +65,17 @@ pub fn compare(pairs: &[Pair<'_>], seed: u64) -> Option<Difference> {
     })
 }
 
-/// What is drawn for an interval, of numbered rows or merchants and what was gained in each row.
-fn clustered(gains: impl Iterator<Item = (usize, i64)>) -> Vec<Merchant> {
+/// What is drawn for an interval, of rows or merchants in their order and what was gained in each.
+fn clustered(gains: impl Iterator<Item = Merchant>) -> Vec<Merchant> {
     let mut clusters: Vec<Merchant> = Vec::new();
-    for (number, gain) in gains {
-        let place = number % CLUSTERS as usize;
-        if place == clusters.len() {
-            clusters.push(Merchant { sum: 0, rows: 0 });
+    for (number, gain) in gains.enumerate() {
+        match clusters.get_mut(number % CLUSTERS as usize) {
+            Some(cluster) => {
+                cluster.sum += gain.sum;
+                cluster.rows += gain.rows;
+            }
+            None => clusters.push(gain),
         }
-        clusters[place].sum += gain;
-        clusters[place].rows += 1;
     }
     clusters
 }

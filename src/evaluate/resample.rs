@@ -18,6 +18,9 @@ use super::metrics::Z;
 /// How often merchants are drawn anew for an interval.
 pub const RESAMPLES: u32 = 1_999;
 
+/// Draws the merchants of every interval that is printed, so that it is the same whoever asks for it.
+pub const SEED: u64 = 1;
+
 /// Most clusters that are drawn. A cluster is a merchant; where there are more merchants than this, it is several of them,
 /// always the same ones. An interval is as wide as before on average, and its ends move by about a hundredth of its width.
 pub const CLUSTERS: u32 = 4_096;

@@ -36,7 +36,8 @@ pub struct EvalPair {
 
 impl Store {
     /// Who was right, by cluster and category, on the rows that both runs have. A cluster is a merchant; where there are
-    /// more than `clusters`, every so-maniest of them shares one. A row of no known merchant stands for itself.
+    /// more than `clusters`, every so-maniest of them shares one, in the order of their bytes. A row of no known merchant
+    /// stands for itself.
     ///
     /// # Errors
     /// When the database fails.
@@ -59,7 +60,7 @@ impl Store {
                     category
             ), clustered as (
                 select
-                    dense_rank() over (order by merchant) % $3 as cluster,
+                    (dense_rank() over (order by merchant collate "C") - 1) % $3 as cluster,
                     category,
                     rows,
                     both_right,

@@ -1,11 +1,11 @@
 //! From a run's counts in Postgres to its report.
 
-use super::{ClassFigures, Error, F1Intervals, Mistake, RunFigures, RunReport, SEED, Slice, names::Names};
+use super::{ClassFigures, Error, F1Intervals, Mistake, RunFigures, RunReport, Slice, names::Names};
 use crate::{
     domain::taxonomy::Category,
     evaluate::{
         metrics::{BINS, Bin, Confusion, PROBABILITY_FLOOR, wilson},
-        resample::{self, CLUSTERS, Cell, Merchant, RESAMPLES},
+        resample::{self, CLUSTERS, Cell, Merchant, RESAMPLES, SEED},
     },
     store::{EvalBin, EvalCell, EvalRun, EvalSlice, EvalTotals, Store},
 };

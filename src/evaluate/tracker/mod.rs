@@ -16,9 +16,6 @@ pub use run::TrackedRun;
 
 use crate::store;
 
-/// Draws the merchants of every interval, so that a report is the same whoever asks for it.
-const SEED: u64 = 1;
-
 /// Why runs can't be shown.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Error, SEED, TrackedRun};
+use super::{Error, TrackedRun};
 use crate::{
     evaluate::{
         paired::{holm, mcnemar},
-        resample::{self, CLUSTERS, Interval, Merchant, RESAMPLES},
+        resample::{self, CLUSTERS, Interval, Merchant, RESAMPLES, SEED},
     },
     store::{EvalPair, EvalRun, PairedCell, Store},
 };
