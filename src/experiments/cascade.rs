@@ -197,8 +197,16 @@ fn sentence(course: &Course, target: f64) -> Option<String> {
     let best = &course.frontier.get(course.chosen)?.measured;
     let saved = Decimal::from(100) - Decimal::from(100) * best.per_1000.checked_div(course.price)?;
     let reaches = if best.accuracy?.low >= target { "surely reaches" } else { "does not surely reach" };
+    let fitted = course.frontier[course.chosen].fitted.accuracy?.share;
+    let short = match fitted < target {
+        true => format!(
+            " None reached that where it was chosen: the most accurate is shown, with {:.1} % there.",
+            100.0 * fitted
+        ),
+        false => String::new(),
+    };
     Some(format!(
-        "{}: it is asked about {:.1} % of the rows, and the cascade is right on {} % for {} % less, which {reaches} {:.0} %.",
+        "{}: it is asked about {:.1} % of the rows, and the cascade is right on {} % for {} % less, which {reaches} {:.0} %.{short}",
         course.last,
         100.0 * best.taken.last().copied().unwrap_or_default(),
         percent(best.accuracy),

@@ -243,7 +243,13 @@ async fn a_cascade_is_fitted_written_and_measured_like_any_stage() {
         assert!(measured["per_1000"].as_str().unwrap().parse::<f64>().unwrap() < 2.0, "{measured}");
     }
     let page = fs::read_to_string(Path::new(&reports).join("cascade.md")).unwrap();
+    assert!(page.contains("rows of its file `dev`, seed 1; known_key is known_key:known_key@"), "{page}");
     assert!(page.contains("scripted, 90 % right") && fs::exists(Path::new(&reports).join("cascade.svg")).unwrap());
+
+    // A coin behind the labels is not always right.
+    run(&["--scripted", "0.5", "--target", "1", "--report", &reports]);
+    let page = fs::read_to_string(Path::new(&reports).join("cascade.md")).unwrap();
+    assert!(page.contains("None reached that where it was chosen: the most accurate is shown"), "{page}");
 
     // Real steps, written as a stage, and measured by its name.
     run(&["--target", "0.6", "--out", &out]);

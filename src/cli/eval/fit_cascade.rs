@@ -88,12 +88,12 @@ pub(super) async fn run(options: Options, settings: &Settings) -> anyhow::Result
     let lasts: Vec<StepAnswers> = lasts.into_iter().chain(scripted.iter().map(model)).collect();
     let courses = cascade::run(&answered, &lasts, target);
     let currency = scores.iter().find_map(|score| score.cost.as_ref()).map_or("USD", |cost| &cost.currency);
-    let words = format!("Data set `{}`, its dev file. No test file is opened.", super::data_set(&dataset));
+    let words = told(&dataset, &scores);
     let page = cascade::page(&answered, &courses, target, &words, currency);
     if eval.json {
         println!("{}", serde_json::to_string(&courses)?);
     } else {
-        println!("{}", page.shown());
+        println!("{words}\n\n{}", page.shown());
     }
     if let Some(dir) = report {
         fs::create_dir_all(&dir).with_context(|| format!("can't make {}", dir.display()))?;
@@ -131,6 +131,19 @@ pub(super) async fn run(options: Options, settings: &Settings) -> anyhow::Result
         );
     }
     Ok(())
+}
+
+/// What was measured: data, rows, engines, seed.
+fn told(dataset: &Dataset, scores: &[FileScore]) -> String {
+    let engine = |score: &FileScore| format!("{} is {}", score.answerer.name, score.answerer.engine);
+    format!(
+        "Data set `{}`, the {} rows of its file `{}`, seed {}; {}. No test file is opened.",
+        super::data_set(dataset),
+        scores[0].items.len(),
+        scores[0].file,
+        super::SEED,
+        scores.iter().map(engine).collect::<Vec<_>>().join(", "),
+    )
 }
 
 fn step(score: &FileScore, categories: usize) -> StepAnswers {
