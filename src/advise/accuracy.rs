@@ -76,6 +76,9 @@ pub enum Accuracy {
         data: String,
         /// Which engine answered.
         engine: String,
+        /// Whether these rows had a part in making it, or in choosing it: then they flatter it, and reach nothing surely.
+        #[serde(default)]
+        chosen_on: bool,
     },
     /// Somebody says so.
     Claimed {
@@ -111,6 +114,8 @@ pub struct Rated {
     pub source: String,
     /// The engine that was measured.
     pub engine: Option<String>,
+    /// Whether the rows had a part in making or choosing it, so that they flatter it.
+    pub chosen_on: bool,
 }
 
 impl Accuracy {
@@ -138,6 +143,18 @@ impl Accuracy {
         self.interval().map_or_else(|| self.share(), |interval| Share(interval.low))
     }
 
+    /// Whether the rows had a part in making or choosing it.
+    #[must_use]
+    pub fn flatters(&self) -> bool {
+        matches!(self, Self::Measured { chosen_on: true, .. })
+    }
+
+    /// Whether it surely reaches a target.
+    #[must_use]
+    pub fn reaches(&self, target: Share) -> bool {
+        !self.flatters() && self.surely() >= target
+    }
+
     /// As it is told.
     #[must_use]
     pub fn rated(&self) -> Rated {
@@ -155,6 +172,7 @@ impl Accuracy {
             rows,
             source: source.clone(),
             engine,
+            chosen_on: self.flatters(),
         }
     }
 
@@ -174,8 +192,14 @@ mod tests {
 
     #[test]
     fn a_target_is_held_to_the_lower_end_of_what_was_measured() {
-        let measured =
-            Accuracy::Measured { right: 184, rows: 200, data: "dev".to_owned(), engine: "adapter:a@1".to_owned() };
+        let of = |right, chosen_on| {
+            let (data, engine) = ("shops".to_owned(), "adapter:a@1".to_owned());
+            Accuracy::Measured { right, rows: 200, data, engine, chosen_on }
+        };
+        let measured = of(184, false);
+        let target = Share(0.92);
+        assert!(!measured.reaches(target) && of(198, false).reaches(target));
+        assert!(!of(198, true).reaches(target) && of(198, true).rated().chosen_on, "rows that chose it flatter it");
         assert!((measured.share().get() - 0.92).abs() < 1e-12 && measured.surely() < measured.share());
         let claimed = Accuracy::Claimed { share: Share(0.92), source: "a page".to_owned() };
         assert_eq!(claimed.surely(), Share(0.92));

@@ -11,7 +11,7 @@ use super::{
     economics::{Scale, Span, Sums, error_cost},
     evidence::Case,
     options::Missing,
-    questions::{self, Answered, Ask, Question, Said},
+    questions::{self, Answered, Ask, Question, SCORED, Said},
     setup::{Lever, Setup},
     verdict::{Code, Step, Verdict},
     words::{amounts, comes_back, percent, short, weeks},
@@ -55,6 +55,15 @@ pub(super) fn decide(case: &Case, guide: &Guide) -> Decision {
         Some(today) => case.scenario.options.iter().map(|setup| Sums::option(setup, case, guide, today)).collect(),
         None => vec![Err(Missing::Running); case.scenario.options.len()],
     };
+    let flattered: Vec<String> =
+        case.scenario.setups().filter(|of| of.accuracy.flatters()).map(|of| format!("`{}`", of.name)).collect();
+    if !flattered.is_empty() {
+        asked.push(Ask {
+            what: format!("How often right, on rows that had no part in choosing it, is {}?", flattered.join(", ")),
+            flag: SCORED,
+            member: "/today",
+        });
+    }
     if today.is_some() {
         let missing = case.scenario.options.iter().zip(&options);
         asked.extend(missing.filter_map(|(setup, sums)| Some(sums.as_ref().err()?.ask(&setup.name))));
@@ -84,11 +93,28 @@ struct Judge<'a> {
 impl Judge<'_> {
     fn verdict(&self, asked: &mut Vec<Ask>) -> Verdict {
         let Some(today) = &self.case.scenario.today else {
-            return self.undecided(None, "nobody knows what answers today");
+            return match &self.case.unscored {
+                Some(serves) => self.undecided(None, &format!("what serves, {serves}, was never scored: {SCORED}")),
+                None => self.undecided(None, "nobody knows what answers today"),
+            };
         };
         if let Some(target) = self.case.target.as_ref().map(|target| target.value)
             && today.accuracy.surely() >= target
         {
+            if today.accuracy.flatters() {
+                let rated = today.accuracy.rated();
+                return self.undecided(
+                    None,
+                    &format!(
+                        "`{}` is right on {} of {}, and rows that had a part in choosing it flatter it: whether it reaches the \
+                         {} that are wanted, a held-out file says ({SCORED})",
+                        today.name,
+                        percent(rated.share),
+                        rated.source,
+                        percent(target.get()),
+                    ),
+                );
+            }
             let says = format!("`{}` surely reaches the {} that are wanted", today.name, percent(target.get()));
             return told(Code::Keep, &says, Vec::new(), None);
         }
@@ -159,7 +185,7 @@ impl Judge<'_> {
             beside(today) && leads(choice).is_none_or(|prompt| beside(prompt.sums))
         };
         let best = better.iter().filter(pays).min_by_key(|choice| {
-            let reaches = self.case.target.as_ref().is_none_or(|target| choice.setup.accuracy.surely() >= target.value);
+            let reaches = self.case.target.as_ref().is_none_or(|target| choice.setup.accuracy.reaches(target.value));
             (!reaches, self.total(choice.sums, scale))
         });
         let staying = || prompt.map(|prompt| self.step(prompt)).into_iter().collect::<Vec<_>>();
@@ -189,7 +215,7 @@ impl Judge<'_> {
                 }
             };
         };
-        let reaches = self.case.target.as_ref().is_none_or(|target| best.setup.accuracy.surely() >= target.value);
+        let reaches = self.case.target.as_ref().is_none_or(|target| best.setup.accuracy.reaches(target.value));
         let reach = if reaches { "and reaches it" } else { "and does not surely reach it either" };
         let span = scale.without_errors().payback(today, best.sums);
         let (fine, name) = (self.step(*best), &best.setup.name);

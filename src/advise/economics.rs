@@ -199,7 +199,7 @@ pub(super) fn weigh(setup: &Setup, case: &Case, guide: &Guide, today: Option<&Su
         lever: setup.lever,
         points: tidy(100.0 * (accuracy.share - now)),
         accuracy,
-        reaches_target: target.map(|target| setup.accuracy.surely() >= target),
+        reaches_target: target.map(|target| setup.accuracy.reaches(target)),
         one_off: options::one_off(setup, &case.scenario, guide).ok(),
         one_off_source: if setup.one_off.is_some() { Some("stated".to_owned()) } else { of_guide() },
         weeks: options::weeks(setup, guide),

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::{
     accuracy::Accuracy,
+    evidence::Looking,
     setup::Setup,
     words::{count, percent},
 };
@@ -40,13 +41,13 @@ pub struct Live {
 }
 
 impl Live {
-    /// Of what answers today; `None` where too few have been looked at. The engine that was measured goes before others of the
-    /// stage.
-    pub(super) fn of(found: &[LiveAccuracy], serving: &str, today: Option<&Setup>) -> Option<Self> {
+    /// Of what answers today; `None` where too few have been looked at. Where the engine is not known, it is the one that most
+    /// were looked at of.
+    pub(super) fn of(found: &[LiveAccuracy], looking: Looking<'_>, today: Option<&Setup>) -> Option<Self> {
         let measured = today.map(|today| today.accuracy.rated());
-        let engine = measured.as_ref().and_then(|rated| rated.engine.as_deref());
-        let of_stage = found.iter().filter(|of| of.stage == serving && of.audited >= ENOUGH);
-        let of = of_stage.max_by_key(|of| (Some(of.engine.as_str()) == engine, of.audited))?;
+        let serves = |of: &&LiveAccuracy| looking.engine.is_none() || looking.is_served(&of.engine);
+        let of_stage = found.iter().filter(|of| of.stage == looking.serving && of.audited >= ENOUGH);
+        let of = of_stage.filter(serves).max_by_key(|of| of.audited)?;
         let share = metrics::wilson(of.audited_right as usize, of.audited as usize)?;
         let below_file = measured.as_ref().map(|rated| share.high < rated.share);
         let drawn = format!(
@@ -74,7 +75,7 @@ impl Live {
     /// As an accuracy, where nothing else is known.
     pub(super) fn accuracy(&self) -> Accuracy {
         let data = "accepted live answers drawn at random".to_owned();
-        Accuracy::Measured { right: self.right, rows: self.rows, data, engine: self.engine.clone() }
+        Accuracy::Measured { right: self.right, rows: self.rows, data, engine: self.engine.clone(), chosen_on: false }
     }
 }
 
@@ -102,17 +103,24 @@ mod tests {
         toml::from_str(text).unwrap()
     }
 
+    fn looking<'a>(serving: &'a str, engine: Option<&'a str>) -> Looking<'a> {
+        Looking { serving, engine, taxonomy: "t@1", currency: "USD".parse().unwrap(), price: None }
+    }
+
     #[test]
     fn live_answers_speak_where_there_are_enough_of_them() {
         let found = [audited("adapter:b@2", 4_000, 2_000), audited("adapter:a@1", 200, 190)];
-        let live = Live::of(&found, "adapter", Some(&today())).unwrap();
+        let serves = looking("adapter", Some("adapter:a@1"));
+        let live = Live::of(&found, serves, Some(&today())).unwrap();
         assert_eq!((live.engine.as_str(), live.rows, live.below_file), ("adapter:a@1", 200, Some(false)));
         assert!(live.says.contains("nothing speaks against the 93 % on shops/dev"), "{}", live.says);
-        let worse = Live::of(&[audited("adapter:a@1", 200, 160)], "adapter", Some(&today())).unwrap();
+        let worse = Live::of(&[audited("adapter:a@1", 200, 160)], serves, Some(&today())).unwrap();
         assert!(worse.below_file == Some(true) && worse.says.contains("score newer rows"), "{}", worse.says);
-        assert_eq!(Live::of(&[audited("adapter:a@1", ENOUGH - 1, 0)], "adapter", Some(&today())), None);
-        assert_eq!(Live::of(&found, "few_shot", None), None);
-        let alone = Live::of(&found[1..], "adapter", None).unwrap();
+        assert_eq!(Live::of(&[audited("adapter:a@1", ENOUGH - 1, 0)], serves, Some(&today())), None);
+        assert_eq!(Live::of(&found, looking("few_shot", None), None), None);
+        assert_eq!(Live::of(&found[..1], serves, None), None, "what answered before says nothing of what answers now");
+        assert_eq!(Live::of(&found, looking("adapter", None), None).unwrap().rows, 4_000);
+        let alone = Live::of(&found[1..], serves, None).unwrap();
         assert!(alone.below_file.is_none() && (alone.accuracy().share().get() - 0.95).abs() < 1e-12);
     }
 }

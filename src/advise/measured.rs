@@ -2,7 +2,7 @@
 //!
 //! What was measured goes in, and no guide's number but the name of its row.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rust_decimal::Decimal;
 
@@ -45,8 +45,32 @@ fn lever(engine: &str) -> Option<Lever> {
     }
 }
 
-/// What answers now and what else there is, all measured on one file: that on which most stages were measured and the
-/// serving one was; of several the newest, held-out ones before the file that choices were made on.
+/// What answers now, in words, where it could have been scored.
+pub(super) fn unscored(looking: Looking<'_>) -> Option<String> {
+    let engine = looking.engine.filter(|engine| lever(engine).is_some())?;
+    Some(format!("`{}` ({engine})", looking.serving))
+}
+
+/// The newest run of every stage on every file, whatever its engine.
+pub(super) fn newest(runs: &[EvalRun]) -> Vec<&EvalRun> {
+    let place = |run: &EvalRun| (run.run.data_set.clone(), run.run.file.clone(), run.run.stage.clone());
+    let mut newest: BTreeMap<(String, String, String), &EvalRun> = BTreeMap::new();
+    for run in runs {
+        let kept = newest.entry(place(run)).or_insert(run);
+        if (run.run.started_at, run.id) > (kept.run.started_at, kept.id) {
+            *kept = run;
+        }
+    }
+    newest.into_values().collect()
+}
+
+/// Whether a file's rows have a part in choosing what is measured on them.
+fn chooses(run: &EvalRun) -> bool {
+    run.run.file.starts_with("dev")
+}
+
+/// What answers now and what other stages there are, all measured on one file: that on which most stages were measured and the
+/// engine that answers was; of several the newest, held-out ones before the file that choices were made on.
 pub(super) fn setups(
     runs: &[EvalRun],
     calls: &[DayOfCalls],
@@ -54,21 +78,22 @@ pub(super) fn setups(
     looking: Looking<'_>,
 ) -> (Option<Setup>, Vec<Setup>) {
     let file = |run: &EvalRun| (run.run.data_set.clone(), run.run.file.clone());
-    let on = |of: &(String, String)| runs.iter().filter(|run| file(run) == *of).collect::<Vec<_>>();
-    let serves = |run: &&EvalRun| run.run.stage == looking.serving;
-    let chosen = runs
-        .iter()
-        .filter(serves)
-        .max_by_key(|run| (on(&file(run)).len(), !run.run.file.starts_with("dev"), run.run.started_at, run.id));
+    let stages = newest(runs);
+    let on = |of: &(String, String)| stages.iter().filter(|run| file(run) == *of).copied().collect::<Vec<_>>();
+    let chosen = runs.iter().filter(|run| looking.is_served(&run.run.engine)).max_by_key(|run| {
+        let by_name = run.run.stage == looking.serving;
+        (by_name, on(&file(run)).len(), !chooses(run), run.run.started_at, run.id)
+    });
     let Some(chosen) = chosen else { return (None, Vec::new()) };
-    let of_run = |run: &&EvalRun| setup(run, trained, looking);
-    let (today, others): (Vec<&EvalRun>, Vec<&EvalRun>) = on(&file(chosen)).into_iter().partition(serves);
-    let today = today.iter().find_map(of_run).map(|today| billed(today, calls, looking));
-    (today, others.iter().filter_map(of_run).collect())
+    let named = |setup: Setup| Setup { name: looking.serving.to_owned(), ..setup };
+    let today = setup(chosen, trained, looking).map(|today| billed(named(today), calls, looking));
+    let other = |run: &&EvalRun| ![looking.serving, chosen.run.stage.as_str()].contains(&run.run.stage.as_str());
+    let others = on(&file(chosen)).into_iter().filter(other);
+    (today, others.filter_map(|run| setup(run, trained, looking)).collect())
 }
 
 fn setup(run: &EvalRun, trained: &HashMap<String, Decimal>, looking: Looking<'_>) -> Option<Setup> {
-    let run = &run.run;
+    let (chosen_on, run) = (chooses(run), &run.run);
     let lever = lever(&run.engine)?;
     let cost = run.cost_per_1000.filter(|_| run.currency.as_deref() == Some(looking.currency.code()));
     let bill = cost.map(|cost| Bill { amount: Range::exact(cost), transactions: 1_000 });
@@ -82,6 +107,7 @@ fn setup(run: &EvalRun, trained: &HashMap<String, Decimal>, looking: Looking<'_>
         rows: u32::try_from(run.rows).ok()?,
         data: format!("{}/{}", run.data_set, run.file),
         engine: run.engine.clone(),
+        chosen_on,
     };
     Some(Setup {
         machines: bill.is_none().then_some(machines),
@@ -178,8 +204,9 @@ mod tests {
         EvalRun { id, run }
     }
 
-    fn looking(serving: &str) -> Looking<'_> {
-        Looking { serving, currency: "USD".parse().unwrap(), price: None }
+    fn looking<'a>(serving: &'a str, engine: &'a str) -> Looking<'a> {
+        let currency = "USD".parse().unwrap();
+        Looking { serving, engine: Some(engine), taxonomy: "t@1", currency, price: None }
     }
 
     #[test]
@@ -192,7 +219,7 @@ mod tests {
             run(5, "test_recent.csv.gz", "adapter", "adapter:a@1", 940),
         ];
         let trained = HashMap::from([("adapter:a@1".to_owned(), dec!(0.25))]);
-        let (today, options) = setups(&runs, &[], &trained, looking("few_shot"));
+        let (today, options) = setups(&runs, &[], &trained, looking("few_shot", "prompt:m:few_shot_v1@1"));
         let today = today.unwrap();
         assert_eq!((today.name.as_str(), today.accuracy.share().get()), ("few_shot", 0.79));
         assert_eq!(today.bill.map(|bill| (bill.amount.low, bill.transactions)), Some((dec!(1.40), 1_000)));
@@ -201,7 +228,28 @@ mod tests {
         assert_eq!(options[0].machines.map(|machines| machines.rows_per_s), Some(Range::exact(dec!(250))));
         assert_eq!(options[0].training_hours, Some(Range::exact(dec!(0.25))));
         assert_eq!(options[0].guide.as_deref(), Some("local_adapter"));
-        assert_eq!(setups(&runs, &[], &trained, looking("nobody")), (None, Vec::new()));
+        let nobody = looking("adapter", "adapter:b@2");
+        assert_eq!(setups(&runs, &[], &trained, nobody), (None, Vec::new()));
+        assert_eq!(unscored(nobody).unwrap(), "`adapter` (adapter:b@2)");
+    }
+
+    #[test]
+    fn today_is_what_serves_and_not_what_was_scored_last() {
+        let runs = [
+            run(1, "dev", "adapter", "adapter:a@1", 970),
+            run(2, "test", "few_shot", "prompt:m:few_shot_v1@1", 790),
+            run(3, "test", "adapter", "adapter:a@1", 950),
+            run(4, "test", "adapter", "adapter:weak@2", 300),
+        ];
+        let serves = |engine| setups(&runs, &[], &HashMap::new(), looking("adapter", engine));
+        let (today, options) = serves("adapter:a@1");
+        let rated = today.unwrap().accuracy.rated();
+        assert_eq!((rated.share, rated.source.as_str(), rated.chosen_on), (0.95, "shops/test", false));
+        assert_eq!(options.iter().map(|option| option.name.as_str()).collect::<Vec<_>>(), ["few_shot"]);
+        let on_dev = setups(&runs[..1], &[], &HashMap::new(), looking("adapter", "adapter:a@1")).0.unwrap();
+        assert!(on_dev.accuracy.flatters());
+        assert_eq!(serves("adapter:weak@2").0.unwrap().accuracy.share().get(), 0.3);
+        assert_eq!(serves("adapter:other@3").0, None);
     }
 
     #[test]
@@ -257,7 +305,12 @@ mod tests {
         ];
         let runs = [run(1, "dev", "few_shot", "prompt:m:8b:p@1", 800)];
         let price = TokenPrice { prompt: Range::ONE, cached: None, completion: Range::ONE, batch: None, premium: None };
-        let (today, _) = setups(&runs, &calls, &HashMap::new(), Looking { price: Some(price), ..looking("few_shot") });
+        let (today, _) = setups(
+            &runs,
+            &calls,
+            &HashMap::new(),
+            Looking { price: Some(price), ..looking("few_shot", "prompt:m:8b:p@1") },
+        );
         let today = today.unwrap();
         assert_eq!(today.bill, Some(Bill { amount: Range::exact(dec!(0.60)), transactions: 400 }));
         let tokens = today.tokens.unwrap();

@@ -80,6 +80,10 @@ pub struct Ask {
     pub member: &'static str,
 }
 
+/// How to score something on rows that had no part in choosing it.
+pub(super) const SCORED: &str =
+    "`txcat eval --data DIR --files test`, or of an adapter `txcat adapters evaluate REFERENCE --data DIR`";
+
 impl Question {
     fn asks(self) -> &'static str {
         match self {
@@ -125,14 +129,14 @@ pub(super) fn answers(case: &Case) -> Vec<Answered> {
             Question::Labels,
             case.labels.as_ref().map(|labels| {
                 let words = format!("{}: {}", count(labels.value), labels.says);
-                (labels.value >= LABELS, labels.basis, words)
+                (said(labels.value >= LABELS), labels.basis, words)
             }),
         ),
         (
             Question::Volume,
             case.volume.as_ref().map(|volume| {
                 let words = format!("{}: {}", count(volume.value), volume.says);
-                (volume.value >= VOLUME, volume.basis, words)
+                (said(volume.value >= VOLUME), volume.basis, words)
             }),
         ),
         (Question::Upkeep, replied(replies.maintainable.as_ref())),
@@ -142,8 +146,7 @@ pub(super) fn answers(case: &Case) -> Vec<Answered> {
         .into_iter()
         .map(|(question, found)| {
             let unknown = || (Said::Unknown, Basis::Asked, format!("answer with {}", question.ask().flag));
-            let known = |(yes, basis, evidence)| (if yes { Said::Yes } else { Said::No }, basis, evidence);
-            let (answer, basis, evidence) = found.map_or_else(unknown, known);
+            let (answer, basis, evidence) = found.unwrap_or_else(unknown);
             let stops = open && answer == question.stops_at();
             open &= !stops && answer != Said::Unknown;
             Answered { question, asks: question.asks(), answer, basis, evidence, stops }
@@ -151,9 +154,13 @@ pub(super) fn answers(case: &Case) -> Vec<Answered> {
         .collect()
 }
 
-fn replied(reply: Option<&Reply>) -> Option<(bool, Basis, String)> {
+fn said(yes: bool) -> Said {
+    if yes { Said::Yes } else { Said::No }
+}
+
+fn replied(reply: Option<&Reply>) -> Option<(Said, Basis, String)> {
     let Reply { answer, because } = reply?;
-    Some((*answer, Basis::Stated, because.clone().unwrap_or_else(|| "stated".to_owned())))
+    Some((said(*answer), Basis::Stated, because.clone().unwrap_or_else(|| "no reason is given".to_owned())))
 }
 
 /// The most accurate prompt, today's among them.
@@ -162,10 +169,9 @@ pub(super) fn best_prompt(case: &Case) -> Option<&Setup> {
     prompts.max_by(|a, b| a.accuracy.surely().get().total_cmp(&b.accuracy.surely().get()))
 }
 
-fn prompting(case: &Case) -> Option<(bool, Basis, String)> {
+fn prompting(case: &Case) -> Option<(Said, Basis, String)> {
     let (target, best) = (case.target.as_ref()?.value, best_prompt(case)?);
     let rated = best.accuracy.rated();
-    let reaches = best.accuracy.surely() >= target;
     let interval = match (rated.low, rated.rows) {
         (Some(low), Some(rows)) => {
             format!(", {} at the lower end of the interval over {} rows", percent(low), count(u64::from(rows)))
@@ -180,6 +186,10 @@ fn prompting(case: &Case) -> Option<(bool, Basis, String)> {
         rated.source,
         percent(target.get()),
     );
+    if best.accuracy.flatters() && best.accuracy.surely() >= target {
+        let evidence = format!("{evidence}; these rows had a part in choosing it and flatter it: {SCORED}");
+        return Some((Said::Unknown, Basis::Asked, evidence));
+    }
     let basis = if rated.basis == "measured" { Basis::Measured } else { Basis::Stated };
-    Some((reaches, basis, evidence))
+    Some((said(best.accuracy.reaches(target)), basis, evidence))
 }

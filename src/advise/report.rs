@@ -204,9 +204,11 @@ fn options(advice: &Advice) -> Grid {
 
 /// `claimed`, or `measured` with interval and rows.
 fn basis(option: &Weighed) -> String {
+    let chosen = if option.accuracy.chosen_on { " on rows that chose it" } else { "" };
     match (option.accuracy.low, option.accuracy.high, option.accuracy.rows) {
         (Some(low), Some(high), Some(rows)) => {
-            format!("{}, {} – {}, {} rows", option.accuracy.basis, percent(low), percent(high), count(u64::from(rows)))
+            let (basis, rows) = (option.accuracy.basis, count(u64::from(rows)));
+            format!("{basis}{chosen}, {} – {}, {rows} rows", percent(low), percent(high))
         }
         _ => option.accuracy.basis.to_owned(),
     }

@@ -58,6 +58,9 @@ pub struct Scenario {
     /// What could be done.
     #[serde(default, rename = "option")]
     pub options: Vec<Setup>,
+    /// Members that a flag of the command line said.
+    #[serde(skip)]
+    pub flags: BTreeSet<&'static str>,
 }
 
 /// What nothing can measure, and a person must say.

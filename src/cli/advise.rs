@@ -8,7 +8,10 @@ use std::{
 use anyhow::Context as _;
 use clap::{Args, builder::BoolishValueParser};
 
-use super::{Settings, chat, service::with_store};
+use super::{
+    Settings, chat,
+    service::{self, DEMO_ADAPTER, StageFiles, with_store},
+};
 use crate::{
     advise::{
         self, Advice, Costs, Known, Looking, Scenario,
@@ -18,10 +21,12 @@ use crate::{
         scenario::{ErrorCosts, Reply},
         setup::TokenPrice,
     },
-    categorize::StageFile,
+    categorize::{Engine, PROMPT_ENGINE, StageEntry},
     clock,
-    domain::Currency,
+    domain::{Currency, Taxonomy, adapter::EVERYONE},
     llm::Price,
+    model::AdapterFacts,
+    store::Store,
 };
 
 /// Says which lever to pull next: a better prompt, retrieval, labels, fine-tuning or another model, with what each costs.
@@ -56,12 +61,21 @@ pub struct Options {
     pub said: Said,
 
     /// The stage that answers today, in this deployment. [default: the one that the stage file serves]
-    #[arg(long, value_name = "STAGE")]
+    #[arg(long, env = "TXCAT_STAGE", value_name = "STAGE")]
     pub today: Option<String>,
 
-    /// The file that lists the stages.
-    #[arg(long = "stages", env = "TXCAT_STAGES", value_name = "FILE", default_value = "eval/stages.toml")]
-    pub stage_file: PathBuf,
+    /// The adapter that answers, whatever the registry says. [default: the registry's champion; where there is none yet, the
+    /// demo that a new deployment begins with]
+    #[arg(long, env = "TXCAT_ADAPTER", value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
+
+    /// The taxonomy that it answers in: a TOML file, or a data set's categories.csv. [default: the consumer taxonomy]
+    #[arg(long, env = "TXCAT_TAXONOMY", value_name = "FILE")]
+    pub taxonomy: Option<PathBuf>,
+
+    /// Where stages and prompts are.
+    #[command(flatten)]
+    pub files: StageFiles,
 }
 
 /// What nothing measured, and a person says. An amount is a number such as 120, or two such as 70..1000.
@@ -133,7 +147,13 @@ impl Said {
         answers.private_or_current_data = reply(self.private_or_current_data).or(answers.private_or_current_data);
         answers.consistent_behaviour = reply(self.consistent_behaviour).or(answers.consistent_behaviour);
         answers.maintainable = reply(self.maintainable).or(answers.maintainable);
+        let flags = [
+            ("transactions_per_month", self.transactions_per_month.is_some()),
+            ("labels", self.labels.is_some()),
+            ("target", self.target.is_some()),
+        ];
         Scenario {
+            flags: flags.into_iter().filter_map(|(member, said)| said.then_some(member)).collect(),
             transactions_per_month: self.transactions_per_month.or(scenario.transactions_per_month),
             labels: self.labels.or(scenario.labels),
             target: self.target.or(scenario.target),
@@ -209,16 +229,49 @@ fn read(path: &Path) -> anyhow::Result<String> {
 
 /// What this deployment knows.
 async fn known(options: &Options, settings: &Settings, currency: Currency) -> anyhow::Result<Known> {
-    let serving = match &options.today {
-        Some(stage) => stage.clone(),
-        None => StageFile::load(&options.stage_file)?.serve,
-    };
+    let stages = options.files.load()?;
+    let entry = stages.entry(options.today.as_deref().unwrap_or(&stages.serve))?;
+    let taxonomy = service::taxonomy(options.taxonomy.as_deref())?;
     let now = clock::now();
     let price = chat::entry(settings)?
         .filter(|(file, _)| file.budget.currency == currency.code())
         .and_then(|(_, entry)| token_price(Price::on(&entry.prices, now.date_naive())?));
-    let looking = Looking { serving: &serving, currency, price };
-    with_store(settings, async |store| Ok(Known::read(store, looking, now).await?)).await
+    with_store(settings, async |store| {
+        let engine = engine(options, settings, entry, &taxonomy, store).await?;
+        let (serving, engine, taxonomy) = (entry.name.as_str(), engine.as_deref(), taxonomy.version());
+        let looking = Looking { serving, engine, taxonomy, currency, price };
+        Ok(Known::read(store, looking, now).await?)
+    })
+    .await
+}
+
+/// The engine of the stage that answers, as runs name it, but for what follows from labels; `None` of known keys and cascades,
+/// which pull no lever.
+async fn engine(
+    options: &Options,
+    settings: &Settings,
+    entry: &StageEntry,
+    taxonomy: &Taxonomy,
+    store: &Store,
+) -> anyhow::Result<Option<String>> {
+    Ok(match (entry.engine, &options.adapter) {
+        (Engine::Adapter, Some(dir)) => Some(AdapterFacts::engine(dir)?),
+        (Engine::Adapter, None) => {
+            let adapters = store.adapters(Some(taxonomy.version())).await?;
+            let champion = adapters.into_iter().find(|of| of.is_champion_of(taxonomy.version(), EVERYONE));
+            let demo = Path::new(DEMO_ADAPTER);
+            match champion {
+                Some(champion) => Some(champion.engine),
+                None if !demo.exists() || AdapterFacts::read(demo)?.taxonomy != taxonomy.version() => None,
+                None => Some(AdapterFacts::engine(demo)?),
+            }
+        }
+        (Engine::Prompt, _) => Some(match chat::entry(settings)? {
+            Some((_, model)) => format!("{PROMPT_ENGINE}{}:{}", model.name, options.files.prompt(entry)?.version()),
+            None => format!("nearest:{}@", entry.name),
+        }),
+        (Engine::KnownKey | Engine::Cascade, _) => None,
+    })
 }
 
 /// A chat model's price, as advice reckons with it.

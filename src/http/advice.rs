@@ -39,9 +39,15 @@ pub(super) async fn advised(state: &AppState, scenario: Scenario) -> Result<Advi
     let known = if scenario.today.is_some() {
         Known::default()
     } else {
-        let serving = state.pipeline.lineup().champion().name.clone();
-        let currency = scenario.currency.unwrap_or(costs.currency);
-        Known::read(&state.store, Looking { serving: &serving, currency, price: None }, now).await?
+        let stage = state.pipeline.lineup().champion().clone();
+        let looking = Looking {
+            serving: &stage.name,
+            engine: Some(stage.engine()),
+            taxonomy: state.taxonomy.version(),
+            currency: scenario.currency.unwrap_or(costs.currency),
+            price: None,
+        };
+        Known::read(&state.store, looking, now).await?
     };
     let advice = tokio::task::spawn_blocking(move || advise::advise(scenario, &known, &costs, now.date_naive()));
     Ok(advice.await.map_err(|_| Error::Panicked)??)

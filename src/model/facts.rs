@@ -171,6 +171,15 @@ impl AdapterFacts {
         serde_json::from_value(value).map_err(|source| malformed(source.into()))
     }
 
+    /// The engine of a folder's adapter, as predictions name it; no other file is read.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn engine(dir: &Path) -> Result<String, Error> {
+        let facts = Self::read(dir)?;
+        Ok(format!("adapter:{}@{}", facts.name, &sha256_of(&dir.join(FACTS))?[..8]))
+    }
+
     /// [`Self::read`] where the adapter is a difference to `base`, with the SHA-256 of every other file of
     /// the folder checked; beside it that of `txcat.json`, which holds theirs: it changes with any of them.
     pub(super) fn verified(dir: &Path, base: &BaseEncoder) -> Result<(Self, String), Error> {

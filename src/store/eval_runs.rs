@@ -256,6 +256,55 @@ impl Store {
         rows.into_iter().map(EvalRun::try_from).collect()
     }
 
+    /// The latest run of every engine of every stage on every file whose categories are a taxonomy's, without peers.
+    ///
+    /// # Errors
+    /// When the database fails or holds what can't be read.
+    pub async fn latest_engine_runs(&self, taxonomy: &str) -> Result<Vec<EvalRun>, Error> {
+        let rows = sqlx::query_as!(
+            RunRow,
+            "select distinct on (data_set, file, stage, engine)
+                id,
+                started_at,
+                data_set,
+                file,
+                file_sha256,
+                stage,
+                engine,
+                peer,
+                taxonomy,
+                label_budget,
+                labels_sha256,
+                seed,
+                code_version,
+                target,
+                rows,
+                correct,
+                known_rows,
+                known_correct,
+                macro_f1,
+                ece,
+                coverage_at_target,
+                rows_per_s,
+                cost_per_1000,
+                currency
+            from eval_runs
+            where not peer
+            and taxonomy = $1
+            order by
+                data_set,
+                file,
+                stage,
+                engine,
+                started_at desc,
+                id desc",
+            taxonomy,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(EvalRun::try_from).collect()
+    }
+
     /// How many commands have scored the file with this SHA-256, whatever its name was.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use txcat::{
 
 use crate::{
     database::{TestDatabase, fresh_database, fresh_store},
-    harness::{App, NOWHERE, Run as _, Said, Scripted, row, txcat, with},
+    harness::{App, NOWHERE, Run as _, SCRIPT, Said, Scripted, row, txcat, with},
 };
 
 const FINTECH: &str = "eval/scenarios/fintech.toml";
@@ -122,6 +122,20 @@ async fn a_deployment_that_knows_nothing_is_asked() {
     assert!(page.contains("not known") && page.contains("--consistent-behaviour yes|no"), "{page}");
 }
 
+/// What answers in these tests.
+const SERVES: &str = "prompt:small:few_shot_v1@1";
+
+async fn app(audit_share: f32) -> App {
+    let (store, database) = fresh_store().await;
+    let taxonomy = Arc::new(Taxonomy::consumer().unwrap());
+    let engine = Scripted::saying(taxonomy.version(), SERVES, SCRIPT);
+    let mut stage = Stage::new("scripted", 0.92, Enrichment::Full, Box::new(engine));
+    stage.acceptance = Some(Acceptance { known: Some(0.9), unknown: Some(0.9) });
+    let app = App::answering(store, database, Arc::clone(&taxonomy), Lineup::alone(stage), audit_share).await;
+    app.store.sync_taxonomy(&taxonomy, clock::now()).await.unwrap();
+    app
+}
+
 async fn measured(store: &Store, stage: &str, engine: &str, correct: i32) {
     let run = NewEvalRun {
         started_at: clock::now(),
@@ -130,7 +144,7 @@ async fn measured(store: &Store, stage: &str, engine: &str, correct: i32) {
         file_sha256: [7; 32],
         stage: stage.to_owned(),
         engine: engine.to_owned(),
-        taxonomy: "consumer@00000000".to_owned(),
+        taxonomy: Taxonomy::consumer().unwrap().version().to_owned(),
         peer: false,
         labels_sha256: None,
         seed: None,
@@ -153,10 +167,12 @@ async fn measured(store: &Store, stage: &str, engine: &str, correct: i32) {
 
 #[tokio::test]
 async fn a_deployment_is_advised_by_what_it_measured() {
-    let app = App::start().await;
-    measured(&app.store, "scripted", "prompt:small:few_shot_v1@1", 1_640).await;
+    let app = app(0.0).await;
+    measured(&app.store, "scripted", SERVES, 1_640).await;
     measured(&app.store, "enriched_prompt", "prompt:small:enriched_v1@1", 1_740).await;
     measured(&app.store, "adapter", "adapter:shops@1", 1_900).await;
+    // Scored last, and not what serves: another prompt in the same stage.
+    measured(&app.store, "scripted", "prompt:small:few_shot_v0@7", 600).await;
     let day = clock::now().date_naive().to_string();
     app.ingest(&[
         with(row("t1", "COFFEE"), json!({ "posted_at": day })),
@@ -195,13 +211,8 @@ async fn a_deployment_is_advised_by_what_it_measured() {
 
 #[tokio::test]
 async fn what_people_said_of_live_answers_stands_beside_what_was_measured() {
-    let (store, database) = fresh_store().await;
-    let taxonomy = Arc::new(Taxonomy::consumer().unwrap());
-    let mut stage = Stage::new("scripted", 0.92, Enrichment::Full, Box::new(Scripted::new(taxonomy.version())));
-    stage.acceptance = Some(Acceptance { known: Some(0.9), unknown: Some(0.9) });
     // Everything that is accepted is drawn for a person's eye.
-    let app = App::answering(store, database, Arc::clone(&taxonomy), Lineup::alone(stage), 1.0).await;
-    app.store.sync_taxonomy(&taxonomy, clock::now()).await.unwrap();
+    let app = app(1.0).await;
     let rows: Vec<Value> = (0..120).map(|n| row(&format!("t{n}"), &format!("COFFEE {n}"))).collect();
     app.ingest(&rows).await;
     let say = async |n: usize| {
@@ -218,17 +229,18 @@ async fn what_people_said_of_live_answers_stands_beside_what_was_measured() {
     }
     let live = app.post("/v1/advice", &json!({})).await.with(200)["live"].clone();
     assert_eq!((&live["rows"], &live["right"], &live["below_file"]), (&json!(120), &json!(100), &Value::Null));
-    measured(&app.store, "scripted", "prompt:small:few_shot_v1@1", 1_960).await;
+    measured(&app.store, "scripted", SERVES, 1_960).await;
     let advice = app.post("/v1/advice", &json!({})).await.with(200);
     assert_eq!((&advice["live"]["below_file"], &advice["today"]["accuracy"]["share"]), (&json!(true), &json!(0.98)));
-    let page = advise(Some(&app.database), &["--today", "scripted"]).ok();
-    assert!(page.contains("no longer stands for the traffic"), "{page}");
+    assert!(advice["live"]["says"].as_str().unwrap().contains("no longer stands for the traffic"), "{advice}");
+    let unknown = advise(Some(&app.database), &["--today", "nosuch"]).refused(1);
+    assert!(unknown.contains("nosuch") && unknown.contains("few_shot, enriched_prompt"), "{unknown}");
 }
 
 #[tokio::test]
 async fn good_labels_are_those_that_passed_the_gate() {
-    let app = App::start().await;
-    measured(&app.store, "scripted", "prompt:small:few_shot_v1@1", 1_640).await;
+    let app = app(0.0).await;
+    measured(&app.store, "scripted", SERVES, 1_640).await;
     let corrected: Vec<Value> = (0..40)
         .map(|n| with(row(&format!("t{n}"), &format!("SHOP {n}")), json!({ "amount": format!("{n}.50") })))
         .collect();

@@ -21,7 +21,7 @@ use txcat::{
 };
 
 pub(crate) use program::{NOWHERE, Run, Said, txcat};
-pub(crate) use scripted::{Line, Scripted};
+pub(crate) use scripted::{Line, SCRIPT, Scripted};
 pub(crate) use served::Served;
 pub(crate) use work::{Server, work};
 
