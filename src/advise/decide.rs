@@ -1,8 +1,9 @@
 //! Decides: the questions say which lever, the sums whether it pays, and in which order.
 //!
 //! A prompt goes before fine-tuning where it gains something, answers no later and costs no more to begin. Fine-tuning is
-//! told to whom the questions lead there, where it is more accurate than what comes before it and its outlay comes back
-//! within the horizon, halfway between the ends of what is known, beside today and beside that prompt.
+//! told to whom the questions lead there, where it is more accurate than what comes before it. Either is worth it where its
+//! outlay comes back within the horizon, halfway between the ends of what is known: beside today, and fine-tuning beside that
+//! prompt too. Who has fine-tuned already, and has no better model, is told to label and to train again.
 
 use rust_decimal::Decimal;
 
@@ -10,7 +11,7 @@ use super::{
     costs::Guide,
     economics::{Scale, Span, Sums, error_cost},
     evidence::Case,
-    options::Missing,
+    options::{self, Missing},
     questions::{self, Answered, Ask, Question, SCORED, Said},
     setup::{Lever, Setup},
     verdict::{Code, Step, Verdict},
@@ -159,12 +160,16 @@ impl Judge<'_> {
 
     /// All six questions lead to fine-tuning: whether it pays.
     fn fine_tuning(&self, asked: &mut Vec<Ask>) -> Verdict {
+        let setups = || self.case.scenario.options.iter().filter(|setup| setup.lever == Lever::FineTune);
+        let any = setups().next().is_some();
+        if let Some(tuned) = self.tuned().filter(|_| !any) {
+            return self.again(tuned);
+        }
         let Some(scale) = self.scale() else { return self.undecided(None, "the volume is not known") };
         let Some(today) = self.today else {
             return self.undecided(None, "what today costs is not known");
         };
-        let setups = || self.case.scenario.options.iter().filter(|setup| setup.lever == Lever::FineTune);
-        if setups().next().is_none() {
+        if !any {
             asked.push(Ask {
                 what: "Which way to fine-tune is there, how accurate is it and what does it cost?".to_owned(),
                 flag: "`txcat train` and `txcat eval --stage adapter`, or --scenario FILE",
@@ -190,9 +195,10 @@ impl Judge<'_> {
         });
         let staying = || prompt.map(|prompt| self.step(prompt)).into_iter().collect::<Vec<_>>();
         let Some(best) = best else {
-            return match (unpriced, better.first()) {
-                (Some(setup), _) => self.undecided(None, &format!("what `{}` costs is not known", setup.name)),
-                (None, Some(choice)) => {
+            return match (unpriced, self.tuned(), better.first()) {
+                (None, Some(tuned), _) => self.again(tuned),
+                (Some(setup), _, _) => self.undecided(None, &format!("what `{}` costs is not known", setup.name)),
+                (None, None, Some(choice)) => {
                     let span = scale.payback(today, choice.sums);
                     let (bills, errors) = match &self.case.scenario.errors {
                         Some(_) => ("", ""),
@@ -209,7 +215,7 @@ impl Judge<'_> {
                     );
                     told(Code::StayWithPrompts, &says, staying(), None)
                 }
-                (None, None) => {
+                (None, None, None) => {
                     let says = "no way to fine-tune is more accurate than the best prompt";
                     told(Code::StayWithPrompts, says, staying(), None)
                 }
@@ -238,6 +244,37 @@ impl Judge<'_> {
         told(Code::PromptThenFineTune, &says, vec![self.step(prompt), fine], None)
     }
 
+    /// What answers today, where it learned from labels.
+    fn tuned(&self) -> Option<&Setup> {
+        self.case.scenario.today.as_ref().filter(|today| today.lever == Lever::FineTune)
+    }
+
+    /// More labels for a model that learned from labels, and training again.
+    fn again(&self, tuned: &Setup) -> Verdict {
+        let (scenario, rated) = (&self.case.scenario, tuned.accuracy.rated());
+        let target = self.case.target.as_ref().map_or_else(String::new, |target| {
+            format!(" and does not surely reach the {} that are wanted", percent(target.value.get()))
+        });
+        let says = format!(
+            "`{}` learned from labels already; it is right on {} ({}){target}, and what more labels gain shows once they are there",
+            tuned.name,
+            percent(rated.share),
+            rated.basis,
+        );
+        let cost = options::upkeep(tuned, self.guide).map_or_else(String::new, |(every, month)| {
+            let each = amounts(month.times(Decimal::from(every)));
+            format!(": {each} {} each time", self.guide.currency_of(scenario))
+        });
+        let hours = tuned
+            .training_hours
+            .map_or_else(String::new, |hours| format!(", of which {} hours of a machine, as it took", amounts(hours)));
+        let label = "label what is doubtful (`txcat data select` picks which)".to_owned();
+        let train = format!("train again (`txcat adapters retrain`) and let the gate compare both{cost}{hours}");
+        let prompt = self.prompt().map(|prompt| self.step(prompt));
+        let steps = prompt.into_iter().chain([done(None, label), done(None, train)]).collect();
+        told(Code::LabelAndRetrain, &says, steps, None)
+    }
+
     fn scale(&self) -> Option<Scale> {
         Some(Scale { volume: self.case.volume.as_ref()?.value, error: error_cost(self.case) })
     }
@@ -249,12 +286,14 @@ impl Judge<'_> {
         })
     }
 
-    /// The most accurate prompt that gains something, where what it adds to the bill is not more than the errors that it
-    /// avoids may cost. Where nobody has said what errors cost, a gain is taken as worth it.
+    /// The most accurate prompt that gains something and comes back within the horizon with the errors that it avoids. Where
+    /// nobody has said what errors cost, a gain is taken as worth it.
     fn prompt(&self) -> Option<Choice<'_>> {
         let today = self.today?;
         let worth = |choice: &Choice<'_>| match (self.scale(), &self.case.scenario.errors) {
-            (Some(scale), Some(_)) => scale.saving(today, choice.sums).high >= Decimal::ZERO,
+            (Some(scale), Some(_)) => {
+                Span::within(scale.payback(today, choice.sums).likely, self.case.scenario.horizon())
+            }
             _ => true,
         };
         let gains = self.choices(Lever::Prompt).filter(|choice| choice.sums.share > today.share).filter(worth);

@@ -15,7 +15,7 @@ use super::{
     evidence::Case,
     options,
     range::Range,
-    scenario::{ErrorCosts, Reply},
+    scenario::{ErrorCosts, Reply, Scenario},
     setup::{Bill, Lever, Setup},
     verdict::Code,
     words::{amount, amounts, count, percent},
@@ -57,7 +57,7 @@ pub(super) fn changes(case: &Case, guide: &Guide, decision: &Decision) -> Vec<Ch
     let bench = Bench { case, guide, code, currency };
     let mut all = vec![bench.volume(), bench.labels(), bench.target()];
     all.extend([bench.today_bill(), bench.errors()]);
-    all.push(bench.best_prompt());
+    all.push(bench.best_so_far());
     if let Some(fine) = fine {
         all.extend([bench.accuracy_of(fine), bench.one_off_of(fine), bench.month_of(fine)]);
     }
@@ -139,9 +139,11 @@ impl Bench<'_> {
         Some(self.change("the accuracy that is wanted".to_owned(), percent(now.get()), found))
     }
 
-    fn best_prompt(&self) -> Option<Change> {
+    /// The most accurate of what answers today and of the prompts.
+    fn best_so_far(&self) -> Option<Change> {
         let prompts = self.case.scenario.options.iter().filter(|setup| setup.lever == Lever::Prompt);
-        let best = prompts.max_by(|a, b| a.accuracy.share().get().total_cmp(&b.accuracy.share().get()))?;
+        let both = prompts.chain(&self.case.scenario.today);
+        let best = both.max_by(|a, b| a.accuracy.share().get().total_cmp(&b.accuracy.share().get()))?;
         let now = best.accuracy.share();
         let found = self.search(STEPS, |step| self.with_accuracy(&best.name, higher(now, step)));
         let found = found.map(|(step, then)| (format!("{} or more", percent(higher(now, step).get())), then));
@@ -156,8 +158,11 @@ impl Bench<'_> {
     }
 
     fn with_accuracy(&self, name: &str, share: Share) -> Case {
-        self.on_option(name, |setup| {
-            setup.accuracy = Accuracy::Estimated { share, source: "supposed".to_owned() };
+        self.with(|case| {
+            let Scenario { today, options, .. } = &mut case.scenario;
+            for setup in today.iter_mut().chain(options).filter(|setup| setup.name == name) {
+                setup.accuracy = Accuracy::Estimated { share, source: "supposed".to_owned() };
+            }
         })
     }
 
@@ -169,7 +174,8 @@ impl Bench<'_> {
         let now = options::one_off(fine, &self.case.scenario, self.guide).ok()?;
         let found = self
             .search(MOST_PER_CENT, |step| self.on_option(&fine.name, |setup| setup.one_off = Some(raised(now, step))));
-        let found = found.map(|(step, then)| (format!("{} or more", amount(raised(now, step).middle())), then));
+        let width = now.middle() / Decimal::ONE_HUNDRED;
+        let found = found.map(|(step, then)| (or_more(raised(now, step).middle(), width), then));
         Some(self.change(format!("what `{}` costs once, {}", fine.name, self.currency), amounts(now), found))
     }
 
@@ -184,7 +190,7 @@ impl Bench<'_> {
         let found = self.search(MOST_PER_CENT, |step| {
             self.on_option(&fine.name, |setup| setup.per_month = Some(base.plus(extra(step))))
         });
-        let found = found.map(|(step, then)| (format!("{} or more", amount(now.plus(extra(step)).middle())), then));
+        let found = found.map(|(step, then)| (or_more(now.plus(extra(step)).middle(), extra(1).middle()), then));
         Some(self.change(format!("what `{}` costs a month, {}", fine.name, self.currency), amounts(now), found))
     }
 
@@ -194,7 +200,7 @@ impl Bench<'_> {
         let found = self.search(STEPS, |step| {
             self.with(|case| case.scenario.today.iter_mut().for_each(|today| scale(today, left(step))))
         });
-        let found = found.map(|(step, then)| (format!("{} or less", amount(now.times(left(step)).middle())), then));
+        let found = found.map(|(step, then)| (or_less(now, step), then));
         Some(self.change(format!("what today costs a month, {}", self.currency), amounts(now), found))
     }
 
@@ -202,7 +208,7 @@ impl Bench<'_> {
         let errors = self.case.scenario.errors.as_ref()?;
         let found =
             self.search(STEPS, |step| self.with(|case| case.scenario.errors = Some(cheaper(errors, left(step)))));
-        let found = found.map(|(step, then)| (format!("{} or less", amounts(errors.each().times(left(step)))), then));
+        let found = found.map(|(step, then)| (or_less(errors.each(), step), then));
         Some(self.change(format!("what an error costs, {}", self.currency), amounts(errors.each()), found))
     }
 
@@ -222,6 +228,31 @@ impl Bench<'_> {
         let found = (then != self.code).then(|| (words(!now), then));
         Some(self.change(what.to_owned(), words(now), found))
     }
+}
+
+/// Where an amount that was raised in steps of a width changes the decision.
+fn or_more(found: Decimal, width: Decimal) -> String {
+    let unit = unit(width);
+    format!("about {} or more", amount((found / unit).ceil() * unit))
+}
+
+/// Where an amount that was lowered by so many steps changes the decision.
+fn or_less(now: Range, steps: u64) -> String {
+    let end = |now: Decimal| {
+        let (found, unit) = (now * left(steps), unit(now / Decimal::from(STEPS)));
+        let floor = (found / unit).floor() * unit;
+        if floor.is_zero() { found } else { floor }
+    };
+    format!("about {} or less", amounts(Range { low: end(now.low), high: end(now.high) }))
+}
+
+/// The least power of ten that is no finer than a step: what is found in steps is known to no more.
+fn unit(width: Decimal) -> Decimal {
+    let mut unit = Decimal::new(1, 6);
+    while unit < width {
+        unit *= Decimal::TEN;
+    }
+    unit
 }
 
 fn lower(share: Share, steps: u64) -> Share {

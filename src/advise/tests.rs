@@ -198,6 +198,69 @@ fn a_prompt_that_costs_more_than_its_errors_is_no_first_step() {
 }
 
 #[test]
+fn a_prompt_is_held_to_the_horizon_as_fine_tuning_is() {
+    let dear = with(|scenario| {
+        let today = scenario.today.as_mut().unwrap();
+        today.bill.as_mut().unwrap().amount = Range::exact(dec!(1700));
+        today.tokens = None;
+    });
+    let payback = option(&dear, "prompt").payback_with_errors.unwrap();
+    assert!(payback.best.unwrap() > 12.0 && payback.likely.is_none(), "{payback:?}");
+    assert!(dear.verdict.steps.iter().all(|step| step.option.as_deref() != Some("prompt")), "{:?}", dear.verdict);
+    // 2,550 come back in 1.4 months: in one they don't.
+    assert_eq!(with(|scenario| scenario.horizon_months = Some(1)).verdict.code, Code::FineTune);
+    assert_eq!(with(|scenario| scenario.horizon_months = Some(2)).verdict.code, Code::PromptThenFineTune);
+}
+
+/// A deployment whose adapter answers, measured on a file.
+fn adapted(data: &str, chosen_on: bool, right: u32) -> Scenario {
+    let mut scenario = fintech();
+    scenario.options.retain(|option| option.name == "prompt");
+    scenario.options[0].accuracy = Accuracy::Claimed { share: 0.527.try_into().unwrap(), source: "x".to_owned() };
+    let today = scenario.today.as_mut().unwrap();
+    (today.name, today.lever) = ("adapter".to_owned(), super::setup::Lever::FineTune);
+    today.guide = Some("local_adapter".to_owned());
+    today.training_hours = Some(Range::exact(dec!(0.0636)));
+    let (data, engine) = (data.to_owned(), "adapter:a@1".to_owned());
+    today.accuracy = Accuracy::Measured { right, rows: 4_000, data, engine, chosen_on };
+    scenario
+}
+
+#[test]
+fn an_adapter_below_its_target_is_labelled_for_and_trained_again() {
+    let below = advice(adapted("shops/test", false, 3_400));
+    assert_eq!(below.verdict.code, Code::LabelAndRetrain, "{}", below.verdict.says);
+    let steps: Vec<&str> = below.verdict.steps.iter().map(|step| step.says.as_str()).collect();
+    assert!(steps[0].contains("`txcat data select`") && steps[1].contains("`txcat adapters retrain`"), "{steps:?}");
+    // Every time 0.1 – 0.5 weeks of 2,000 – 3,000.
+    assert!(steps[1].contains("200 – 1,500 USD each time, of which 0.0636 hours of a machine"), "{steps:?}");
+    let mut unpriced = adapted("shops/test", false, 3_400);
+    let today = unpriced.today.as_mut().unwrap();
+    (today.bill, today.tokens) = (None, None);
+    assert_eq!(advice(unpriced).verdict.code, Code::LabelAndRetrain, "what today costs is not needed for it");
+    let best = below.sensitivity.iter().find(|change| change.what.starts_with("the accuracy of")).unwrap();
+    assert_eq!((best.what.as_str(), best.then), ("the accuracy of `adapter`", Some(Code::Keep)));
+}
+
+#[test]
+fn rows_that_chose_the_adapter_keep_nothing() {
+    assert_eq!(advice(adapted("shops/test", false, 3_900)).verdict.code, Code::Keep);
+    let on_dev = advice(adapted("shops/dev", true, 3_900));
+    assert_eq!(on_dev.verdict.code, Code::Undecided);
+    let says = &on_dev.verdict.says;
+    assert!(says.contains("--files test") && !says.contains("surely"), "{says}");
+    assert!(on_dev.asked.iter().any(|ask| ask.flag.contains("txcat adapters evaluate")), "{:?}", on_dev.asked);
+    assert_eq!(on_dev.today.unwrap().reaches_target, Some(false));
+    // A prompt that was chosen on these rows answers no question either.
+    let mut scenario = fintech();
+    let (data, engine) = ("shops/dev".to_owned(), "prompt:m:p@1".to_owned());
+    let accuracy = Accuracy::Measured { right: 3_900, rows: 4_000, data, engine, chosen_on: true };
+    on(&mut scenario, "prompt", |option| option.accuracy = accuracy);
+    let asked = advice(scenario);
+    assert_eq!((asked.verdict.code, asked.verdict.stopped_at), (Code::Undecided, Some(Question::Prompting)));
+}
+
+#[test]
 fn what_would_change_the_decision_is_said_with_its_number() {
     let advice = advice(fintech());
     let change = |what: &str| {
@@ -209,8 +272,10 @@ fn what_would_change_the_decision_is_said_with_its_number() {
     assert_eq!(change("the accuracy of `prompt`"), (Some("92 % or more"), Some(Code::Prompt)));
     assert_eq!(change("the accuracy of `lora`"), (Some("87 % or less"), Some(Code::StayWithPrompts)));
     assert_eq!(change("it needs current or private data"), (Some("yes"), Some(Code::RetrievalFirst)));
-    // A prompt that adds 360 a month to avoid 150,000 errors is worth it while one may cost 0.0024.
-    assert_eq!(change("what an error costs"), (Some("0.0012 – 0.0024 or less"), Some(Code::FineTune)));
+    // A prompt for 2,550 once that adds 360 a month and avoids 150,000 errors comes back within 12 months while one costs 0.0038.
+    assert_eq!(change("what an error costs"), (Some("about 0.0025 – 0.005 or less"), Some(Code::FineTune)));
+    // 6,000 in steps of 60: 66,470 changes it, 66,420 does not.
+    assert_eq!(change("what `lora` costs once"), (Some("about 66,500 or more"), Some(Code::StayWithPrompts)));
     let (at, then) = change("transactions a month");
     let least: u64 = at.unwrap().strip_suffix(" or fewer").unwrap().replace(',', "").parse().unwrap();
     let at_volume = |volume| with(|scenario| scenario.transactions_per_month = Some(volume)).verdict.code;
@@ -289,6 +354,8 @@ fn any_scenario() -> impl Strategy<Value = Scenario> {
         if flags[1] {
             scenario.errors = None;
         }
+        // One that must first bring back an outlay is worth it from a volume on, and then fine-tuning gains less beside it.
+        on(&mut scenario, "prompt", |option| option.one_off = Some(Range::ZERO));
         scenario
     })
 }

@@ -24,6 +24,8 @@ pub enum Code {
     PromptThenFineTune,
     /// A model of one's own.
     FineTune,
+    /// More labels for the model of one's own that answers now.
+    LabelAndRetrain,
     /// Something must be known first.
     Undecided,
 }
@@ -40,6 +42,7 @@ impl Code {
             Self::LabelFirst => "Label first",
             Self::PromptThenFineTune => "Prompt first, then fine-tune",
             Self::FineTune => "Fine-tune",
+            Self::LabelAndRetrain => "Label what is doubtful, and train again",
             Self::Undecided => "Not decided yet",
         }
     }
@@ -47,7 +50,7 @@ impl Code {
     /// Whether fine-tuning is among what to do.
     #[must_use]
     pub fn fine_tunes(self) -> bool {
-        matches!(self, Self::PromptThenFineTune | Self::FineTune)
+        matches!(self, Self::PromptThenFineTune | Self::FineTune | Self::LabelAndRetrain)
     }
 }
 

@@ -21,17 +21,17 @@ fn grouped(digits: &str) -> String {
     text
 }
 
-/// `4,200`, `1.40`, `0.08` or `0.0312`: whole from a hundred on, cents below, and below ten cents what is more than cents.
+/// `4,200`, `1.40`, `0.08` or `0.0312`: whole from a hundred on, cents below, and below one what is more than cents.
 #[must_use]
 pub(super) fn amount(number: Decimal) -> String {
     let places = match number.abs() {
         size if size >= Decimal::ONE_HUNDRED || size.is_zero() => 0,
-        size if size >= Decimal::new(1, 1) => 2,
+        size if size >= Decimal::ONE => 2,
         _ => 4,
     };
     let text = format!("{:.*}", places, number.round_dp(places as u32).abs());
-    let text = if places == 4 { text.strip_suffix("00").unwrap_or(&text) } else { &text };
-    let (whole, cents) = text.split_once('.').unwrap_or((text, ""));
+    let (whole, cents) = text.split_once('.').unwrap_or((&text, ""));
+    let cents = &cents[..cents.trim_end_matches('0').len().max(cents.len().min(2))];
     let dot = if cents.is_empty() { "" } else { "." };
     let sign = if number.is_sign_negative() && !number.is_zero() { "−" } else { "" };
     format!("{sign}{}{dot}{cents}", grouped(whole))
@@ -112,6 +112,10 @@ mod tests {
         assert_eq!(
             [dec!(4200), dec!(-13800.4), dec!(1.4), dec!(0.03125), dec!(0.0014), dec!(0.08), dec!(0)].map(amount),
             ["4,200", "−13,800", "1.40", "0.0312", "0.0014", "0.08", "0"]
+        );
+        assert_eq!(
+            [dec!(0.125), dec!(0.0722), dec!(0.4), dec!(0.005)].map(amount),
+            ["0.125", "0.0722", "0.40", "0.005"]
         );
         assert_eq!(amounts(Range { low: dec!(70), high: dec!(1000) }), "70.00 – 1,000");
         assert_eq!((percent(0.87), percent(0.875), points(-1.0)), ("87 %".into(), "87.5 %".into(), "−1".into()));

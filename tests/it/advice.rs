@@ -74,7 +74,10 @@ fn a_flag_goes_before_the_scenario() {
     assert_eq!(code(&["--private-or-current-data", "yes"]), "retrieval_first");
     assert_eq!(code(&["--maintainable", "no"]), "stay_with_prompts");
     assert_eq!(code(&["--target", "0.85"]), "prompt");
-    assert_eq!(code(&["--horizon", "1"]), "stay_with_prompts");
+    assert_eq!(code(&["--horizon", "1"]), "fine_tune");
+    let said = advised(None, &["--scenario", FINTECH, "--transactions-per-month", "100000"]);
+    assert_eq!(said["questions"][4]["evidence"], "100,000: said by --transactions-per-month");
+    assert_eq!(said["questions"][3]["evidence"], "12,000: the scenario's `labels`");
 }
 
 #[test]
