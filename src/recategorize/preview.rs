@@ -85,6 +85,14 @@ pub async fn allow(store: &Store, id: i64) -> Result<(), Error> {
 /// it, or the database fails. What was asked by then is kept.
 pub async fn run(store: &Store, pipeline: &Pipeline, id: i64, told: Progress<'_>) -> Result<(), Error> {
     allow(store, id).await?;
+    let begun = find(store, id).await?;
+    if let Err(refused) = same_engines(&pipeline.lineup(), &begun) {
+        // A preview that has ended stands as it is.
+        if begun.phase == RecategorizationPhase::Predicting {
+            store.stop_recategorization(id, Some(&with_causes(&refused))).await?;
+        }
+        return Err(refused);
+    }
     store.stop_recategorization(id, None).await?;
     let done = go_on(store, pipeline, id, told).await;
     if let Err(error) = &done
@@ -99,10 +107,7 @@ async fn go_on(store: &Store, pipeline: &Pipeline, id: i64, told: Progress<'_>) 
     let lineup = pipeline.lineup();
     let mut run = find(store, id).await?;
     let adapter = run.run.adapter.clone();
-    let engines = engines(&lineup, adapter.as_deref())?;
-    if engines != run.run.engines {
-        return Err(Error::OtherEngines { id, begun: run.run.engines.join(", "), now: engines.join(", ") });
-    }
+    let engines = same_engines(&lineup, &run)?;
     let memory = Memory::open(store, &engines, run.run.made_at).await?;
     let migration = store.taxonomy_migration(id).await?;
     let asker = Asker {
@@ -199,6 +204,15 @@ async fn overtaken_or_moved(store: &Store, id: i64) -> Result<Error, Error> {
         RecategorizationPhase::Predicting | RecategorizationPhase::Previewed => Error::Overtaken { id },
         phase => Error::Phase { id, phase, done: "previewed" },
     })
+}
+
+/// The engines that answer, where they are those that a run began with.
+fn same_engines(lineup: &Lineup, run: &Recategorization) -> Result<Vec<String>, Error> {
+    let now = engines(lineup, run.run.adapter.as_deref())?;
+    if now == run.run.engines {
+        return Ok(now);
+    }
+    Err(Error::OtherEngines { id: run.id, begun: run.run.engines.join(", "), now: now.join(", ") })
 }
 
 /// The engines that may answer.

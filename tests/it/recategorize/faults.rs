@@ -186,7 +186,11 @@ async fn others_that_would_answer_now_do_not_go_on_with_a_run() {
     assert!(matches!(refused, Error::OtherEngines { .. }), "{refused}");
     assert!(stand.report(run).await.stopped.unwrap().contains("scripted@3"));
     preview::run(&stand.store, &stand.next(), run, &|_, _| {}).await.unwrap();
-    assert_eq!(stand.report(run).await.stopped, None);
+    let ended = stand.report(run).await;
+    assert_eq!(ended.stopped, None);
+    preview::run(&stand.store, &other, run, &|_, _| {}).await.unwrap_err();
+    let after = stand.report(run).await;
+    assert_eq!((after.phase, after.stopped), (ended.phase, None), "a preview that has ended stands as it is");
 }
 
 #[tokio::test]
