@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Categorizer, Error, Stage};
 use crate::{
-    domain::{Acceptance, EnrichedTransaction, InputHash, Prediction, Slug},
+    domain::{Acceptance, EnrichedTransaction, InputHash, Prediction, Slug, Transaction},
     model::KnownWork,
 };
 
@@ -115,6 +115,10 @@ impl Categorizer for Cascade {
         let steps = self.steps.iter().map(|step| step.stage.calibrated_input(row));
         let parts: Vec<InputHash> = steps.collect::<Option<_>>()?;
         Some(InputHash::of(parts.iter().map(InputHash::as_bytes)))
+    }
+
+    fn has_label_of(&self, row: &Transaction) -> bool {
+        self.steps.iter().any(|step| step.stage.has_label_of(row))
     }
 
     fn known_work(&self) -> Option<KnownWork> {

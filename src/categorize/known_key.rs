@@ -1,7 +1,7 @@
 //! What labels say of a descriptor key: the account's own first, then everybody's. It costs nothing and knows nothing
 //! of a merchant that nobody has labelled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use futures::{FutureExt, future::BoxFuture};
 use sha2::{Digest, Sha256};
@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::{Categorizer, Error, LabelledExample};
 use crate::domain::{
     DescriptorKey, Direction, EnrichedTransaction, Enrichment, InputHash, Prediction, Provenance, Slug, Taxonomy,
+    Transaction, TransactionId,
     prediction::{Evidence, Scored, TextHash},
 };
 
@@ -22,6 +23,8 @@ pub struct KnownKey {
     taxonomy: Taxonomy,
     enrichment: Enrichment,
     labels: BTreeMap<(DescriptorKey, Direction), BTreeMap<Slug, u32>>,
+    /// The labels' rows.
+    labelled: HashSet<TransactionId>,
 }
 
 impl KnownKey {
@@ -49,7 +52,8 @@ impl KnownKey {
             }
         }
         let engine = format!("known_key:{stage}@{}", hex::encode(&hash.finalize()[..4]));
-        Self { engine, stage: stage.to_owned(), taxonomy: taxonomy.clone(), enrichment, labels }
+        let labelled = labelled.iter().map(|example| example.transaction.transaction.id.clone()).collect();
+        Self { engine, stage: stage.to_owned(), taxonomy: taxonomy.clone(), enrichment, labels, labelled }
     }
 
     /// The taxonomy's categories with their counts, most frequent first.
@@ -112,6 +116,10 @@ impl Categorizer for KnownKey {
             transaction.direction.as_str().to_owned(),
         ];
         Some(InputHash::of(parts.into_iter().chain(own.iter().map(|(category, count)| format!("{category} {count}")))))
+    }
+
+    fn has_label_of(&self, row: &Transaction) -> bool {
+        self.labelled.contains(&row.id)
     }
 
     fn categorize<'a>(&'a self, batch: &'a [EnrichedTransaction]) -> BoxFuture<'a, Result<Vec<Prediction>, Error>> {

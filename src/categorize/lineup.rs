@@ -11,7 +11,7 @@ use std::{
 use futures::future::join_all;
 
 use super::{Error, Stage};
-use crate::domain::{AccountId, EnrichedTransaction, Prediction, adapter::EVERYONE, draw::drawn};
+use crate::domain::{AccountId, EnrichedTransaction, Prediction, Transaction, adapter::EVERYONE, draw::drawn};
 
 /// A stage that sees a share of a group's accounts.
 #[derive(Clone)]
@@ -101,12 +101,22 @@ impl Lineup {
     /// Every engine that may answer, in order: champions and canaries of all groups.
     #[must_use]
     pub fn engines(&self) -> Vec<String> {
-        let groups = self.groups.values().chain([&self.everyone]);
-        let stages = groups.flat_map(|group| {
-            [Some(&group.champion), group.canary.as_ref().map(|canary| &canary.stage)].into_iter().flatten()
-        });
-        let engines: BTreeSet<&str> = stages.map(|stage| stage.engine()).collect();
+        let engines: BTreeSet<&str> = self.stages().map(|stage| stage.engine()).collect();
         engines.into_iter().map(str::to_owned).collect()
+    }
+
+    /// Whether one of them answers with this row's own label at hand.
+    #[must_use]
+    pub fn has_label_of(&self, row: &Transaction) -> bool {
+        self.stages().any(|stage| stage.has_label_of(row))
+    }
+
+    /// Champions and canaries of all groups.
+    fn stages(&self) -> impl Iterator<Item = &Arc<Stage>> {
+        let groups = self.groups.values().chain([&self.everyone]);
+        groups.flat_map(|group| {
+            [Some(&group.champion), group.canary.as_ref().map(|canary| &canary.stage)].into_iter().flatten()
+        })
     }
 
     /// Who looks on.

@@ -32,7 +32,7 @@ pub use stages::{Engine, Otherwise, Sources, Stage, StageEntry, StageFile, StepE
 pub use wording::Wording;
 
 use crate::{
-    domain::{EnrichedTransaction, InputHash, Prediction, Slug, prediction::Evidence, taxonomy},
+    domain::{EnrichedTransaction, InputHash, Prediction, Slug, Transaction, prediction::Evidence, taxonomy},
     model::KnownWork,
 };
 
@@ -57,6 +57,13 @@ pub trait Categorizer: Send + Sync {
     fn input(&self, row: &EnrichedTransaction) -> Option<InputHash> {
         let _ = row;
         None
+    }
+
+    /// Whether the engine answers with this row's own label at hand: what it says of the row then proves nothing. An
+    /// adapter can't tell; the registry knows which labels there were when it came.
+    fn has_label_of(&self, row: &Transaction) -> bool {
+        let _ = row;
+        false
     }
 
     /// How often texts were known, where the engine reads texts and remembers what it read.

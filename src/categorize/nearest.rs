@@ -5,7 +5,7 @@
 //! directory's word for it where the stage may look at that. It needs no key and
 //! no training. It is no language model, and every prediction says which engine made it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use futures::{FutureExt, future::BoxFuture};
 use sha2::{Digest, Sha256};
@@ -14,6 +14,7 @@ use super::{Categorizer, Error, LabelledExample};
 use crate::{
     domain::{
         DescriptorKey, EnrichedTransaction, Enrichment, InputHash, Merchant, Prediction, Provenance, Slug, Taxonomy,
+        Transaction, TransactionId,
         prediction::{Evidence, Scored, TextHash},
     },
     model::{Encoder, encoder::Vectors},
@@ -60,6 +61,8 @@ pub struct NearestExample {
     embeddings: Vectors,
     /// How often the examples have each category, by key.
     known: HashMap<DescriptorKey, BTreeMap<Slug, u32>>,
+    /// The examples' rows.
+    labelled: HashSet<TransactionId>,
 }
 
 impl NearestExample {
@@ -105,6 +108,7 @@ impl NearestExample {
             witnesses,
             embeddings,
             known,
+            labelled: examples.iter().map(|example| example.transaction.transaction.id.clone()).collect(),
         })
     }
 
@@ -191,6 +195,10 @@ impl Categorizer for NearestExample {
         });
         let key = row.transaction.descriptor.key().as_str().to_owned();
         Some(InputHash::of([self.taxonomy.clone(), row.render(self.enrichment), key].into_iter().chain(told)))
+    }
+
+    fn has_label_of(&self, row: &Transaction) -> bool {
+        self.labelled.contains(&row.id)
     }
 
     fn categorize<'a>(&'a self, batch: &'a [EnrichedTransaction]) -> BoxFuture<'a, Result<Vec<Prediction>, Error>> {

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     domain::{
-        EnrichedTransaction, Enrichment, InputHash, Prediction, Provenance, Slug, Taxonomy,
+        EnrichedTransaction, Enrichment, InputHash, Prediction, Provenance, Slug, Taxonomy, Transaction,
         prediction::{Evidence, Scored, TextHash},
     },
     llm::{Answer, Ask, ChatModel, Fault},
@@ -174,6 +174,10 @@ impl Categorizer for PromptCategorizer {
         let text = row.render(self.wording.enrichment());
         let taxonomy = self.taxonomy.clone().into_bytes();
         Some(InputHash::of([taxonomy, shown, text.into_bytes()].into_iter().chain(known)))
+    }
+
+    fn has_label_of(&self, row: &Transaction) -> bool {
+        self.wording.has_label_of(row) || self.otherwise.as_ref().is_some_and(|other| other.has_label_of(row))
     }
 
     fn known_work(&self) -> Option<KnownWork> {

@@ -10,7 +10,10 @@ use super::{
     PROMPT_ENGINE, PromptCategorizer, Step, Wording, nearest, worked,
 };
 use crate::{
-    domain::{Acceptance, ConfidenceLevel, EnrichedTransaction, Enrichment, InputHash, Prediction, Slug, Taxonomy},
+    domain::{
+        Acceptance, ConfidenceLevel, EnrichedTransaction, Enrichment, InputHash, Prediction, Slug, Taxonomy,
+        Transaction,
+    },
     enrich::Examples,
     llm::ChatModel,
     model::{AdapterModel, Encoder, KnownWork},
@@ -257,6 +260,12 @@ impl Stage {
     #[must_use]
     pub fn rows_at_once(&self) -> usize {
         self.categorizer.rows_at_once()
+    }
+
+    /// [`Categorizer::has_label_of`].
+    #[must_use]
+    pub fn has_label_of(&self, row: &Transaction) -> bool {
+        self.categorizer.has_label_of(row)
     }
 
     /// How often texts were known, where the engine reads texts and remembers what it read.

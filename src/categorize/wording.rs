@@ -4,14 +4,14 @@
 //! model.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
 use super::{Error, LabelledExample, StageEntry, worked};
 use crate::{
     domain::{
-        EnrichedTransaction, Enrichment, OwnWords, Slug, Taxonomy,
+        Direction, EnrichedTransaction, Enrichment, Money, OwnWords, Slug, Taxonomy, Transaction,
         injection::{self, Suspicion},
     },
     enrich::{
@@ -38,7 +38,12 @@ pub struct Wording {
     schema: Arc<serde_json::Value>,
     categories: Arc<[Slug]>,
     retrieval: Option<(Examples, usize)>,
+    /// The rows of the worked examples, as far as these say which.
+    shown: HashSet<Worked>,
 }
+
+/// A row as a worked example tells it: text, amount, direction.
+type Worked = (String, Money, Direction);
 
 /// A row with what is known of it before it is sent.
 pub(super) struct Asked<'a> {
@@ -82,6 +87,7 @@ impl Wording {
             own: Arc::new(prompt.own_words(taxonomy.assignable())?),
             schema: prompt.schema(taxonomy)?,
             categories: taxonomy.assignable().iter().map(|category| category.slug.clone()).collect(),
+            shown: examples.iter().filter_map(worked_row).collect(),
             prompt,
             enrichment,
             retrieval,
@@ -94,6 +100,17 @@ impl Wording {
         let shown = crate::domain::TextHash::of(&self.system).to_string();
         let retrieved = self.retrieval.as_ref().map_or_else(String::new, |(_, k)| format!("+{k}"));
         format!("{}-{}{retrieved}", self.prompt.version(), &shown[..8])
+    }
+
+    /// Whether a row stands among the worked examples, with what it is.
+    #[must_use]
+    pub fn shows(&self, row: &Transaction) -> bool {
+        self.shown.contains(&(row.descriptor.raw().to_owned(), row.amount, row.direction))
+    }
+
+    /// Whether a request about a row may show its own label.
+    pub(super) fn has_label_of(&self, row: &Transaction) -> bool {
+        self.retrieval.is_some() || self.shows(row)
     }
 
     /// What the rows are shown with.
@@ -185,6 +202,12 @@ impl Wording {
             schema: Arc::clone(&self.schema),
         })
     }
+}
+
+/// `None` where an example is no transaction.
+fn worked_row(example: &Example) -> Option<Worked> {
+    let amount = Money::new(example.amount, example.currency).ok()?;
+    Some((example.descriptor.clone(), amount, example.direction))
 }
 
 /// Which rows share a request, by their places: so many at most, and what is suspected of talking to the model alone.

@@ -130,6 +130,8 @@ impl<'a> Asker<'a> {
                     continue;
                 }
                 done.labels.push(LabelAsked {
+                    seen: self.lineup.has_label_of(&row.transaction),
+                    engine: decision.prediction.provenance.engine,
                     transaction_id: decision.transaction_id,
                     category: row.category,
                     before: row.predicted,

@@ -55,6 +55,10 @@ pub struct Diff {
     /// What people's labels in the scope say; absent without any. People label what looks wrong, so all labels together
     /// flatter a change: trust `at_random` where there is one.
     pub accuracy: Option<Accuracy>,
+    /// Labels of the scope that no figure counts, because who answers has them at hand: as examples, by their keys, or
+    /// because they were there when the adapter came.
+    #[serde(default)]
+    pub labels_seen: u64,
     /// The same of labels that nobody chose for their answer: audits, and labels that came with the data.
     pub at_random: Option<Accuracy>,
     /// Some rows of the most frequent pairs.
@@ -186,7 +190,7 @@ pub(super) async fn of(
         }));
     }
     let (money, accounts) = store.moved_money(run.id).await?;
-    let [all, at_random] = store.label_counts(run.id).await?;
+    let ([all, at_random], labels_seen) = store.label_counts(run.id).await?;
     Ok(Diff {
         rows: run.seen,
         changed: pairs.iter().map(|pair| pair.rows).sum(),
@@ -200,6 +204,7 @@ pub(super) async fn of(
             .map(|of| Moved { currency: of.currency, amount: of.currency.in_full(of.amount), rows: of.rows })
             .collect(),
         accuracy: accuracy(store, run.id, all, false).await?,
+        labels_seen,
         at_random: accuracy(store, run.id, at_random, true).await?,
         pairs: pairs.into_iter().map(|pair| Pair { from: pair.from, to: pair.to, rows: pair.rows }).collect(),
         categories: categories

@@ -143,6 +143,7 @@ mod tests {
             pairs: Vec::new(),
             categories: vec![Category { category: "cafes".parse().unwrap(), before, after }],
             accuracy: None,
+            labels_seen: 0,
             at_random: None,
             samples: Vec::new(),
         }

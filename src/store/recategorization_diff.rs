@@ -156,19 +156,21 @@ impl Store {
         Ok((moved.collect::<Result<_, Error>>()?, accounts.unsigned_abs()))
     }
 
-    /// Labels in a run's scope: all, and those that nobody chose for their answer.
+    /// Labels in a run's scope: all, and those that nobody chose for their answer. What the engine that answers has at hand
+    /// is in neither; how many these are comes beside them.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn label_counts(&self, run: i64) -> Result<[LabelCounts; 2], Error> {
+    pub async fn label_counts(&self, run: i64) -> Result<([LabelCounts; 2], u64), Error> {
         let row = sqlx::query!(
             r#"select
-                count(*) as "rows!",
-                count(*) filter (where before = category) as "before!",
-                count(*) filter (where after = category) as "after!",
-                count(*) filter (where at_random) as "random!",
-                count(*) filter (where at_random and before = category) as "random_before!",
-                count(*) filter (where at_random and after = category) as "random_after!"
+                count(*) filter (where not seen) as "rows!",
+                count(*) filter (where not seen and before = category) as "before!",
+                count(*) filter (where not seen and after = category) as "after!",
+                count(*) filter (where not seen and at_random) as "random!",
+                count(*) filter (where not seen and at_random and before = category) as "random_before!",
+                count(*) filter (where not seen and at_random and after = category) as "random_after!",
+                count(*) filter (where seen) as "seen!"
             from recategorization_labels
             where run_id = $1"#,
             run,
@@ -180,10 +182,12 @@ impl Store {
             before: before.unsigned_abs(),
             after: after.unsigned_abs(),
         };
-        Ok([of(row.rows, row.before, row.after), of(row.random, row.random_before, row.random_after)])
+        let counts = [of(row.rows, row.before, row.after), of(row.random, row.random_before, row.random_after)];
+        Ok((counts, row.seen.unsigned_abs()))
     }
 
-    /// Labels in a run's scope row by row, or those that nobody chose for their answer; where there are more than
+    /// Labels in a run's scope row by row, or those that nobody chose for their answer, less what the engine that answers
+    /// has at hand; where there are more than
     /// `limit`, always the same ones, whatever they say.
     ///
     /// # Errors
@@ -202,6 +206,7 @@ impl Store {
             from recategorization_labels as labels
             join transactions on transactions.id = labels.transaction_id
             where labels.run_id = $1
+            and not labels.seen
             and (labels.at_random or not $2)
             order by
                 md5(labels.transaction_id),

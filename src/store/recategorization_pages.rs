@@ -58,6 +58,10 @@ pub struct LabelAsked {
     pub after: Slug,
     /// Whether nobody chose the row for its answer.
     pub at_random: bool,
+    /// Who says it now.
+    pub engine: String,
+    /// Whether it has this label at hand. Those of a registered adapter the registry tells: all that were there when it came.
+    pub seen: bool,
 }
 
 /// What became of a page's rows.
@@ -313,6 +317,8 @@ async fn insert_labels(tx: &mut PgConnection, run: i64, labels: &[LabelAsked]) -
     let of = |field: fn(&LabelAsked) -> &Slug| labels.iter().map(|label| field(label).as_str()).collect::<Vec<_>>();
     let ids: Vec<&str> = labels.iter().map(|label| label.transaction_id.as_str()).collect();
     let at_random: Vec<bool> = labels.iter().map(|label| label.at_random).collect();
+    let seen: Vec<bool> = labels.iter().map(|label| label.seen).collect();
+    let engines: Vec<&str> = labels.iter().map(|label| label.engine.as_str()).collect();
     sqlx::query!(
         "insert into recategorization_labels (
             run_id,
@@ -320,12 +326,33 @@ async fn insert_labels(tx: &mut PgConnection, run: i64, labels: &[LabelAsked]) -
             category,
             before,
             after,
-            at_random
+            at_random,
+            seen
         )
         select
             $1,
-            asked.*
-        from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::boolean[]) as asked
+            asked.transaction_id,
+            asked.category,
+            asked.before,
+            asked.after,
+            asked.at_random,
+            asked.seen
+            or exists (
+                select
+                from adapters
+                join corrections_made on corrections_made.id <= adapters.last_label
+                where adapters.engine = asked.engine
+                and corrections_made.transaction_id = asked.transaction_id
+            )
+        from unnest(
+            $2::text[],
+            $3::text[],
+            $4::text[],
+            $5::text[],
+            $6::boolean[],
+            $7::boolean[],
+            $8::text[]
+        ) as asked (transaction_id, category, before, after, at_random, seen, engine)
         on conflict (run_id, transaction_id) do nothing",
         run,
         &ids as &[&str],
@@ -333,6 +360,8 @@ async fn insert_labels(tx: &mut PgConnection, run: i64, labels: &[LabelAsked]) -
         &of(|label| &label.before) as &[&str],
         &of(|label| &label.after) as &[&str],
         &at_random,
+        &seen,
+        &engines as &[&str],
     )
     .execute(tx)
     .await?;

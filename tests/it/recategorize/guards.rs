@@ -1,10 +1,12 @@
 //! What keeps a run from being applied.
 
 use txcat::{
-    domain::CorrectionScope,
+    categorize::{KnownKey, LabelledExample, Stage},
+    domain::{CorrectionScope, EnrichedTransaction, Enrichment},
     recategorize::{
         Error, Guards, Refusal,
         apply::{self, Ask},
+        preview,
     },
     store::ImportedLabel,
 };
@@ -63,6 +65,46 @@ async fn a_run_that_makes_answers_worse_is_refused() {
     let wide = Guards { max_changed: 1.0, max_category_loss: 1.0 };
     let refused = apply::allow(&stand.store, run, &ask(wide, None), hour(2_001)).await.unwrap_err();
     assert!(refused.to_string().contains("by 40 labels accuracy would change by -100.0 points"), "{refused}");
+}
+
+#[tokio::test]
+async fn labels_that_who_answers_has_at_hand_are_counted_by_no_figure() {
+    let stand = Stand::start().await;
+    stand.answered(&rows(300)).await;
+    let label = |n: usize| ImportedLabel {
+        transaction_id: id(&format!("t{}", 3 * n + 1)),
+        category: slug("supermarket"),
+        known_at: hour(1),
+    };
+    let labels: Vec<ImportedLabel> = (0..40).map(label).collect();
+    stand.store.import_labels(&labels, "import", hour(1_100)).await.unwrap();
+    // By key it has 30 of the 40 labels, and so is right about those rows whatever it is worth.
+    let examples: Vec<LabelledExample> = rows(300)
+        .into_iter()
+        .filter(|row| labels[..30].iter().any(|label| label.transaction_id == row.id))
+        .map(|row| LabelledExample::of(EnrichedTransaction::bare(row), slug("supermarket")))
+        .collect();
+    let engine = KnownKey::new("known_key", Enrichment::None, &stand.taxonomy, &examples);
+    let pipeline = stand.of(Stage::new("known_key", 0.9, Enrichment::None, Box::new(engine)));
+    let run = stand.planned(&pipeline, everything()).await;
+    preview::run(&stand.store, &pipeline, run, &|_, _| {}).await.unwrap();
+    let diff = stand.report(run).await.diff.unwrap();
+    assert_eq!((diff.labels_seen, diff.at_random.unwrap().rows, diff.accuracy.unwrap().rows), (30, 10, 10));
+
+    // An adapter may have learned from all labels that were there when it was registered, and from none since.
+    let registered =
+        "insert into adapters (name, version, engine, taxonomy, account_group, base, base_sha256, last_label,
+            facts, state, share, state_since, registered_by, registered_at)
+        select 'next', 1, 'scripted@2', 'consumer@1', 'everyone', 'tiny', 'aa', max(id),
+            '{}', 'candidate', 0, now(), 'a test', now()
+        from corrections_made
+        returning id::text";
+    stand.text(registered).await;
+    let since: Vec<ImportedLabel> = (40..60).map(label).collect();
+    stand.store.import_labels(&since, "import", hour(1_200)).await.unwrap();
+    let run = stand.previewed(everything()).await;
+    let diff = stand.report(run).await.diff.unwrap();
+    assert_eq!((diff.labels_seen, diff.at_random.unwrap().rows), (40, 20));
 }
 
 #[tokio::test]
