@@ -48,6 +48,8 @@ pub struct Counts {
     pub redacted: usize,
     /// Rows that were left out because their text talks to a model: nothing should learn from them.
     pub refused: usize,
+    /// Rows that were left out because the prompt shows them with their answer: there is nothing to learn from those.
+    pub shown: usize,
 }
 
 /// Writes training lines.
@@ -74,7 +76,7 @@ impl Exporter {
         Self { wording, format }
     }
 
-    /// Writes a line for each row, which is asked about alone.
+    /// Writes a line for each row, which is asked about alone, less those that the prompt's worked examples answer.
     ///
     /// # Errors
     /// When a template can't be filled in, labelled transactions can't be looked for, a preference has no worse answer,
@@ -82,9 +84,10 @@ impl Exporter {
     pub async fn write(&self, rows: &[Labelled], out: &mut impl Write) -> Result<Counts, Error> {
         let talks = |of: &&Labelled| injection::talks(of.example.transaction.transaction.descriptor.raw());
         let refused = rows.iter().filter(talks).count();
-        let rows: Vec<&Labelled> = rows.iter().filter(|of| !talks(of)).collect();
+        let (shown, rows): (Vec<&Labelled>, Vec<&Labelled>) =
+            rows.iter().filter(|of| !talks(of)).partition(|of| self.wording.shows(&of.example.transaction.transaction));
         let examples: Vec<LabelledExample> = rows.iter().map(|of| of.example.clone()).collect();
-        let mut counts = Counts { refused, ..Counts::default() };
+        let mut counts = Counts { refused, shown: shown.len(), ..Counts::default() };
         for (labelled, ask) in rows.into_iter().zip(self.wording.lessons(&examples).await?) {
             let mut line = self.line(labelled, &ask)?;
             counts.redacted += usize::from(redact::cover(&mut Value::from(ask.user.clone()), &ask.own) > 0);

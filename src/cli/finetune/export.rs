@@ -31,8 +31,8 @@ use crate::{
 /// Writes one training line for each labelled row: the words that a stage asks about that row with, and the right answer.
 ///
 /// Labels must have passed `txcat data check`, as for `txcat train`. Preferences (dpo) come from the database: rows
-/// whose prediction a person corrected. What is personal in a row is covered, and rows whose text talks to a model
-/// are left out.
+/// whose prediction a person corrected. What is personal in a row is covered. Rows whose text talks to a model are left
+/// out, and so are rows that the prompt shows as worked examples, answer and all.
 #[derive(Debug, clap::Args)]
 pub struct Export {
     /// Whose form.
@@ -131,7 +131,7 @@ impl Export {
         out.flush()?;
         if self.json {
             let told = serde_json::json!({
-                "exported": counts.exported, "redacted": counts.redacted, "refused": counts.refused,
+                "exported": counts.exported, "redacted": counts.redacted, "refused": counts.refused, "shown": counts.shown,
                 "checked": checked.1, "stage": self.stage, "prompt": version, "out": self.out,
             });
             println!("{told}");
@@ -139,12 +139,13 @@ impl Export {
         }
         println!(
             "{} rows exported to {} as `{}` asks about them ({version}), {} of them redacted; {} refused because they talk \
-             to the model ({}: {})",
+             to the model, {} left out because its prompt shows them with their answer ({}: {})",
             counts.exported,
             self.out.display(),
             self.stage,
             counts.redacted,
             counts.refused,
+            counts.shown,
             checked.0,
             checked.1
         );
