@@ -5,7 +5,7 @@ use indicatif::HumanCount;
 use serde::Serialize;
 
 use crate::{
-    domain::{ChangeState, Slug},
+    domain::{ChangeState, RecategorizationPhase, Slug},
     recategorize::{
         self, Diff, Report,
         diff::Accuracy,
@@ -171,7 +171,15 @@ pub(super) fn print(report: &Report, json: bool) -> anyhow::Result<()> {
         println!("  guards were overridden: {why}");
     }
     if let Some(diff) = &report.diff {
-        print_diff(diff);
+        let kept = report.changes.iter().map(|tally| tally.rows).sum::<u64>().saturating_sub(diff.changed);
+        if kept > 0 && report.taxonomy.is_some() {
+            let kept = count(kept);
+            println!(
+                "  {kept} of these rows keep their category: only what a stage said beside a person's word is called \
+                 otherwise"
+            );
+        }
+        print_diff(diff, Tense::of(report.phase));
     }
     for refusal in &report.refusals {
         println!("  GUARD: {refusal}");
@@ -179,9 +187,36 @@ pub(super) fn print(report: &Report, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn print_diff(diff: &Diff) {
+/// How a run's diff is told, by where the run stands.
+#[derive(Clone, Copy)]
+struct Tense {
+    /// Of the rows that change.
+    change: &'static str,
+    /// Of the answers before it.
+    before: &'static str,
+}
+
+impl Tense {
+    fn of(phase: RecategorizationPhase) -> Self {
+        match phase {
+            RecategorizationPhase::Predicting | RecategorizationPhase::Previewed => {
+                Self { change: "would change", before: "right now" }
+            }
+            RecategorizationPhase::Applying | RecategorizationPhase::Applied => {
+                Self { change: "were to change", before: "right before" }
+            }
+            RecategorizationPhase::Undoing | RecategorizationPhase::Undone => {
+                Self { change: "were to change, until it was undone", before: "right before" }
+            }
+            RecategorizationPhase::Cancelled => Self { change: "would have changed", before: "right before" },
+        }
+    }
+}
+
+fn print_diff(diff: &Diff, tense: Tense) {
     let share = 100.0 * diff.changed as f64 / diff.rows.max(1) as f64;
-    println!("  {} rows would change ({share:.1} % of the scope), on {} accounts", count(diff.changed), diff.accounts);
+    let (rows, change) = (count(diff.changed), tense.change);
+    println!("  {rows} rows {change} ({share:.1} % of the scope), on {} accounts", diff.accounts);
     let (people, rules) = (count(diff.people), count(diff.rules));
     match diff.renamed {
         None => println!("  {people} rows are people's word and {rules} an account rule's: they stay"),
@@ -199,8 +234,14 @@ fn print_diff(diff: &Diff) {
     for moved in &diff.money {
         println!("  {} {} on {} rows", moved.amount, moved.currency, count(moved.rows));
     }
-    print_accuracy("by labels that nobody chose", diff.at_random);
-    print_accuracy("by all labels (people label what looks wrong, so these flatter)", diff.accuracy);
+    print_accuracy("by labels that nobody chose", diff.at_random, tense);
+    print_accuracy("by all labels (people label what looks wrong, so these flatter)", diff.accuracy, tense);
+    if diff.labels_seen > 0 {
+        let seen = count(diff.labels_seen);
+        println!(
+            "  {seen} labels are in no figure: whoever answers has them at hand, and what it says of them proves nothing"
+        );
+    }
     if diff.pairs.is_empty() {
         return;
     }
@@ -223,11 +264,13 @@ fn print_diff(diff: &Diff) {
     println!("{categories}");
 }
 
-fn print_accuracy(of: &str, accuracy: Option<Accuracy>) {
+fn print_accuracy(of: &str, accuracy: Option<Accuracy>, tense: Tense) {
     let Some(Accuracy { rows, before, after, difference, p }) = accuracy else { return };
+    let p = if p < 0.001 { "p < 0.001".to_owned() } else { format!("p = {p:.3}") };
     println!(
-        "  {of} ({rows}): {:.1} % right now, {:.1} % after; {:+.1} points [{:+.1}, {:+.1}], p = {p:.3}",
+        "  {of} ({rows}): {:.1} % {}, {:.1} % after; {:+.1} points [{:+.1}, {:+.1}], {p}",
         100.0 * before.value,
+        tense.before,
         100.0 * after.value,
         100.0 * difference.value,
         100.0 * difference.low,

@@ -276,8 +276,11 @@ async fn the_command_line_shows_applies_and_undoes() {
     let applied = told(&["apply", &run, "--override", "the test says so", "--json"]).json();
     assert_eq!((&applied["phase"], &applied["override_reason"]), (&json!("applied"), &json!("the test says so")));
     stand.store.correct(&correction("t1", "bakery", CorrectionScope::Transaction, 3_000)).await.unwrap();
+    let shown = told(&["show", &run]).ok();
+    assert!(shown.contains("40 rows were to change (66.7 % of the scope)") && !shown.contains("would"), "{shown}");
     let undone = told(&["undo", &run]).ok();
     assert!(undone.contains("39 rows undone") && undone.contains("1 rows kept (person)"), "{undone}");
+    assert!(undone.contains("40 rows were to change, until it was undone"), "{undone}");
     assert_eq!(in_force(&stand.store, "t1").await, "bakery by correction, reviewed");
     assert_eq!(in_force(&stand.store, "t4").await, "supermarket by stage, accepted");
     let again = told(&["undo", &run]);
