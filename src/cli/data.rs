@@ -43,7 +43,7 @@ pub enum Action {
 
 /// Checks the labels that training would learn from, and says whether it may.
 ///
-/// Reads the pool's labelled rows; of dev and the test files, everything but the labels. What passes, what
+/// Reads the labelled rows of pool and dev; of the test files, everything but the labels. What passes, what
 /// is kept out and why, and the manifest that `txcat train` asks for go into --out. Fails when a check blocks.
 #[derive(Debug, clap::Args)]
 pub struct Check {

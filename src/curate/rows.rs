@@ -13,7 +13,8 @@ const MOST_EXCEPTIONS: f64 = 0.01;
 /// From this share of the rows on, conflicting labels are worth acting on.
 const MOST_CONFLICTS: f64 = 0.05;
 
-/// `schema`: rows that could not be read. They are kept out of what passes, and shown.
+/// `schema`: rows that could not be read. They are kept out of what passes, and shown. Of dev every row is needed: one that
+/// can't be read blocks, and so does a dev without rows.
 #[must_use]
 pub fn schema(set: &LabelledSet) -> Check {
     let flags: Vec<Flag> = set.refused.iter().filter(|row| row.off_taxonomy.is_none()).map(refused).collect();
@@ -23,7 +24,13 @@ pub fn schema(set: &LabelledSet) -> Check {
         0 => format!("all {all} rows can be read"),
         bad => format!("{bad} of {all} rows can't be read"),
     };
-    Check::new("schema", level, says).value("refused", flags.len() as f64).flags(flags)
+    let check = Check::new("schema", level, says).value("refused", flags.len() as f64);
+    match set.dev.as_ref().map(|dev| dev.rows) {
+        Some(0) => {
+            Check { level: Level::Block, says: format!("{}; dev has no rows", check.says), ..check }.flags(flags)
+        }
+        _ => with_dev(check, flags, of_dev(set, |row| row.off_taxonomy.is_none()), "rows of dev can't be read"),
+    }
 }
 
 /// `taxonomy`: labels that are no category of the taxonomy.
@@ -35,7 +42,23 @@ pub fn taxonomy(set: &LabelledSet) -> Check {
         0 => (Level::Pass, format!("every label is a category of {}", set.taxonomy.version())),
         bad => (Level::Block, format!("{bad} labels are no category of {}", set.taxonomy.version())),
     };
-    Check::new("taxonomy", level, says).value("off_taxonomy", flags.len() as f64).flags(flags)
+    let check = Check::new("taxonomy", level, says).value("off_taxonomy", flags.len() as f64);
+    with_dev(check, flags, of_dev(set, |row| row.off_taxonomy.is_some()), "labels of dev are none either")
+}
+
+/// Rows of dev that are refused, of one kind. They are in no set, so none is kept out of it.
+fn of_dev(set: &LabelledSet, kind: fn(&Refused) -> bool) -> Vec<Flag> {
+    let refused_rows = set.dev.iter().flat_map(|dev| &dev.refused).filter(|row| kind(row));
+    refused_rows.map(|row| Flag { quarantined: false, ..refused(row) }).collect()
+}
+
+/// A check that blocks where anything is wrong with dev.
+fn with_dev(check: Check, flags: Vec<Flag>, of_dev: Vec<Flag>, what: &str) -> Check {
+    if of_dev.is_empty() {
+        return check.flags(flags);
+    }
+    let says = format!("{}; {} {what}", check.says, of_dev.len());
+    Check { level: Level::Block, says, ..check }.flags([flags, of_dev].concat())
 }
 
 /// `direction`: a label that makes sense in one direction only, on a row of the other.

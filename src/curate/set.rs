@@ -62,6 +62,15 @@ pub struct Refused {
     pub record: csv::StringRecord,
 }
 
+/// The rows of dev: what is learned is calibrated by their labels.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dev {
+    /// How many there are.
+    pub rows: usize,
+    /// Those of them that could not be read.
+    pub refused: Vec<Refused>,
+}
+
 /// The labelled rows of one set.
 #[derive(Debug, Clone)]
 pub struct LabelledSet {
@@ -73,6 +82,8 @@ pub struct LabelledSet {
     pub examples: Vec<Example>,
     /// Those that could not.
     pub refused: Vec<Refused>,
+    /// Dev's rows; absent for a set of the store.
+    pub dev: Option<Dev>,
     /// Whether the source says who labelled its rows.
     pub names_annotators: bool,
     /// Unlabelled texts of the same kind, each once: how common each piece of text is.
@@ -85,10 +96,11 @@ pub struct LabelledSet {
 
 impl LabelledSet {
     /// Reads the pool of a folder: once for what surrounds the rows and to choose, its labels shut
-    /// away; once for the rows that were chosen. `on_row` is called for every row read.
+    /// away; once for the rows that were chosen. Then dev, whose labels stay there. `on_row` is called for every row of
+    /// the pool.
     ///
     /// # Errors
-    /// When the pool can't be read to its end.
+    /// When pool or dev can't be read to its end.
     pub fn read(dataset: &Dataset, which: Which, mut on_row: impl FnMut()) -> Result<Self, dataset::Error> {
         let pool = dataset.file("pool")?;
         let mut pass = dataset.rows(pool)?;
@@ -141,6 +153,7 @@ impl LabelledSet {
             taxonomy: Arc::clone(dataset.taxonomy()),
             examples,
             refused,
+            dev: Some(Dev::read(dataset)?),
             names_annotators: rows.names_annotators(),
             texts: texts(&surroundings),
             terms: Vec::new(),
@@ -175,6 +188,7 @@ impl LabelledSet {
             name,
             examples,
             refused,
+            dev: None,
             names_annotators: true,
             texts: texts(&all),
             terms: Vec::new(),
@@ -219,6 +233,22 @@ impl Example {
             input: AdapterInput::default(),
             transaction,
         }
+    }
+}
+
+impl Dev {
+    fn read(dataset: &Dataset) -> Result<Self, dataset::Error> {
+        let mut rows = dataset.rows(dataset.file("dev")?)?;
+        let mut dev = Self { rows: 0, refused: Vec::new() };
+        while let Some(row) = rows.next() {
+            dev.rows += 1;
+            match row {
+                Ok(_) => {}
+                Err(error) if error.is_of_one_row() => dev.refused.push(Refused::of(&rows, error)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(dev)
     }
 }
 

@@ -6,7 +6,7 @@
 //! column; who reads [`Rows`] of the pool shuts the labels away until they are bought.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
     error::Error as StdError,
     fs::File,
     io::{self, BufReader, Read},
@@ -19,6 +19,7 @@ use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, SubsecRound as _, Ut
 use flate2::read::MultiGzDecoder;
 use rust_decimal::Decimal;
 use sha2::{Digest, Sha256};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::domain::{Descriptor, Money, Slug, Taxonomy, Transaction, TransactionId, taxonomy, transaction::Status};
 
@@ -79,6 +80,16 @@ pub enum Error {
         /// Why.
         source: Box<dyn StdError + Send + Sync>,
     },
+    /// An id that an earlier row has: which of the two is meant can't be told.
+    #[error("{} line {line}: `id` is that of line {first} too", path.display())]
+    Repeated {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// The line that had it first.
+        first: u64,
+    },
     /// A category that `categories.csv` does not name.
     #[error("{} line {line}: categories.csv has no `{category}`", path.display())]
     Category {
@@ -121,7 +132,7 @@ impl Error {
     #[must_use]
     pub fn is_of_one_row(&self) -> bool {
         match self {
-            Self::Field { .. } | Self::Category { .. } => true,
+            Self::Field { .. } | Self::Repeated { .. } | Self::Category { .. } => true,
             Self::Csv { source, .. } => !matches!(source.kind(), csv::ErrorKind::Io(_)),
             Self::Missing { .. }
             | Self::Io { .. }
@@ -356,6 +367,8 @@ struct Records {
     header: csv::StringRecord,
     record: csv::StringRecord,
     columns: Columns,
+    /// The line of every id so far, by the id's hash.
+    ids: HashMap<u64, u64>,
 }
 
 impl Records {
@@ -387,11 +400,22 @@ impl Records {
             counterparty: place("counterparty"),
             labelled_by: place("labelled_by"),
         };
-        Ok(Self { path, reader, header, record: csv::StringRecord::new(), columns })
+        Ok(Self { path, reader, header, record: csv::StringRecord::new(), columns, ids: HashMap::new() })
     }
 
     fn advance(&mut self) -> Result<bool, Error> {
-        self.reader.read_record(&mut self.record).map_err(|source| Error::Csv { path: self.path.clone(), source })
+        let read = self.reader.read_record(&mut self.record);
+        if !read.map_err(|source| Error::Csv { path: self.path.clone(), source })? {
+            return Ok(false);
+        }
+        let line = self.line();
+        match self.ids.entry(xxh3_64(self.id().as_bytes())) {
+            Entry::Occupied(first) => Err(Error::Repeated { path: self.path.clone(), line, first: *first.get() }),
+            Entry::Vacant(new) => {
+                new.insert(line);
+                Ok(true)
+            }
+        }
     }
 
     fn line(&self) -> u64 {
@@ -485,7 +509,7 @@ pub fn timestamp(text: &str) -> Result<DateTime<Utc>, InvalidTime> {
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidTime {
     /// Not of the form.
-    #[error(transparent)]
+    #[error("must be a date (2026-03-14) or an RFC 3339 time with an offset (2026-03-14T09:26:53Z)")]
     Form(#[from] chrono::ParseError),
     /// A year before 0 or after 9999.
     #[error("must be of a year from 0000 to 9999")]

@@ -11,7 +11,7 @@ use txcat::{
         manifest::rows_sha256,
         suspects::Opinion,
     },
-    evaluate::{corpus::Corpus, dataset::Dataset, labels::Choice},
+    evaluate::{corpus::Corpus, dataset::Dataset, labels::Choice, pool::Pool},
 };
 
 use crate::{
@@ -222,6 +222,42 @@ fn rows_of_a_test_file_block_and_its_labels_are_never_read() {
     assert_ne!(unreadable, test);
     fs::write(dir.path().join("test_next.csv"), unreadable).unwrap();
     assert_eq!(checked(dir.path()).manifest, outcome.manifest);
+}
+
+#[test]
+fn an_id_that_stands_twice_is_refused_with_its_line_wherever_a_pool_is_read() {
+    let dir = folder();
+    add(dir.path(), "p007,2024-01-09,acct-1,ANOTHER TEXT,7.00,debit,CAD,travel,ann\n");
+    let outcome = checked(dir.path());
+    assert_eq!(found(&outcome, "schema"), (Level::Warn, ids(&["p007"])));
+    let flag = &outcome.report.check("schema").unwrap().flags[0];
+    assert!(flag.line == Some(182) && flag.says.contains("`id` is that of line 9 too"), "{flag:?}");
+    assert_eq!((outcome.report.rows, outcome.report.refused), (180, 1));
+    let read = Corpus::read(&Dataset::open(dir.path()).unwrap(), Choice::Budget { budget: 200, seed: 1 }, || {});
+    assert!(read.unwrap_err().to_string().contains("line 182: `id` is that of line 9 too"));
+    let read = Pool::read(&Dataset::open(dir.path()).unwrap(), || {});
+    assert!(read.unwrap_err().to_string().contains("line 182"));
+}
+
+#[test]
+fn labels_of_dev_that_nothing_can_be_calibrated_by_block() {
+    let dir = folder();
+    let dev = fs::read_to_string(dir.path().join("dev.csv")).unwrap();
+    let with = |dev: &str| {
+        fs::write(dir.path().join("dev.csv"), dev).unwrap();
+        checked(dir.path())
+    };
+    let outcome = with(&dev.replacen(",food,", ",no_such,", 1));
+    assert_eq!(found(&outcome, "taxonomy").0, Level::Block);
+    assert_eq!(found(&outcome, "schema").0, Level::Pass);
+    assert!(outcome.quarantine.is_empty() && outcome.report.quarantined == 0, "no row of the set is at fault");
+    let outcome = with(&dev.replacen(",food,", ",NOT A SLUG,", 1));
+    assert_eq!(found(&outcome, "schema").0, Level::Block);
+    assert!(outcome_says(&outcome, "schema").ends_with("1 rows of dev can't be read"));
+    let outcome = with(HEADER);
+    assert_eq!(found(&outcome, "schema").0, Level::Block);
+    assert!(outcome_says(&outcome, "schema").ends_with("dev has no rows"));
+    assert!(with(&dev).manifest.passed);
 }
 
 #[test]
