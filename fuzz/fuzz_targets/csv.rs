@@ -28,7 +28,8 @@ fuzz_target!(|input: (u8, &[u8])| -> Corpus {
         let _ = Taxonomy::from_categories_csv(file, "categories");
         return Corpus::Keep;
     }
-    let Ok(rows) = Rows::open(Cursor::new(file.to_vec()), Format::of(name), mapping, Arc::clone(&CONSUMER)) else {
+    let Some(format) = Format::of(name) else { return Corpus::Reject };
+    let Ok(rows) = Rows::open(Cursor::new(file.to_vec()), format, mapping, Arc::clone(&CONSUMER)) else {
         return Corpus::Keep;
     };
     let _ = rows.missing_columns();

@@ -90,6 +90,7 @@ fn file(options: &Options, name: &str) -> import::Options {
         direction: None,
         id_from_row: false,
         no_categorize: false,
+        max_rejected: None,
         json: false,
         serving: options.serving.clone(),
     }

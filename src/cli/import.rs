@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Settings,
-    service::{Serving, with_store},
+    service::{Serving, share64, with_store},
 };
 use crate::{
     clock,
@@ -33,9 +33,9 @@ const BATCH: usize = 1_000;
 /// currency, direction, descriptor, and optionally mcc, country, channel, counterparty, status, replaces.
 /// Others are passed over.
 ///
-/// The file is streamed. A row that can't be taken goes to FILE.rejects.jsonl with its line and the reason,
-/// and the others go on: that is a success, exit code 0, with the count of rejected rows printed. A file or
-/// database that fails ends the command with exit code 1, wrong options with 2. Rows that are there already
+/// The file is streamed. A row that can't be taken goes to FILE.rejects.jsonl with its line, its id, the column and the
+/// reason, and the others go on: that is a success, exit code 0, with the count of rejected rows printed, unless
+/// --max-rejected says how many are too many. A file or database that fails ends the command with exit code 1, wrong options with 2. Rows that are there already
 /// are not stored again, so an import that was interrupted is run again as it was.
 #[derive(Debug, clap::Args)]
 pub struct Options {
@@ -66,6 +66,11 @@ pub struct Options {
     /// Store the rows only; they are categorized when they come again.
     #[arg(long)]
     pub no_categorize: bool,
+
+    /// End with exit code 1 where a larger share of the rows than this can't be taken, conflicting ones included. The
+    /// others are stored all the same.
+    #[arg(long, value_name = "SHARE", value_parser = share64)]
+    pub max_rejected: Option<f64>,
 
     /// Print the counts as one JSON object.
     #[arg(long)]
@@ -117,18 +122,32 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
     let imported = with_store(settings, async |store| import(&options, settings, store, rows, &bar).await).await;
     bar.finish_and_clear();
     let (counts, rejects) = imported?;
-    if options.json {
-        println!("{}", serde_json::to_string(&counts)?);
-        return Ok(());
-    }
-    let Counts { rows, new, known, conflicting, rejected, labels, rows_per_s } = counts;
-    println!("{} rows, {rows_per_s:.0} a second", HumanCount(rows));
-    println!("{} new, {} known", HumanCount(new), HumanCount(known));
-    println!("{} conflicting, {} rejected{rejects}", HumanCount(conflicting), HumanCount(rejected));
-    if options.labels.is_some() {
-        println!("{} new labels", HumanCount(labels));
-    }
+    counts.tell(&options, &rejects)?;
+    let refused = counts.conflicting + counts.rejected;
+    let most = options.max_rejected.unwrap_or(1.0);
+    ensure!(
+        refused as f64 <= most * counts.rows as f64,
+        "{refused} of {} rows can't be taken, more than the share of {most} that may{rejects}",
+        counts.rows
+    );
     Ok(())
+}
+
+impl Counts {
+    fn tell(&self, options: &Options, rejects: &str) -> anyhow::Result<()> {
+        if options.json {
+            println!("{}", serde_json::to_string(self)?);
+            return Ok(());
+        }
+        let Self { rows, new, known, conflicting, rejected, labels, rows_per_s } = *self;
+        println!("{} rows, {rows_per_s:.0} a second", HumanCount(rows));
+        println!("{} new, {} known", HumanCount(new), HumanCount(known));
+        println!("{} conflicting, {} rejected{rejects}", HumanCount(conflicting), HumanCount(rejected));
+        if options.labels.is_some() {
+            println!("{} new labels", HumanCount(labels));
+        }
+        Ok(())
+    }
 }
 
 impl Options {
@@ -143,6 +162,7 @@ impl Options {
             id_from_row: self.id_from_row,
         };
         let format = Format::of(&self.file.to_string_lossy());
+        let format = format.with_context(|| format!("{shown} must be .csv, .jsonl or .ndjson, with or without .gz"))?;
         let rows = Rows::open(bar.wrap_read(file), format, mapping, Arc::clone(taxonomy))
             .with_context(|| format!("can't read {shown}"))?;
         let missing = rows.missing_columns();
@@ -151,6 +171,8 @@ impl Options {
             "{shown} has no column for {}: name one with --map, or see --id-from-row, --currency and --direction",
             missing.join(", ")
         );
+        let repeated = rows.repeated_columns();
+        ensure!(repeated.is_empty(), "{shown} has more than one column named {}", repeated.join(", "));
         Ok(rows)
     }
 }
@@ -185,7 +207,7 @@ async fn take_all(
     way: Option<&(Pipeline, Memory)>,
     bar: &ProgressBar,
 ) -> anyhow::Result<(Counts, String)> {
-    let mut rejects = Rejects::new(&options.file)?;
+    let mut rejects = Rejects::new(&options.file, rows.columns())?;
     let mut counts = Counts::default();
     let start = Instant::now();
     let (sender, mut batches) = mpsc::channel(2);
@@ -238,7 +260,7 @@ async fn take(
     let mut places = Vec::with_capacity(batch.len());
     let mut transactions: Vec<Transaction> = Vec::with_capacity(batch.len());
     let mut labels: Vec<Option<Slug>> = Vec::with_capacity(batch.len());
-    for Line { number, row } in batch {
+    for Line { number, id, row } in batch {
         match row {
             Ok((transaction, label)) => {
                 places.push(number);
@@ -247,7 +269,7 @@ async fn take(
             }
             Err(reject) => {
                 counts.rejected += 1;
-                rejects.write(number, reject.field(), &reject.to_string())?;
+                rejects.write(number, id.as_deref(), reject.field(), &reject.to_string())?;
             }
         }
     }
@@ -270,7 +292,7 @@ async fn take(
             Ingested::AlreadyReplaced => (&mut counts.rejected, "replaces", "names a row that another has replaced"),
         };
         *count += 1;
-        rejects.write(number, Some(field), reason)?;
+        rejects.write(number, Some(transaction.id.as_str()), Some(field), reason)?;
     }
     counts.labels += store.import_labels(&known, "import", now).await?;
     if let Some((pipeline, memory)) = way {

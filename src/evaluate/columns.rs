@@ -22,12 +22,12 @@ use crate::domain::{
 /// A row that can't be a transaction.
 #[derive(Debug, thiserror::Error)]
 pub enum Reject {
-    /// The line is no record at all.
-    #[error("{source}")]
-    Record {
-        /// Why.
-        source: Box<dyn StdError + Send + Sync>,
-    },
+    /// A line of JSON lines is no object.
+    #[error("must be a JSON object")]
+    NotAnObject,
+    /// A CSV line is no text.
+    #[error("must be UTF-8 text")]
+    NotText,
     /// A CSV line has more cells than its header.
     #[error("the line has {found} cells and the header {header}")]
     Cells {
@@ -50,6 +50,9 @@ pub enum Reject {
         /// Why.
         source: Box<dyn StdError + Send + Sync>,
     },
+    /// An amount that is no decimal.
+    #[error("must be a decimal such as 12.50")]
+    NotDecimal,
     /// A label that is no category.
     #[error("is no category of the taxonomy")]
     Label,
@@ -60,7 +63,8 @@ impl Reject {
     #[must_use]
     pub fn field(&self) -> Option<&'static str> {
         match self {
-            Self::Record { .. } | Self::Cells { .. } => None,
+            Self::NotAnObject | Self::NotText | Self::Cells { .. } => None,
+            Self::NotDecimal => Some("amount"),
             Self::Missing { field } | Self::Field { field, .. } => Some(field),
             Self::Label => Some("label"),
         }
@@ -135,6 +139,19 @@ impl Mapping {
         }
     }
 
+    /// The columns that fields, and the `label`, are taken from, among those that `has` says are there.
+    #[must_use]
+    pub fn columns(&self, has: impl Fn(&str) -> bool) -> BTreeMap<&'static str, String> {
+        let fields = FIELDS.into_iter().filter_map(|field| Some((field, self.column(field, &has)?.to_owned())));
+        fields.chain(self.labels.clone().map(|column| ("label", column))).collect()
+    }
+
+    /// A row's id as it stands there.
+    #[must_use]
+    pub fn id<'a>(&self, values: &'a BTreeMap<String, String>) -> Option<&'a str> {
+        self.text(values, "id")
+    }
+
     fn text<'a>(&self, values: &'a BTreeMap<String, String>, field: &'static str) -> Option<&'a str> {
         let text = match self.columns.get(field) {
             Some(column) => values.get(column)?,
@@ -171,7 +188,8 @@ impl Mapping {
         values: &BTreeMap<String, String>,
         taxonomy: &Taxonomy,
     ) -> Result<(Transaction, Option<Slug>), Reject> {
-        let signed: Decimal = self.needed(values, "amount")?;
+        let signed = self.text(values, "amount").ok_or(Reject::Missing { field: "amount" })?;
+        let signed: Decimal = signed.parse().map_err(|_| Reject::NotDecimal)?;
         let (amount, by_sign) = match self.direction {
             Some(DirectionDefault::BySign) if signed.is_sign_negative() => (-signed, Some(Direction::Debit)),
             Some(DirectionDefault::BySign) => (signed, Some(Direction::Credit)),

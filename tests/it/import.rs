@@ -112,9 +112,45 @@ async fn rows_that_fail_are_listed_with_line_and_reason_and_the_others_are_store
     // One has a separator too many: which field is at fault can't be told. Postgres has no such year as the last.
     let expected = [(4, "posted_at"), (5, "descriptor"), (6, "amount"), (7, "label"), (8, ""), (9, "posted_at")];
     assert_eq!(fields, expected.map(|(line, field)| (line, field.to_owned())));
+    let told = |place: usize| {
+        let reject: serde_json::Value = serde_json::from_str(rejects.lines().nth(place).unwrap()).unwrap();
+        [&reject["column"], &reject["reason"]].map(|member| member.as_str().unwrap_or_default().to_owned())
+    };
+    assert_eq!(told(0)[0], "Booked");
+    assert!(told(0)[1].starts_with("must be a date (2026-03-14) or an RFC 3339 time"), "{rejects}");
+    assert_eq!(told(2), ["Value", "must be a decimal such as 12.50"].map(str::to_owned));
+    assert_eq!(told(3), ["Kind", "is no category of the taxonomy"].map(str::to_owned));
     let second = import(&database, &file, &all).run().json();
     assert_eq!((second["new"].as_i64(), second["known"].as_i64()), (Some(0), Some(2)), "an id is made of the row");
+    let most = |share: &str| import(&database, &file, &[&all[..], &["--max-rejected", share]].concat()).run();
+    assert_eq!(most("0.75").json()["rejected"], 6);
+    let said = most("0.7");
+    assert!(said.err.contains("6 of 8 rows can't be taken, more than the share of 0.7 that may"), "{}", said.err);
+    said.refused(1);
     import(&database, &file, &["--map", "colour=Card"]).run().refused(2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_files_name_and_header_leave_open_is_refused() {
+    let database = fresh_database().await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        std::fs::write(dir.path().join(name), text).unwrap();
+        dir.path().join(name)
+    };
+    let said = import(&database, &file("arr.json", "[]"), &[]).run().refused(1);
+    assert!(said.contains("arr.json must be .csv, .jsonl or .ndjson"), "{said}");
+    let twice = "id,posted_on,account_id,descriptor,amount,direction,currency,id\n\
+                 a1,2024-03-01,c1,Bakery,4.20,debit,EUR,b1\n";
+    let said = import(&database, &file("twice.csv", twice), &[]).run().refused(1);
+    assert!(said.contains("more than one column named id"), "{said}");
+    let lines = "{\"id\":\"j1\",\"amount\":\"1,50\"}\n[1]\n";
+    let file = file("rows.jsonl", lines);
+    assert_eq!(import(&database, &file, &[]).run().json()["rejected"], 2);
+    let rejects = std::fs::read_to_string(dir.path().join("rows.jsonl.rejects.jsonl")).unwrap();
+    let expected = "{\"line\":1,\"id\":\"j1\",\"field\":\"amount\",\"reason\":\"must be a decimal such as 12.50\"}\n\
+                    {\"line\":2,\"reason\":\"must be a JSON object\"}\n";
+    assert_eq!(rejects, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,6 +18,8 @@ use crate::{
 pub struct Line {
     /// Counted from 1, the header included.
     pub number: u64,
+    /// The row's id as it stands there, as far as that could be read.
+    pub id: Option<String>,
     /// The transaction and its label, or why there is none.
     pub row: Result<(Transaction, Option<Slug>), Reject>,
 }
@@ -42,12 +44,13 @@ pub struct Format {
 }
 
 impl Format {
-    /// By the endings: `.jsonl`, `.ndjson` (else CSV), with or without `.gz`.
+    /// By the endings: `.csv`, `.jsonl` or `.ndjson`, with or without `.gz`; `None` with any other.
     #[must_use]
-    pub fn of(file_name: &str) -> Self {
+    pub fn of(file_name: &str) -> Option<Self> {
         let lower = file_name.to_ascii_lowercase();
         let (stem, gzip) = lower.strip_suffix(".gz").map_or((lower.as_str(), false), |stem| (stem, true));
-        Self { json_lines: stem.ends_with(".jsonl") || stem.ends_with(".ndjson"), gzip }
+        let json_lines = stem.ends_with(".jsonl") || stem.ends_with(".ndjson");
+        (json_lines || stem.ends_with(".csv")).then_some(Self { json_lines, gzip })
     }
 }
 
@@ -81,8 +84,32 @@ impl Rows {
         self.mapping.missing(|column| header.iter().any(|name| name == column))
     }
 
+    /// The columns that a CSV has more than once and that `mapping` takes something from: which is meant can't be told.
+    #[must_use]
+    pub fn repeated_columns(&self) -> Vec<String> {
+        let Source::Csv { header, .. } = &self.source else { return Vec::new() };
+        let times = |column: &String| header.iter().filter(|name| *name == column).count();
+        self.columns().into_values().filter(|column| times(column) > 1).collect()
+    }
+
+    /// The columns that fields are taken from; of JSON lines, as far as they were named.
+    #[must_use]
+    pub fn columns(&self) -> BTreeMap<&'static str, String> {
+        match &self.source {
+            Source::Csv { header, .. } => self.mapping.columns(|column| header.iter().any(|name| name == column)),
+            Source::JsonLines { .. } => self.mapping.columns(|_| false),
+        }
+    }
+
+    /// The same rows with labels of another taxonomy.
+    #[must_use]
+    pub fn labelled_in(self, taxonomy: std::sync::Arc<Taxonomy>) -> Self {
+        Self { taxonomy, ..self }
+    }
+
     fn line(&self, number: u64, values: &BTreeMap<String, String>) -> Line {
-        Line { number, row: self.mapping.transaction(number, values, &self.taxonomy) }
+        let id = self.mapping.id(values).map(str::to_owned);
+        Line { number, id, row: self.mapping.transaction(number, values, &self.taxonomy) }
     }
 }
 
@@ -104,16 +131,14 @@ impl Iterator for Rows {
                         // Cells beyond the header come of a separator that wasn't quoted: all may have moved.
                         Ok(record) if record.len() > header.len() => Some(Ok(Line {
                             number,
+                            id: None,
                             row: Err(Reject::Cells { found: record.len(), header: header.len() }),
                         })),
                         Ok(record) => {
                             let values = header.iter().cloned().zip(record.iter().map(str::to_owned)).collect();
                             Some(Ok(self.line(number, &values)))
                         }
-                        Err(error) => Some(Ok(Line {
-                            number,
-                            row: Err(Reject::Record { source: error.utf8_error().clone().into() }),
-                        })),
+                        Err(_) => Some(Ok(Line { number, id: None, row: Err(Reject::NotText) })),
                     }
                 }
             },
@@ -128,7 +153,7 @@ impl Iterator for Rows {
                         let number = *number;
                         return Some(Ok(match object(line) {
                             Ok(values) => self.line(number, &values),
-                            Err(source) => Line { number, row: Err(Reject::Record { source: source.into() }) },
+                            Err(_) => Line { number, id: None, row: Err(Reject::NotAnObject) },
                         }));
                     }
                 }
