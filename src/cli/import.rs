@@ -184,10 +184,12 @@ async fn import(
     rows: Rows,
     bar: &ProgressBar,
 ) -> anyhow::Result<(Counts, String)> {
+    let taxonomy = options.serving.taxonomy_to_write(store).await?;
+    let rows = rows.labelled_in(Arc::new(taxonomy.clone()));
     let way = match options.no_categorize {
         true => None,
         false => {
-            let pipeline = options.serving.pipeline(settings, store).await?.pipeline;
+            let pipeline = options.serving.pipeline_in(taxonomy, settings, store).await?.pipeline;
             let memory = Memory::open(store, &pipeline.lineup().engines(), clock::now()).await?;
             Some((pipeline, memory))
         }

@@ -89,7 +89,7 @@ pub async fn serve(options: &Options, settings: &Settings, store: &Store) -> any
     let bind = options.listen.bind;
     let access = Access::new(store.clone(), bind, clock::now()).await?;
     let access = access.with_limits(Limits::new(options.listen.requests_per_minute));
-    let Ready { pipeline, taxonomy, roster } = options.serving.pipeline(settings, store).await?;
+    let Ready { pipeline, taxonomy, roster } = options.serving.service(settings, store).await?;
     let registered = roster.is_some();
     let pipeline = Arc::new(pipeline);
     let lineup = pipeline.lineup();

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use tokio::{
     signal::unix,
@@ -96,7 +96,8 @@ pub struct Serving {
     #[arg(long, env = "TXCAT_ADAPTER", value_name = "DIR")]
     pub adapter: Option<PathBuf>,
 
-    /// The taxonomy to answer in: a TOML file, or a data set's categories.csv. [default: the consumer taxonomy]
+    /// The taxonomy to answer in: a TOML file, or a data set's categories.csv. [default: the consumer taxonomy, or what
+    /// took its place in this database]
     #[arg(long, env = "TXCAT_TAXONOMY", value_name = "FILE")]
     pub taxonomy: Option<PathBuf>,
 
@@ -258,6 +259,43 @@ impl Serving {
         taxonomy(self.taxonomy.as_deref())
     }
 
+    /// The taxonomy to answer in, of a database: where none is named, the one that took the consumer taxonomy's place.
+    ///
+    /// # Errors
+    /// When the file can't be read or is no taxonomy, or the database fails.
+    pub async fn taxonomy_in_force(&self, store: &Store) -> anyhow::Result<Taxonomy> {
+        let taxonomy = self.taxonomy()?;
+        if self.taxonomy.is_some() {
+            return Ok(taxonomy);
+        }
+        let mut version = taxonomy.version().to_owned();
+        while let Some(now) = store.taxonomy_left(&version).await? {
+            version = now;
+        }
+        if version == taxonomy.version() {
+            return Ok(taxonomy);
+        }
+        let stored =
+            store.taxonomy(&version).await?.with_context(|| format!("the taxonomy {version} is not stored"))?;
+        Taxonomy::new(&stored.name, stored.categories).with_context(|| format!("{version} is no taxonomy"))
+    }
+
+    /// [`Self::taxonomy_in_force`], where rows are to be written in its words.
+    ///
+    /// # Errors
+    /// When it was left for another, can't be read or is no taxonomy, or the database fails.
+    pub async fn taxonomy_to_write(&self, store: &Store) -> anyhow::Result<Taxonomy> {
+        let taxonomy = self.taxonomy_in_force(store).await?;
+        if let Some(now) = store.taxonomy_left(taxonomy.version()).await? {
+            bail!(
+                "the taxonomy {} was left for {now}: nothing more is written in its words (--taxonomy says in which, and \
+                 without it the one in force is taken)",
+                taxonomy.version()
+            );
+        }
+        Ok(taxonomy)
+    }
+
     /// The entry of the stage that answers.
     ///
     /// # Errors
@@ -272,14 +310,32 @@ impl Serving {
     /// directory filled.
     ///
     /// # Errors
-    /// When the encoder can't be had, or the stage can't be built.
+    /// When its taxonomy was left for another, the encoder can't be had, or the stage can't be built.
     pub async fn pipeline(&self, settings: &Settings, store: &Store) -> anyhow::Result<Ready> {
-        let taxonomy = Arc::new(self.taxonomy()?);
-        store.sync_taxonomy(&taxonomy, clock::now()).await?;
+        let taxonomy = self.taxonomy_to_write(store).await?;
+        self.pipeline_in(taxonomy, settings, store).await
+    }
+
+    /// [`Self::pipeline`] of a service, which apps wait for: where its taxonomy was left, it says so and answers all the same.
+    ///
+    /// # Errors
+    /// When the encoder can't be had, or the stage can't be built.
+    pub async fn service(&self, settings: &Settings, store: &Store) -> anyhow::Result<Ready> {
+        let taxonomy = self.taxonomy_in_force(store).await?;
         if let Some(now) = store.taxonomy_left(taxonomy.version()).await? {
             let here = taxonomy.version();
             eprintln!("txcat: it answers in the taxonomy {here}, which was left for {now} (--taxonomy says in which)");
         }
+        self.pipeline_in(taxonomy, settings, store).await
+    }
+
+    /// [`Self::pipeline`] in a taxonomy, whether rows were led out of it or not.
+    ///
+    /// # Errors
+    /// When the encoder can't be had, or the stage can't be built.
+    pub async fn pipeline_in(&self, taxonomy: Taxonomy, settings: &Settings, store: &Store) -> anyhow::Result<Ready> {
+        let taxonomy = Arc::new(taxonomy);
+        store.sync_taxonomy(&taxonomy, clock::now()).await?;
         let base = models::pull(settings, None).await?;
         let entry = self.entry()?;
         let enricher = Enricher::open(store.clone()).await?;

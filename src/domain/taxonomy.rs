@@ -139,7 +139,11 @@ impl Taxonomy {
         Self::new(name.as_str(), rows.into_iter().map(Category::from).collect())
     }
 
-    fn new(name: &str, categories: Vec<Category>) -> Result<Self, Error> {
+    /// Of these categories, in this order.
+    ///
+    /// # Errors
+    /// When they break a rule of [`Error`].
+    pub fn new(name: &str, categories: Vec<Category>) -> Result<Self, Error> {
         let mut seen = HashMap::new();
         for category in &categories {
             if seen.insert(&category.slug, category).is_some() {

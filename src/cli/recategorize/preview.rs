@@ -116,7 +116,12 @@ pub struct Resume {
 impl Resume {
     pub(super) async fn run(self, settings: &Settings, store: &Store) -> anyhow::Result<()> {
         chat::check(settings)?;
-        let pipeline = self.serving.pipeline(settings, store).await?.pipeline;
+        // A migration may lead back to a taxonomy that was left.
+        let taxonomy = match store.taxonomy_migration(self.run).await? {
+            Some(_) => self.serving.taxonomy_in_force(store).await?,
+            None => self.serving.taxonomy_to_write(store).await?,
+        };
+        let pipeline = self.serving.pipeline_in(taxonomy, settings, store).await?.pipeline;
         let moving = Moving::begin("asked");
         let done = preview::run(store, &pipeline, self.run, &moving.to()).await;
         moving.end_of(done)?;

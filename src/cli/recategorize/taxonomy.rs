@@ -90,7 +90,9 @@ impl Preview {
         let shown = self.mapping.display();
         let text = fs::read_to_string(&self.mapping).with_context(|| format!("can't read {shown}"))?;
         let mapping: TaxonomyMapping = toml::from_str(&text).with_context(|| format!("{shown} is no mapping"))?;
-        let ready = self.serving.pipeline(settings, store).await?;
+        // A mapping may lead back to a taxonomy that was left.
+        let taxonomy = self.serving.taxonomy_in_force(store).await?;
+        let ready = self.serving.pipeline_in(taxonomy, settings, store).await?;
         let plan = taxonomy::Plan { mapping, reason: self.reason, by: LOCAL.to_owned() };
         let id = taxonomy::plan(store, &ready.pipeline, &ready.taxonomy, plan, None, clock::now()).await?;
         eprintln!("recategorization {id} begun");

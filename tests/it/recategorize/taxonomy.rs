@@ -20,7 +20,7 @@ use super::{
     rows,
 };
 use crate::{
-    harness::{App, Line, Scripted},
+    harness::{App, Line, Run as _, Scripted, txcat},
     model,
     store::{correction, hour, id, in_force, row, slug, view},
 };
@@ -475,11 +475,35 @@ async fn a_taxonomy_changes_on_the_command_line() {
     told(&["apply", &run, "--override", "a test"]).ok();
     let shown = told(&["show", &run]).ok();
     assert!(shown.contains("answers tell both") && shown.contains("renamed by the mapping"), "{shown}");
+    assert!(shown.contains("1 of these rows keep their category: only what a stage said"), "{shown}");
     let said = told(&["taxonomy", "conclude", &run]).ok();
     assert!(said.contains("the new taxonomy alone"), "{said}");
     let error = told(&["undo", &run]).refused(1);
     assert!(error.contains("is concluded"), "{error}");
     let old = ["preview", "--everything", "--reason", "why", "--stage", "few_shot"];
-    let warned = told(&[&old[..], &["--encoder-dir", encoder.path().to_str().unwrap()]].concat()).err;
-    assert!(warned.contains(&format!("the taxonomy {}, which was left for", stand.taxonomy.version())), "{warned}");
+    let encoder = ["--encoder-dir", encoder.path().to_str().unwrap()];
+    let named = ["--taxonomy", concat!(env!("CARGO_MANIFEST_DIR"), "/eval/taxonomies/consumer.toml")];
+    let now = seen["taxonomy"]["to"].as_str().unwrap();
+    let left = format!("the taxonomy {} was left for {now}", stand.taxonomy.version());
+    let error = told(&[&old[..], &encoder, &named].concat()).refused(1);
+    assert!(error.contains(&left), "{error}");
+    told(&[&old[..], &encoder].concat()).ok();
+
+    // An import writes in the taxonomy in force, and in none that was left.
+    let rows = "id,posted_on,account_id,descriptor,amount,direction,currency,category\n\
+                n1,2024-03-01,a,CORNER CAFE,4.20,debit,EUR,cafes\n\
+                n2,2024-03-01,a,CORNER CAFE,4.20,debit,EUR,coffee_shop\n";
+    let file = file("rows.csv", rows);
+    let import = |more: &[&str]| {
+        let words = ["--stage", "few_shot", "--labels", "category", "--json"];
+        txcat(&["import", &file]).args(words).args(encoder).args(more).on(&stand.database.url).run()
+    };
+    let error = import(&named).refused(1);
+    assert!(error.contains(&left), "{error}");
+    let error = import(&[&named[..], &["--no-categorize"]].concat()).refused(1);
+    assert!(error.contains(&left), "{error}");
+    let counts = import(&[]).json();
+    assert_eq!((&counts["new"], &counts["labels"], &counts["rejected"]), (&json!(1), &json!(1), &json!(1)), "{counts}");
+    let words = stand.text("select taxonomy from predictions where transaction_id = 'n1'").await;
+    assert_eq!(words, now);
 }
