@@ -23,6 +23,10 @@ pub struct Signs {
     pub labels: u32,
     /// Labels that people have given since it was registered.
     pub new_labels: u32,
+    /// Labels in the database that training it again would learn from.
+    pub learnable: u32,
+    /// The taxonomy that took the place of the one it answers in, where that was left.
+    pub left_for: Option<String>,
     /// The last days' answers beside those of its first days.
     pub corrections: Comparison,
     /// How the last days' answers differ from those of its first days; absent where either were few.
@@ -70,7 +74,8 @@ pub struct Reason {
 pub struct Diagnosis {
     /// Why; none is healthy.
     pub reasons: Vec<Reason>,
-    /// Labels that could be learned from.
+    /// Labels that training again would learn from: those in the database, without the ones that it keeps to compare and to
+    /// calibrate on.
     pub labels: u32,
     /// Accuracy of live answers, from those drawn at random; absent without any.
     pub audited: Option<Share>,
@@ -86,6 +91,9 @@ pub struct Diagnosis {
 pub fn diagnose(signs: &Signs, limits: Limits, now: DateTime<Utc>) -> Diagnosis {
     let mut reasons = Vec::new();
     let mut because = |name: &'static str, says: String| reasons.push(Reason { name, says });
+    if let Some(now) = &signs.left_for {
+        because("taxonomy", format!("its taxonomy was left for {now}: labels are in the words of that one"));
+    }
     let days = (now - signs.registered_at).num_days();
     if days > limits.most_days {
         because("age", format!("it is {days} days old, more than {}", limits.most_days));
@@ -133,7 +141,7 @@ pub fn diagnose(signs: &Signs, limits: Limits, now: DateTime<Utc>) -> Diagnosis 
     if signs.new_labels > 0 && f64::from(signs.new_labels) >= limits.new_label_share * f64::from(signs.labels) {
         because("labels", format!("{} labels came since, and it learned from {}", signs.new_labels, signs.labels));
     }
-    let labels = signs.labels + signs.new_labels;
+    let labels = signs.learnable;
     let pace = signs.effort.filter(|(rows, _)| *rows > 0 && signs.labels > 0);
     Diagnosis {
         reasons,
@@ -159,6 +167,8 @@ mod tests {
             registered_at: at("2026-01-01T00:00:00Z"),
             labels: 12_000,
             new_labels: 300,
+            learnable: 12_300,
+            left_for: None,
             corrections: Comparison::of(usual, usual),
             drift: Some(Drift::between(&period(100), &period(100))),
             tally: usual,
@@ -196,15 +206,17 @@ mod tests {
         let base = Some(["aa".to_owned(), "bb".to_owned()]);
         assert_eq!(reasons(&Signs { base, ..healthy() }, soon), ["base"]);
         assert_eq!(reasons(&Signs { new_labels: 1_300, ..healthy() }, soon), ["labels"]);
+        let left_for = Some("consumer@1c39b0aa".to_owned());
+        assert_eq!(reasons(&Signs { left_for, ..healthy() }, soon), ["taxonomy"]);
     }
 
     #[test]
     fn a_plan_says_what_there_is_to_gain_and_what_it_takes() {
         let tally = LiveTally { audited_wrong: 30, ..healthy().tally };
         let found =
-            diagnose(&Signs { tally, new_labels: 12_000, ..healthy() }, Limits::default(), at("2026-02-01T00:00:00Z"));
-        assert_eq!(found.labels, 24_000);
+            diagnose(&Signs { tally, learnable: 6_000, ..healthy() }, Limits::default(), at("2026-02-01T00:00:00Z"));
+        assert_eq!(found.labels, 6_000, "what it learned from is not in the database for that");
         assert!((found.expected_gain.unwrap() - 0.07).abs() < 1e-9);
-        assert!((found.seconds.unwrap() - 360.0).abs() < 1e-9);
+        assert!((found.seconds.unwrap() - 90.0).abs() < 1e-9);
     }
 }

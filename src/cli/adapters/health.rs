@@ -4,6 +4,7 @@ use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
 use indicatif::HumanDuration;
 
+use super::retrain::{LABEL_LIMIT, Split, few};
 use crate::{
     adapters::{
         health::{self, Diagnosis, Limits, Signs},
@@ -48,14 +49,14 @@ pub struct Health {
 impl Health {
     pub(super) async fn run(self, settings: &Settings, store: &Store) -> anyhow::Result<()> {
         let now = clock::now();
-        let taxonomy = self.serving.taxonomy()?;
+        let taxonomy = self.serving.taxonomy_in_force(store).await?;
         let adapter = match &self.reference {
             Some(reference) => registry::find(store, reference).await?,
             None => {
                 let adapters = store.adapters(Some(taxonomy.version())).await?;
                 let champion =
                     adapters.into_iter().find(|adapter| adapter.is_champion_of(taxonomy.version(), EVERYONE));
-                champion.context("nobody is champion of this taxonomy")?
+                champion.with_context(|| format!("nobody is champion of the taxonomy {}", taxonomy.version()))?
             }
         };
         let begin = adapter.state_since + TimeDelta::days(DAYS);
@@ -66,7 +67,11 @@ impl Health {
         let lately = period(store, &adapter.engine, end, None).await?;
         let enough = then.rows().min(lately.rows()) >= LEAST_ANSWERS;
         let base = BaseEncoder::locate(&settings.models).ok().map(|base| [adapter.base_sha256.clone(), base.sha256]);
+        let left_for = store.taxonomy_left(&adapter.taxonomy).await?;
+        let learnable = Split::in_store(store, LABEL_LIMIT, &adapter.taxonomy).await?.learned();
         let signs = Signs {
+            left_for,
+            learnable: u32::try_from(learnable)?,
             registered_at: adapter.registered_at,
             labels: u32::try_from(adapter.facts["labels"].as_u64().unwrap_or_default())?,
             new_labels: store.labels_since(adapter.id).await?,
@@ -93,9 +98,15 @@ impl Health {
         }
         println!("{}: {}", adapter.reference(), if found.reasons.is_empty() { "healthy" } else { "train it again" });
         tell(&found);
+        if let Some(warning) = few(learnable, u64::from(signs.labels)) {
+            println!("  {warning}");
+        }
         if let Some(plan) = plan {
             println!("plan {} is open since {}", plan.id, plan.opened_at.format("%Y-%m-%d %H:%M"));
-            println!("next: txcat adapters retrain --out models/adapters/{}-next", adapter.name);
+            match &signs.left_for {
+                Some(now) => println!("next: txcat train on labels in the words of {now}"),
+                None => println!("next: txcat adapters retrain --out models/adapters/{}-next", adapter.name),
+            }
         }
         Ok(())
     }

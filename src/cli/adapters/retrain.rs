@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail};
 
 use super::evaluate::{Evaluate, tell_next};
 use crate::{
@@ -36,6 +36,10 @@ const LEAST_COMPARED: usize = 30;
 const PLAIN: &str = "none";
 /// Fewer labels than this are no training.
 const LEAST_LABELS: usize = 100;
+/// Of the store's labels, the newest so many are learned from where nothing else is said.
+pub(super) const LABEL_LIMIT: u32 = 20_000;
+/// From this share of the labels that the champion learned from on, others are as good a ground.
+const ENOUGH: f64 = 0.5;
 
 /// Takes every label in the database (corrections, and labels that came with imported data), checks and learns from
 /// them, registers the result as a candidate, and puts it through the gate beside the champion. For the gate the newest
@@ -60,7 +64,7 @@ pub struct Retrain {
     pub lexicon: Option<PathBuf>,
 
     /// At most so many labels, the newest.
-    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    #[arg(long, value_name = "N", default_value_t = LABEL_LIMIT)]
     pub label_limit: u32,
 
     /// Where the labels are written as a data set. [default: OUT-labels]
@@ -78,20 +82,33 @@ pub struct Retrain {
 
 impl Retrain {
     pub(super) async fn run(self, settings: &Settings, store: &Store) -> anyhow::Result<()> {
-        let taxonomy = self.serving.taxonomy()?;
+        let taxonomy = self.serving.taxonomy_to_write(store).await?;
         let champion = store
             .adapters(Some(taxonomy.version()))
             .await?
             .into_iter()
             .find(|adapter| adapter.is_champion_of(taxonomy.version(), &self.group));
-        let labels = store.labelled(self.label_limit).await?;
-        ensure!(
-            labels.len() >= LEAST_LABELS,
-            "people have labelled {} transactions; training begins at {LEAST_LABELS}",
-            labels.len()
-        );
+        let split = Split::in_store(store, self.label_limit, taxonomy.version()).await?;
+        let labels = split.rows();
+        if labels < LEAST_LABELS {
+            let foreign = match split.foreign {
+                0 => String::new(),
+                foreign => format!(" ({foreign} labels more are no category of it)"),
+            };
+            bail!(
+                "people have labelled {labels} transactions in {}{foreign}; training begins at {LEAST_LABELS}",
+                taxonomy.version()
+            );
+        }
         let folder = self.labels_out.clone().unwrap_or_else(|| beside(&self.training.out));
-        let [learned, calibrated, compared] = Split::of(labels).write(&folder, &taxonomy)?;
+        if split.foreign > 0 {
+            eprintln!("txcat: {} labels are no category of {}: they are left out", split.foreign, taxonomy.version());
+        }
+        let [learned, calibrated, compared] = split.write(&folder, &taxonomy)?;
+        let before = champion.as_ref().and_then(|champion| champion.facts["labels"].as_u64()).unwrap_or_default();
+        if let Some(warning) = few(learned, before) {
+            eprintln!("txcat: {warning}");
+        }
         println!(
             "1/4 {learned} labels to learn from, {calibrated} to calibrate on, {compared} for the gate ({})",
             folder.display()
@@ -156,14 +173,51 @@ fn beside(out: &Path) -> PathBuf {
     out.with_file_name(name)
 }
 
+/// What to say where there are far fewer labels than the champion learned from.
+pub(super) fn few(labels: usize, champion: u64) -> Option<String> {
+    let is_few = (labels as f64) < ENOUGH * champion as f64;
+    is_few.then(|| {
+        format!(
+            "the champion learned from {champion} labels, and {labels} in the database are to be learned from: what is trained \
+             on these alone may know less (txcat train takes a data set)"
+        )
+    })
+}
+
 /// Labels by what they are for.
-struct Split {
+pub(super) struct Split {
     pool: Vec<LabelledTransaction>,
     dev: Vec<LabelledTransaction>,
     test: Vec<LabelledTransaction>,
+    /// Labels that are no category of the taxonomy: they are for nothing.
+    foreign: usize,
 }
 
 impl Split {
+    /// Of the newest labels in the database, those of a taxonomy that is stored there.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(super) async fn in_store(store: &Store, limit: u32, taxonomy: &str) -> anyhow::Result<Self> {
+        let mut labels = store.labelled(limit).await?;
+        let all = labels.len();
+        if let Some(stored) = store.taxonomy(taxonomy).await? {
+            let taxonomy = Taxonomy::new(&stored.name, stored.categories)?;
+            labels.retain(|row| taxonomy.contains(&row.category));
+        }
+        let foreign = all - labels.len();
+        Ok(Self { foreign, ..Self::of(labels) })
+    }
+
+    fn rows(&self) -> usize {
+        self.pool.len() + self.dev.len() + self.test.len()
+    }
+
+    /// How many are learned from.
+    pub(super) fn learned(&self) -> usize {
+        self.pool.len()
+    }
+
     /// For the gate the newest labels that nobody chose for their answer, or none where they are too few; to calibrate on
     /// those before them, or the newest of all where these are too few.
     fn of(mut labels: Vec<LabelledTransaction>) -> Self {
@@ -181,7 +235,7 @@ impl Split {
             if at_random.len() < LEAST_COMPARED { newest(&mut chosen, held) } else { newest(&mut at_random, held) };
         let mut pool = [chosen, at_random].concat();
         pool.sort_by(in_time);
-        Self { pool, dev, test }
+        Self { pool, dev, test, foreign: 0 }
     }
 
     /// Writes a data set; returns how many rows are in pool, dev and test.
@@ -209,5 +263,17 @@ impl Split {
             }
         }
         Ok([self.pool.len(), self.dev.len(), self.test.len()])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn far_fewer_labels_than_the_champion_learned_from_are_told() {
+        assert!(few(195, 12_000).unwrap().contains("learned from 12000 labels, and 195 in the database"));
+        assert_eq!(few(6_000, 12_000), None);
+        assert_eq!(few(100, 0), None, "there is no champion");
     }
 }

@@ -488,6 +488,10 @@ async fn a_taxonomy_changes_on_the_command_line() {
     let error = told(&[&old[..], &encoder, &named].concat()).refused(1);
     assert!(error.contains(&left), "{error}");
     told(&[&old[..], &encoder].concat()).ok();
+    let out = folder.path().join("next");
+    let retrain = ["adapters", "retrain", "--out", out.to_str().unwrap()];
+    let error = txcat(&retrain).args(named).on(&stand.database.url).run().refused(1);
+    assert!(error.contains(&left), "{error}");
 
     // An import writes in the taxonomy in force, and in none that was left.
     let rows = "id,posted_on,account_id,descriptor,amount,direction,currency,category\n\
