@@ -211,7 +211,7 @@ impl Training {
     fn fit_now(&self, source: &Source, base: &BaseEncoder, stop: &AtomicBool) -> anyhow::Result<Outcome> {
         replaceable(&self.out)?;
         let Prepared { rows, mut naming } = source.prepare(!self.no_wide)?;
-        let mut watch = Watch::new(self.json);
+        let mut watch = Watch::new();
         watch.say(&format!(
             "{} labelled rows, {} lexicon terms, {} unlabelled texts; {} dev rows",
             rows.rows.len(),

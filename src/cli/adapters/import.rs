@@ -65,7 +65,7 @@ impl Import {
                 epochs: Method::Head.epochs(),
                 ..TrainOptions::default()
             };
-            let mut watch = Watch::new(false);
+            let mut watch = Watch::new();
             let mut show = |step: Progress| watch.show(step);
             let trained = peft.import(&base, &rows, naming.categories.len(), &options, &mut show, &stop)?;
             watch.end();

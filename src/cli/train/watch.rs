@@ -9,8 +9,6 @@ use crate::model::train::Progress;
 /// Shows a training's steps as a bar, or as lines where no bar is drawn, and times the passes over the rows.
 pub(in crate::cli) struct Watch {
     bar: ProgressBar,
-    /// Sentences go beside the output, which is for programs.
-    aside: bool,
     /// Tenths of the rows that were told.
     told: usize,
     done: usize,
@@ -20,17 +18,18 @@ pub(in crate::cli) struct Watch {
 }
 
 impl Watch {
-    pub(in crate::cli) fn new(aside: bool) -> Self {
+    pub(in crate::cli) fn new() -> Self {
         let bar = ProgressBar::new(0);
         bar.set_style(
             ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} rows {per_sec} eta {eta}")
                 .unwrap_or_else(|_| ProgressStyle::default_bar()),
         );
-        Self { bar, aside, told: 0, done: 0, pass: None, took: Duration::ZERO }
+        Self { bar, told: 0, done: 0, pass: None, took: Duration::ZERO }
     }
 
+    /// Beside the output, which is what came of it.
     pub(in crate::cli) fn say(&self, sentence: &str) {
-        self.bar.suspend(|| if self.aside { eprintln!("{sentence}") } else { println!("{sentence}") });
+        self.bar.suspend(|| eprintln!("{sentence}"));
     }
 
     pub(in crate::cli) fn show(&mut self, step: Progress) {
@@ -76,7 +75,7 @@ mod tests {
 
     #[test]
     fn rows_are_counted_and_only_whole_passes_timed() {
-        let mut watch = Watch::new(true);
+        let mut watch = Watch::new();
         watch.show(Progress::Started);
         for done in [32, 64] {
             watch.show(Progress::Rows { done, total: 128, loss: 1.0 });
