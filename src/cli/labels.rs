@@ -48,9 +48,25 @@ impl LabelChoice {
 /// When it can't be read, or has what is no id.
 pub fn ids(path: &Path) -> anyhow::Result<HashSet<TransactionId>> {
     let text = fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
-    text.lines()
+    // Some editors begin a file with a mark of its byte order.
+    text.trim_start_matches('\u{feff}')
+        .lines()
         .map(str::trim)
         .filter(|line| !line.is_empty())
         .map(|line| line.parse::<TransactionId>().with_context(|| format!("{}: `{line}`", path.display())))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_may_begin_with_a_mark_of_its_byte_order_and_end_its_lines_as_windows_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("labels.txt");
+        fs::write(&file, "\u{feff}t1\r\nt2\r\n").unwrap();
+        let wanted: HashSet<TransactionId> = ["t1", "t2"].map(|id| id.parse().unwrap()).into();
+        assert_eq!(ids(&file).unwrap(), wanted);
+    }
 }

@@ -55,7 +55,8 @@ impl Cron {
     /// When a line can't be understood.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let (mut lines, mut ids) = (Vec::new(), BTreeSet::new());
-        for (number, text) in (1..).zip(text.lines()) {
+        // Some editors begin a file with a mark of its byte order.
+        for (number, text) in (1..).zip(text.trim_start_matches('\u{feff}').lines()) {
             let text = text.trim();
             if text.is_empty() || text.starts_with('#') {
                 continue;
@@ -147,6 +148,16 @@ mod tests {
         assert_eq!(next(doubtful), ["2026-03-15T02:30:00+00:00", "2026-03-16T02:30:00+00:00"]);
         assert_eq!((all.id.as_str(), all.applies), ("all", false));
         assert_eq!(next(all), ["2026-03-15T04:00:00+00:00", "2026-03-22T04:00:00+00:00"]);
+    }
+
+    #[test]
+    fn a_file_that_windows_wrote_is_the_same_lines() {
+        let ids = |text: &str| {
+            let entries = Cron::parse(text).unwrap().entries("2026-03-14T02:30:20Z".parse().unwrap(), 1);
+            entries.into_iter().map(|entry| entry.id).collect::<Vec<_>>()
+        };
+        let first = NIGHT.split_once('\n').unwrap().1;
+        assert_eq!(ids(&format!("\u{feff}{first}").replace('\n', "\r\n")), ids(NIGHT));
     }
 
     #[test]

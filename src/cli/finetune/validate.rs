@@ -76,9 +76,15 @@ impl Validate {
                     money::told(cost.0, &currency),
                     money::told(cost.1, &currency)
                 ),
-                None => println!(
-                    "no price of training is known: name a model with --chat-model whose [[model.price]] has `training`"
-                ),
+                None => match &settings.chat.model {
+                    Some(model) => println!(
+                        "no price of training is known: no [[model.price]] of `{model}` that counts today has `training`"
+                    ),
+                    None => println!(
+                        "no price of training is known: name a model with --chat-model whose [[model.price]] has \
+                         `training`"
+                    ),
+                },
             }
         }
         ensure!(report.lines > 0, "{} has no lines", self.file.display());
