@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use txcat::domain::{Descriptor, InvalidDescriptor, descriptor::MAX_CHARS};
+use unicode_normalization::char::is_combining_mark;
 
 /// One case a line: text, merchant, key, parts as `name=value`. `\t` and `\u{…}` stand for what can't be seen.
 const TABLE: &str = include_str!("descriptors.tsv");
@@ -184,7 +185,8 @@ fn check(text: &str) -> Result<(), TestCaseError> {
     prop_assert!(descriptor.raw().chars().count() <= 512);
     for word in key.split(' ').filter(|_| !key.is_empty()) {
         prop_assert!(!word.is_empty(), "blanks in the key {key:?}");
-        prop_assert!(word.chars().all(char::is_alphanumeric), "{key:?}");
+        prop_assert!(word.starts_with(char::is_alphanumeric), "{key:?}");
+        prop_assert!(word.chars().all(|c| c.is_alphanumeric() || is_combining_mark(c)), "{key:?}");
         prop_assert!(!word.chars().all(char::is_numeric), "a word of digits in {key:?}");
         prop_assert_eq!(word.to_lowercase(), word, "capitals");
     }

@@ -104,7 +104,9 @@ fn legal_form(key: &mut Vec<String>, cut: bool) {
 
 /// Words: letters with their marks, and digits; everything else parts them.
 fn pieces(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !c.is_alphanumeric() && !is_combining_mark(c)).filter(|word| !word.is_empty())
+    text.split(|c: char| !c.is_alphanumeric() && !is_combining_mark(c))
+        .map(|word| word.trim_start_matches(is_combining_mark))
+        .filter(|word| !word.is_empty())
 }
 
 /// Where every word has digits, the letters in them: `impark00090389u` → `impark`; not those that mask a card.

@@ -45,14 +45,13 @@ pub(super) struct SignIn {
 #[derive(Default, Serialize, Deserialize)]
 pub(in super::super) struct CameFrom {
     next: Option<String>,
-    #[serde(default)]
-    ended: bool,
+    ended: Option<bool>,
 }
 
 impl CameFrom {
     /// From a page of this service.
     pub(in super::super) fn page(next: &str, headers: &HeaderMap) -> Self {
-        Self { next: Some(next.to_owned()), ended: session_token(headers).is_some() }
+        Self { next: Some(next.to_owned()), ended: session_token(headers).map(|_| true) }
     }
 
     /// The address of the page to sign in on.
@@ -112,7 +111,7 @@ pub(super) async fn sign_in(
     headers: HeaderMap,
     Form(told): Form<Told>,
 ) -> Result<Response, Error> {
-    let from = CameFrom { next: told.next, ended: false };
+    let from = CameFrom { next: told.next, ended: None };
     match state.access.sign_in(&told.key, &mut access::random()?, clock::now()).await {
         Ok(session) => {
             let cookie = of_session(session.reveal(), SESSION.num_seconds(), secure(&state, &headers));
@@ -171,7 +170,7 @@ mod tests {
 
     #[test]
     fn nobody_is_sent_to_another_site() {
-        let next = |next: &str| CameFrom { next: Some(next.to_owned()), ended: false }.next().to_owned();
+        let next = |next: &str| CameFrom { next: Some(next.to_owned()), ended: None }.next().to_owned();
         assert_eq!(next("/accuracy?run=6&with=5"), "/accuracy?run=6&with=5");
         for elsewhere in ["", "accuracy", "//bank.example", "/\\bank.example", "https://bank.example", "/a\r\nb", "/ a"]
         {

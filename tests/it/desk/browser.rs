@@ -276,7 +276,12 @@ async fn an_analyst_works_the_queue_by_keyboard_alone() {
     browser.until("document.getElementById('preview').open").await;
     browser.until("document.querySelectorAll('#preview tbody tr').length === 4").await;
     let shown = browser.evaluate("document.getElementById('preview').textContent").await;
-    assert!(shown.as_str().unwrap().contains("every later debit of “corner place” is “Fast food”, on any account"));
+    assert!(
+        shown
+            .as_str()
+            .unwrap()
+            .contains("every later debit of “corner place” is “Fast food and takeaway”, on any account")
+    );
     browser.press(ENTER).await;
     browser.said("4 rows decided").await;
     browser.until("!document.getElementById('empty').hidden").await;

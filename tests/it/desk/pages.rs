@@ -36,7 +36,7 @@ async fn a_person_signs_in_with_a_key_and_a_program_does_not() {
     let analyst = person(&app, "analyst-1", Role::Analyst).await;
     let program = app.make_key("program", &[Scope::Admin], None).await;
     let stranger = app.get("/review").await;
-    assert_eq!((stranger.status, &stranger.headers["location"]), (303, &"/sign-in".parse().unwrap()));
+    assert_eq!((stranger.status, &stranger.headers["location"]), (303, &"/sign-in?next=%2Freview".parse().unwrap()));
     for wrong in [program.as_str(), "nonsense", ""] {
         let (answer, cookie) = sign_in(&app, wrong).await;
         assert_eq!((answer.status, cookie), (422, None), "{wrong}");
