@@ -248,9 +248,18 @@ impl Upkeep {
     }
 }
 
-/// The command line as it was typed, but for the program's path.
+/// The command line as it was typed, but for the program's path and the database's address, which may hold a password.
 pub(super) fn command() -> String {
-    std::iter::once("txcat".to_owned()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ")
+    let mut typed = std::env::args().skip(1);
+    let mut words = vec!["txcat".to_owned()];
+    while let Some(word) = typed.next() {
+        match word.strip_prefix("--database-url") {
+            Some("") => drop(typed.next()),
+            Some(rest) if rest.starts_with('=') => {}
+            _ => words.push(word),
+        }
+    }
+    words.join(" ")
 }
 
 impl Common {
