@@ -91,7 +91,7 @@ impl AdapterModel {
     /// What predictions call it.
     #[must_use]
     pub fn engine(&self) -> String {
-        format!("adapter:{}@{}", self.facts().name, self.hash8())
+        self.facts().engine_of(&self.loaded.hash)
     }
 
     /// One answer for each input, in order.

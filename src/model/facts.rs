@@ -176,8 +176,12 @@ impl AdapterFacts {
     /// # Errors
     /// As [`Self::read`].
     pub fn engine(dir: &Path) -> Result<String, Error> {
-        let facts = Self::read(dir)?;
-        Ok(format!("adapter:{}@{}", facts.name, &sha256_of(&dir.join(FACTS))?[..8]))
+        Ok(Self::read(dir)?.engine_of(&sha256_of(&dir.join(FACTS))?))
+    }
+
+    /// What predictions call the adapter whose `txcat.json` has this SHA-256.
+    pub(super) fn engine_of(&self, sha256: &str) -> String {
+        format!("adapter:{}@{}", self.name, &sha256[..8])
     }
 
     /// [`Self::read`] where the adapter is a difference to `base`, with the SHA-256 of every other file of
