@@ -319,12 +319,8 @@ impl Desk {
     /// # Errors
     /// When there is no such transaction, or the database fails.
     pub async fn complain(&self, id: &TransactionId, now: DateTime<Utc>) -> Result<bool, Error> {
-        let mut latest = self.store.view(id).await?.ok_or(Error::UnknownTransaction)?;
-        while let Some(next) = &latest.replaced_by {
-            latest = self.store.view(next).await?.ok_or(Error::UnknownTransaction)?;
-        }
-        let id = std::slice::from_ref(&latest.transaction.id);
-        Ok(self.store.ask_people(id, ReviewReason::Complaint, now).await? > 0)
+        let latest = self.store.latest(id).await?.ok_or(Error::UnknownTransaction)?;
+        Ok(self.store.ask_people(&[latest], ReviewReason::Complaint, now).await? > 0)
     }
 
     /// Leases decisions of others to a person who shall label the same rows, without being told what they said.

@@ -79,6 +79,16 @@ impl Covered {
 }
 
 impl Store {
+    /// The transaction itself, or the last of those that replaced it.
+    ///
+    /// # Errors
+    /// When the database fails or holds what can't be read.
+    pub async fn latest(&self, id: &TransactionId) -> Result<Option<TransactionId>, Error> {
+        let mut connection = self.pool.acquire().await?;
+        let target = latest(&mut connection, id).await?;
+        target.map(|target| read(&target.id, "transactions.id")).transpose()
+    }
+
     /// What a decision on this transaction would change, of the rows beside the one at hand those after `after` in the order of
     /// their ids, and at most `limit`. `None` when the id is unknown.
     ///
