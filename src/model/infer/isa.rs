@@ -143,7 +143,7 @@ type FirstFactors<'a> = (&'a [Step<1>], &'a Panels<1>);
 type Sizes = (usize, usize);
 type Scores<'a> = &'a mut [[f32; LANES]];
 
-/// Vectors of sums that [`Isa::probe`] keeps going at once, in steps of a panel: as many as there are registers for.
+/// Rows of sums that [`Isa::probe`] keeps going at once, each as wide as a panel: as many as hide how long a product takes.
 const CHAINS: usize = 3;
 const FEW_CHAINS: usize = 1;
 
@@ -184,13 +184,14 @@ mod bodies {
     #[inline(always)]
     fn chains<S: Lanes, N: Number, const C: usize>(s: S, sums: &mut [f32; LANES]) {
         // What is multiplied differs from sum to sum, and from step to step for all that the compiler knows: it may prepare nothing.
+        // Rows share the weights, as those of a product do: reading them for each row would take as long as multiplying.
         // As bf16 the bytes are numbers below 1, whose products are none that processors take time over.
         // A step has whole cache lines, as a panel's have: a vector that lies on two of them takes twice as long to read.
-        let steps = black_box([Step([[0x3f; 4 * LANES]; VECTORS]); C]);
+        let step = black_box(Step([[0x3f; 4 * LANES]; VECTORS]));
         let mut chains = [[N::start(s, &[0; LANES]); VECTORS]; C];
         for _ in 0..PROBED.get() {
-            let xs = black_box([0x3e, 0x3f, 0x40, 0x3f]);
-            for (chains, step) in chains.iter_mut().zip(&steps) {
+            let rows = black_box([[0x3e, 0x3f, 0x40, 0x3f]; C]);
+            for (chains, xs) in chains.iter_mut().zip(rows) {
                 for (chain, weights) in chains.iter_mut().zip(&step.0) {
                     *chain = N::dot(s, *chain, xs, weights);
                 }
