@@ -104,7 +104,7 @@ impl Store {
         .await?;
         let Some(decision) = decision else { return Ok(Err(UndoRefused::Unknown)) };
         let kind: ActionKind = read(&decision.kind, "review_actions.kind")?;
-        if decision.merchant_key.is_some() {
+        if decision.merchant_key.is_some() || decision.rule_id.is_some() {
             lock_merges(&mut tx).await?;
         }
         let undo = sqlx::query_scalar!(
@@ -138,11 +138,11 @@ impl Store {
             return Ok(Err(UndoRefused::LeftTaxonomy { left, now }));
         }
         tell_cause(&mut tx, "decision_undone").await?;
-        let parted = part(&mut tx, &decision, kind).await?;
+        let mut keys = part(&mut tx, &decision, kind).await?;
         let changed = rows::lock(&mut tx, decision.id).await?;
-        rules::restore(&mut tx, &decision, now).await?;
+        keys.extend(rules::restore(&mut tx, &decision, now).await?);
         let rows::Restored { mut back, waited, kept } = rows::restore(&mut tx, &changed, decision.id, undo).await?;
-        back.extend(rules::leave(&mut tx, &decision, &parted, undo).await?);
+        back.extend(rules::leave(&mut tx, &decision, &keys, undo).await?);
         rows::go_back(&mut tx, undo, &back, &waited, now).await?;
         if let Some(correction) = decision.correction_id {
             withdraw(&mut tx, correction, undo).await?;

@@ -3,14 +3,22 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{Error, Undoing};
+use super::{Error, Undoing, names_of};
 
 /// Gives a rule the word that it had before and that nobody took back, and retires it where there is none. A rule of which
 /// somebody has said something since stays.
-pub(super) async fn restore(tx: &mut PgConnection, decision: &Undoing, now: DateTime<Utc>) -> Result<(), Error> {
-    let Some(rule) = decision.rule_id else { return Ok(()) };
+///
+/// Returns the keys that the rule holds for.
+pub(super) async fn restore(
+    tx: &mut PgConnection,
+    decision: &Undoing,
+    now: DateTime<Utc>,
+) -> Result<Vec<String>, Error> {
+    let Some(rule) = decision.rule_id else { return Ok(Vec::new()) };
     // From here on nobody says anything else of it.
-    sqlx::query_scalar!("select id from account_rules where id = $1 for update", rule).fetch_one(&mut *tx).await?;
+    let key = sqlx::query_scalar!("select descriptor_key from account_rules where id = $1 for update", rule)
+        .fetch_one(&mut *tx)
+        .await?;
     sqlx::query!(
         "update account_rules
         set
@@ -60,20 +68,23 @@ pub(super) async fn restore(tx: &mut PgConnection, decision: &Undoing, now: Date
         decision.id,
         now,
     )
-    .execute(tx)
+    .execute(&mut *tx)
     .await?;
-    Ok(())
+    Ok(names_of(tx, &key).await?.keys)
 }
 
-/// Of rows that follow the decision's word as a rule, or a rule of another merchant than theirs since these keys were
-/// parted: writes down that they go back to the rule that stands for them, or to what the stage said. Returns which.
+/// Of rows with these keys, and those whose answer came by the decision's rule: writes down that what follows the decision's
+/// word as a rule, or the rule of a merchant that is not theirs any more, goes back to the rule that stands for it, or to
+/// what the stage said. Returns which.
+///
+/// A row follows a rule that answered it, and the rule to which a merge brought it, until somebody decides it.
 pub(super) async fn leave(
     tx: &mut PgConnection,
     decision: &Undoing,
-    parted: &[String],
+    keys: &[String],
     undo: i64,
 ) -> Result<Vec<String>, Error> {
-    if decision.rule_id.is_none() && parted.is_empty() {
+    if keys.is_empty() {
         return Ok(Vec::new());
     }
     let left = sqlx::query_scalar!(
@@ -95,12 +106,8 @@ pub(super) async fn leave(
             followed.decided_by,
             followed.review_status,
             false,
-            coalesce(rule.category, followed.predicted),
-            case
-                when rule.id is null then 'stage'
-                when rule.account_id is null then 'merchant_rule'
-                else 'account_rule'
-            end,
+            becomes.category,
+            becomes.decided_by,
             case when rule.id is null then 'pending' else followed.review_status end
         from (
             select
@@ -128,8 +135,20 @@ pub(super) async fn leave(
                 and transactions.replaced_by is null
             )
             and in_force.decided_by in ('account_rule', 'merchant_rule')
-            and in_force.review_status <> 'reviewed'
             and ($4::text is null or in_force.category = $4)
+            and (
+                in_force.review_status <> 'reviewed'
+                or (
+                    select review_actions.kind = 'merge'
+                    from review_changes as changes
+                    join review_actions on review_actions.id = changes.action_id
+                    where changes.transaction_id = in_force.transaction_id
+                    and review_actions.kind <> 'undo'
+                    and not exists (select from review_actions as undone where undone.undoes = changes.action_id)
+                    order by changes.action_id desc
+                    limit 1
+                )
+            )
             and not exists (
                 select
                 from review_changes as restored
@@ -140,12 +159,20 @@ pub(super) async fn leave(
             for no key update of in_force
         ) as followed
         left join lateral rule_for(followed.account_id, followed.descriptor_key, followed.direction) as rule on true
-        where rule.id is distinct from followed.rule_id
-        or ($4 is not null and rule.category <> followed.category)
+        cross join lateral (
+            select
+                coalesce(rule.category, followed.predicted) as category,
+                case
+                    when rule.id is null then 'stage'
+                    when rule.account_id is null then 'merchant_rule'
+                    else 'account_rule'
+                end as decided_by
+        ) as becomes
+        where (becomes.category, becomes.decided_by) is distinct from (followed.category, followed.decided_by)
         returning transaction_id"#,
         undo,
         decision.rule_id,
-        parted,
+        keys,
         decision.category,
     )
     .fetch_all(tx)

@@ -107,6 +107,58 @@ async fn merging_lets_rules_histories_and_groups_follow_and_undo_parts_them_agai
 }
 
 #[tokio::test]
+async fn a_rule_that_is_taken_back_lets_go_of_the_rows_that_merges_brought_to_it() {
+    let app = App::start().await;
+    app.ingest(&[
+        place("old-1", "acc-1", "CORNER PLACE", "5.00"),
+        place("old-2", "acc-2", "CORNER PLACE", "5.00"),
+        place("new", "acc-3", "CRNR PLC", "5.00"),
+        place("newer", "acc-4", "CORNERPL", "5.00"),
+        place("said", "acc-3", "CRNR PLC", "6.00"),
+    ])
+    .await;
+    let ids = ["old-1", "old-2", "new", "newer"];
+    let before = all(&app, &ids).await;
+    claimed(&app, json!({ "count": 10 })).await;
+    let rule = app.post("/v1/reviews/decisions", &decision("old-1", "bar_and_nightlife", "merchant")).await.with(201);
+    let merged = edit(&app, "crnr plc", &json!({ "kind": "merge", "into": "corner place" })).await;
+    let further = edit(&app, "cornerpl", &json!({ "kind": "merge", "into": "corner place" })).await;
+    app.post("/v1/transactions/said/correction", &json!({ "category": "fast_food", "scope": "transaction" }))
+        .await
+        .with(200);
+    let ruled = "bar_and_nightlife by merchant_rule, reviewed";
+    assert_eq!(all(&app, &ids).await[2..], [ruled, ruled]);
+
+    assert_eq!(undo(&app, &rule).await["restored"], 4);
+    assert_eq!(all(&app, &ids).await, before, "no rule stands for any of them");
+    assert_eq!(stands(&app, "said").await, "fast_food by correction, reviewed");
+    undo(&app, &merged).await;
+    undo(&app, &further).await;
+    assert_eq!(all(&app, &ids).await, before);
+}
+
+#[tokio::test]
+async fn a_merge_that_is_taken_back_lets_go_of_rows_that_a_later_one_brought_to_its_rule() {
+    let app = App::start().await;
+    app.ingest(&[
+        place("ruled", "acc-1", "CRNR PLC", "5.00"),
+        place("old", "acc-2", "CORNER PLACE", "5.00"),
+        place("newer", "acc-4", "CORNERPL", "5.00"),
+    ])
+    .await;
+    let ids = ["ruled", "old", "newer"];
+    claimed(&app, json!({ "count": 10 })).await;
+    app.post("/v1/reviews/decisions", &decision("ruled", "bar_and_nightlife", "merchant")).await.with(201);
+    let merged = edit(&app, "crnr plc", &json!({ "kind": "merge", "into": "corner place" })).await;
+    edit(&app, "cornerpl", &json!({ "kind": "merge", "into": "corner place" })).await;
+    let ruled = "bar_and_nightlife by merchant_rule, reviewed";
+    assert_eq!(all(&app, &ids).await[1..], [ruled, ruled]);
+
+    undo(&app, &merged).await;
+    assert_eq!(all(&app, &ids).await[1..], [DOUBTFUL, DOUBTFUL], "the rule is of another merchant again");
+}
+
+#[tokio::test]
 async fn rows_of_merged_keys_wait_as_one_group_and_one_decision_reaches_all_of_them() {
     let app = App::start().await;
     app.ingest(&[
