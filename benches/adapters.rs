@@ -1,5 +1,5 @@
-//! Rows a second of one adapter, merged and beside its base's weights, and of 64 in a mixed batch; and what
-//! each takes in memory. Needs `txcat models pull`.
+//! Rows a second of one adapter, merged and beside its base's weights, and of 64 in a mixed batch, in `f32` and in int8; and
+//! what each takes in memory. Needs `txcat models pull`.
 //!
 //! The 64 are the shipped adapter with a little noise on its numbers: too little to change an answer, so
 //! that its probes hold, and enough that each has numbers of its own. Merged it is an adapter that trained
@@ -22,7 +22,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::runtime::Runtime;
 use txcat::{
-    config,
+    config::{self, Precision},
     domain::Descriptor,
     model::{AdapterBank, AdapterInput, AdapterModel, BaseEncoder, Payment},
 };
@@ -41,10 +41,12 @@ fn main() -> Result<()> {
     let models = config::Models { dir: "models".into(), encoder: None, encoder_dir };
     let base = BaseEncoder::locate(&models)?;
     let weights = fs::read(base.dir.join("model.safetensors"))?;
-    let bank = AdapterBank::open(&base)?;
     let runtime = Runtime::new()?;
     let rows = rows()?;
-    for wide in [false, true] {
+    let ways =
+        [Precision::F32, Precision::Int8].into_iter().flat_map(|precision| [(precision, false), (precision, true)]);
+    for (precision, wide) in ways {
+        let bank = AdapterBank::open(&base)?.in_precision(precision);
         let folders = tempfile::tempdir()?;
         let folder = |seed: usize| folders.path().join(seed.to_string());
         for seed in 0..ADAPTERS {
@@ -61,7 +63,10 @@ fn main() -> Result<()> {
         let adapters: Vec<AdapterModel> = (0..ADAPTERS).map(load).collect::<Result<_, _>>()?;
         let each = (resident()? - before) / ADAPTERS as f64;
         let merged = load(ADAPTERS)?;
-        println!("{ADAPTERS} adapters {} the wide part: {each:.1} MB each", if wide { "with" } else { "without" });
+        let with = if wide { "with" } else { "without" };
+        // What others have left is taken first: only the first of all took its memory from the system.
+        let each = if precision == Precision::F32 { format!(": {each:.1} MB each") } else { String::new() };
+        println!("{precision:?}, {ADAPTERS} adapters {with} the wide part{each}");
         for count in BATCHES {
             let batch = |adapters: &[AdapterModel]| -> Vec<(AdapterModel, AdapterInput)> {
                 adapters.iter().cloned().cycle().zip(rows[..count].iter().cloned()).collect()

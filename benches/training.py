@@ -7,25 +7,23 @@
 The peer's script (peft_pass.py; with --peer another) takes --model, --data, --method, --rank, --targets, --rows, --batch, --max-tokens,
 --threads, --lr and, where --dev is given here, --dev, and prints what `txcat bench train` prints: one line of JSON with samples_per_s,
 tokens_mean, trainable, last_loss, dev and peak_mb. Both get one CSV file with the columns text and category, made from rows drawn
-from the pool with a seed: the text is the descriptor in small letters and what was paid, and with --ledger (columns code,
-description) also the words of the row's ledger code and of two categories that the account had before, so that it has about
-as many tokens as an enriched row's. In each round both train one pass over all rows in the same order, in turns first, and answer
-the rows of --dev. Prints rounds, medians, the median of the rounds' ratios, the last round's accuracies with their 95 %
-Wilson intervals, and the probe. Fails where the two did not do the same work: other tokens, other numbers that train, or a last
-loss that is far away. With --bf16 both multiply in bf16: we with the frozen weights, the peer wherever autocast does.
+from the pool with a seed (texts.py: with what was paid, with --ledger enriched). In each round both train one pass over all rows in
+the same order, in turns first, and answer the rows of --dev. Prints rounds, medians, the median of the rounds' ratios, the last
+round's accuracies with their 95 % Wilson intervals, and the probe. Fails where the two did not do the same work: other tokens,
+other numbers that train, or a last loss that is far away. With --bf16 both multiply in bf16: we with the frozen weights, the peer
+wherever autocast does.
 """
 
 import argparse
 import csv
-import gzip
 import math
 import os
-import random
 import statistics
 import sys
 import tempfile
 
 import machine
+import texts
 
 # We cut longer texts here, and so shall the peer.
 MAX_TOKENS = 96
@@ -55,37 +53,9 @@ machine.add_arguments(arguments)
 arguments = arguments.parse_args()
 
 
-def two_digits(amount):
-    """1500 for 1,487.20, as texts for the encoder say amounts."""
-    return f"{float(f'{float(amount):.2g}'):g}"
-
-
-def rows(path, count):
-    """Texts and categories of rows drawn from a file."""
-    descriptions = {}
-    if arguments.ledger:
-        with open(arguments.ledger, encoding="utf-8") as file:
-            descriptions = {row["code"]: row["description"].lower() for row in csv.DictReader(file)}
-    reads = gzip.open if path.endswith(".gz") else open
-    with reads(path, "rt", encoding="utf-8") as file:
-        pool = list(csv.DictReader(file))
-    drawn = set(random.Random(arguments.seed).sample(range(len(pool)), min(count, len(pool))))
-    before, made = {}, []
-    for place, row in enumerate(pool):
-        of_account = before.setdefault(row.get("account_id"), [])
-        if place in drawn:
-            verb = "received" if row.get("direction") == "credit" else "paid"
-            text = f"{row['descriptor'].lower()}, {verb} {two_digits(row['amount'])} {row['currency'].lower()}"
-            if arguments.ledger:
-                words = descriptions.get(row["ledger"])
-                text += f"; {words}" if words else ""
-                usual = [category.replace("_", " ") for category in of_account[:2]]
-                text += f"; account: {', '.join(usual)}" if usual else ""
-            made.append((text, row["category"]))
-        if row["category"] not in of_account:
-            of_account.append(row["category"])
-    random.Random(arguments.seed).shuffle(made)
-    return made
+def drawn(path, count):
+    form = "enriched" if arguments.ledger else "paid"
+    return texts.drawn(path, count, arguments.seed, form, arguments.ledger)
 
 
 def write(path, made):
@@ -97,12 +67,12 @@ def main():
     probe = machine.Probe(arguments.probe, arguments.quiet)
     with tempfile.TemporaryDirectory() as folder:
         data = os.path.join(folder, "train.csv")
-        write(data, rows(arguments.pool, arguments.rows))
+        write(data, drawn(arguments.pool, arguments.rows))
         shared = ["--data", data, "--method", arguments.method, "--rank", str(arguments.rank), "--targets", arguments.targets]
         shared += ["--rows", str(arguments.rows), "--batch", str(arguments.batch)]
         if arguments.dev:
             dev = os.path.join(folder, "dev.csv")
-            write(dev, rows(arguments.dev, arguments.dev_rows))
+            write(dev, drawn(arguments.dev, arguments.dev_rows))
             shared += ["--dev", dev]
         rate = str(arguments.learning_rate)
         ours = [arguments.txcat, "bench", "train", *shared, "--learning-rate", rate, "--encoder-dir", arguments.encoder]

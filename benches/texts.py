@@ -1,0 +1,68 @@
+"""Texts of transactions as the benchmarks beside other programs read them: one a line, rows drawn from a file with a seed.
+
+    python benches/texts.py --rows-of dev.csv.gz --count 512 [--form enriched --ledger ledger.csv] > texts.txt
+
+The file has the columns account_id, descriptor, amount, currency, direction, category and, for --ledger, ledger. A text is the descriptor
+as it stands (raw); or in small letters and with what was paid (paid); or with the words of the row's ledger code and of two categories
+that the account had before, too, so that it has about as many tokens as an enriched row's (enriched).
+"""
+
+import argparse
+import csv
+import gzip
+import random
+
+FORMS = ["raw", "paid", "enriched"]
+
+
+def two_digits(amount):
+    """1500 for 1,487.20, as texts for the encoder say amounts."""
+    return f"{float(f'{float(amount):.2g}'):g}"
+
+
+def descriptions(path):
+    """What ledger codes stand for: the columns code and description."""
+    with open(path, encoding="utf-8") as file:
+        return {row["code"]: row["description"].lower() for row in csv.DictReader(file)}
+
+
+def drawn(path, count, seed, form, ledger=None):
+    """Texts and categories of rows drawn from a file, in an order drawn too."""
+    words_of = descriptions(ledger) if ledger else {}
+    reads = gzip.open if path.endswith(".gz") else open
+    with reads(path, "rt", encoding="utf-8") as file:
+        pool = list(csv.DictReader(file))
+    places = set(random.Random(seed).sample(range(len(pool)), min(count, len(pool))))
+    before, made = {}, []
+    for place, row in enumerate(pool):
+        of_account = before.setdefault(row.get("account_id"), [])
+        if place in places:
+            made.append((text_of(row, form, words_of, of_account[:2]), row["category"]))
+        if row["category"] not in of_account:
+            of_account.append(row["category"])
+    random.Random(seed).shuffle(made)
+    return made
+
+
+def text_of(row, form, words_of, usual):
+    if form == "raw":
+        return row["descriptor"]
+    verb = "received" if row.get("direction") == "credit" else "paid"
+    text = f"{row['descriptor'].lower()}, {verb} {two_digits(row['amount'])} {row['currency'].lower()}"
+    if form == "enriched":
+        words = words_of.get(row.get("ledger"))
+        text += f"; {words}" if words else ""
+        text += f"; account: {', '.join(category.replace('_', ' ') for category in usual)}" if usual else ""
+    return text
+
+
+if __name__ == "__main__":
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--rows-of", required=True, metavar="FILE", help="a CSV file, plain or in gzip")
+    arguments.add_argument("--count", type=int, default=512)
+    arguments.add_argument("--form", default="raw", choices=FORMS)
+    arguments.add_argument("--ledger", help="descriptions of ledger codes, for enriched texts")
+    arguments.add_argument("--seed", type=int, default=1)
+    arguments = arguments.parse_args()
+    for text, _ in drawn(arguments.rows_of, arguments.count, arguments.seed, arguments.form, arguments.ledger):
+        print(text)
