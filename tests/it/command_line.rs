@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use clap::CommandFactory as _;
+use serde_json::Value;
 use txcat::cli::Cli;
 
 use crate::harness::{Run as _, txcat};
@@ -39,6 +40,20 @@ fn a_variable_that_is_set_to_nothing_is_as_if_it_were_not_set() {
     let empty = ["TXCAT_TLS_CERTIFICATE", "TXCAT_PRECISION", "TXCAT_OIDC_ISSUER", "TXCAT_PUBLIC_URL", "TXCAT_STAGE"];
     let said = txcat(&["serve", "--bind", "nowhere"]).envs(empty.map(|name| (name, ""))).run().refused(2);
     assert!(said.contains("'nowhere'") && !empty.iter().any(|name| said.contains(name)), "{said}");
+}
+
+#[test]
+fn merchants_and_encoders_are_told_to_machines_too() {
+    let found = txcat(&["merchants", "search", "starbucks", "--shipped", "--limit", "1", "--json"]).run().json();
+    let first = &found["merchants"][0];
+    assert!(found["found"].as_u64() >= Some(1) && first["name"].as_str().unwrap().contains("Starbucks"), "{found}");
+    let explained = txcat(&["merchants", "explain", "STARBUCKS #1234", "--shipped", "--json"]).run().json();
+    let best = &explained["candidates"][0];
+    assert_eq!((&explained["accepted"], &best["how"]), (&best["merchant"]["id"], &"exact".into()), "{explained}");
+    let none = txcat(&["merchants", "explain", "998877", "--shipped", "--json"]).run().json();
+    assert_eq!((&none["accepted"], &none["candidates"]), (&Value::Null, &Value::Array(Vec::new())));
+    let models = txcat(&["models", "list", "--json"]).run().json();
+    assert_eq!(models["encoders"][0]["name"], "all-MiniLM-L6-v2");
 }
 
 #[test]

@@ -61,7 +61,8 @@ pub(super) async fn show(
     let measured = accuracy::measured(&state).await?;
     let found = state.store.eval_runs(&EvalRunFilter::default(), MOST_RUNS).await?;
     let runs: Vec<TrackedRun> = found.into_iter().map(TrackedRun::from).collect();
-    let chosen = match query.run.parse().ok() {
+    let with = number("with", &query.with)?;
+    let chosen = match number("run", &query.run)? {
         Some(id) => Some(id),
         None => largest(&state).await?,
     };
@@ -77,7 +78,6 @@ pub(super) async fn show(
         Some(report) => (course(&state, &report.run).await?, state.store.confusion(report.run.id).await?),
         None => (Vec::new(), Vec::new()),
     };
-    let with: Option<i64> = query.with.parse().ok();
     let mut compared = None;
     if let (Some(report), Some(theirs)) = (&report, with) {
         match tracker::pairing(&state.store, report.run.id, theirs).await {
@@ -116,6 +116,14 @@ pub(super) async fn show(
         trouble,
     };
     page("accuracy.html", &caller, shown)
+}
+
+/// The run that a field names, where anybody filled it in.
+fn number(field: &str, text: &str) -> Result<Option<i64>, Error> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| Error::Query { detail: format!("{field} must be the number of a run") })
 }
 
 /// The run of a stage that has most rows, and has them still.

@@ -67,6 +67,12 @@ async fn what_a_key_may_ask_for_stands_in_the_list_of_keys_and_in_the_audit_log(
     let of = |name: &str| list.lines().find(|line| line.contains(name)).unwrap();
     assert!(of("few").contains("60 requests a minute, 5,000 rows a day"), "{list}");
     assert!(of("many").contains("default"), "{list}");
+    let keys = told(&app, &["keys", "list", "--json"]).json();
+    let few = keys["keys"].as_array().unwrap().iter().find(|key| key["name"] == "few").unwrap();
+    assert_eq!(
+        (&few["state"], &few["scopes"], &few["rows_per_day"]),
+        (&json!("open"), &json!(["read"]), &json!(5_000))
+    );
     let log = told(&app, &["audit", "list", "--json"]).json();
     let made = log["acts"].as_array().unwrap().iter().find(|act| act["detail"]["name"] == "few").unwrap();
     assert_eq!((&made["act"], &made["detail"]["requests_per_minute"]), (&json!("key.made"), &json!(60)));

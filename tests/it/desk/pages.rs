@@ -128,6 +128,9 @@ async fn a_run_whose_rows_are_kept_no_longer_leaves_the_page_to_the_others() {
     assert!(shown.contains(&empty) && shown.contains(&format!("<option value=\"{other}\"")), "{shown}");
     let shown = page(&format!("/accuracy?run={other}&with={large}")).await;
     assert!(shown.contains("share no rows to compare") && shown.contains(&format!("Run {other}: adapter")), "{shown}");
+    for (query, status) in [("run=", 200), ("run=latest", 400), ("with=latest", 400), ("run=999999", 404)] {
+        assert_eq!(app.get(&format!("/accuracy?{query}")).await.status, status, "{query}");
+    }
     sqlx::query("delete from eval_items").execute(&pool).await.unwrap();
     assert_eq!(app.get("/accuracy").await.status, 200);
     pool.close().await;
