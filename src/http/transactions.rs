@@ -185,7 +185,7 @@ pub(super) struct ListQuery {
     /// Posted before this time.
     #[param(value_type = Option<String>)]
     to: Option<At>,
-    /// Of this merchant as statements write it: the `descriptor_key` of another transaction.
+    /// Of the merchant that statements write so: the `descriptor_key` of a transaction, and all keys that were merged with it.
     descriptor_key: Option<String>,
     /// How many, 1 to 500.
     #[serde(default)]

@@ -76,7 +76,7 @@ pub struct TransactionFilter {
     pub from: Option<DateTime<Utc>>,
     /// Posted before this time.
     pub to: Option<DateTime<Utc>>,
-    /// Of this merchant, as statements write it.
+    /// Of the merchant that statements write so, whatever else they call it.
     pub descriptor_key: Option<DescriptorKey>,
     /// Predicted with at least this confidence.
     pub min_confidence: Option<f32>,
@@ -209,7 +209,18 @@ impl Store {
             and ($3::text is null or in_force.review_status = $3)
             and ($4::timestamptz is null or transactions.posted_at >= $4)
             and ($5::timestamptz is null or transactions.posted_at < $5)
-            and ($6::text is null or transactions.descriptor_key = $6)
+            and (
+                $6::text is null
+                or transactions.descriptor_key = any(
+                    array(
+                        select merchant_key($6)
+                        union all
+                        select descriptor_key
+                        from merchant_merges
+                        where root_key = merchant_key($6)
+                    )
+                )
+            )
             and ($7::real is null or in_force.confidence >= $7)
             and ($8::timestamptz is null or (transactions.posted_at, transactions.id) < ($8, $9::text))
             order by

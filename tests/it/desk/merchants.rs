@@ -82,6 +82,11 @@ async fn merging_lets_rules_histories_and_groups_follow_and_undo_parts_them_agai
     assert_eq!(listed["merchants"].as_array().unwrap().len(), 1);
     assert_eq!((&listed["merchants"][0]["rows"], &listed["merchants"][0]["accounts"]), (&json!(5), &json!(4)));
 
+    for key in ["corner%20place", "crnr%20plc"] {
+        let listed = app.get(&format!("/v1/transactions?descriptor_key={key}")).await.with(200);
+        assert_eq!(listed["transactions"].as_array().unwrap().len(), 5, "the merchant's rows, by either of its keys");
+    }
+
     // What comes next is answered by the other's rule, and has the other's visits in its history.
     let next =
         app.ingest(&[with(place("next", "acc-1", "CRNR PLC", "5.00"), json!({ "posted_at": "2026-04-01" }))]).await;
