@@ -46,7 +46,7 @@ fn a_variable_that_is_set_to_nothing_is_as_if_it_were_not_set() {
 fn merchants_and_encoders_are_told_to_machines_too() {
     let found = txcat(&["merchants", "search", "starbucks", "--shipped", "--limit", "1", "--json"]).run().json();
     let first = &found["merchants"][0];
-    assert!(found["found"].as_u64() >= Some(1) && first["name"].as_str().unwrap().contains("Starbucks"), "{found}");
+    assert!(found["found"].as_u64() > Some(1) && first["id"].as_str().unwrap().starts_with("starbucks"), "{found}");
     let explained = txcat(&["merchants", "explain", "STARBUCKS #1234", "--shipped", "--json"]).run().json();
     let best = &explained["candidates"][0];
     assert_eq!((&explained["accepted"], &best["how"]), (&best["merchant"]["id"], &"exact".into()), "{explained}");
