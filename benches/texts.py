@@ -57,12 +57,16 @@ def text_of(row, form, words_of, usual):
 
 
 if __name__ == "__main__":
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--rows-of", required=True, metavar="FILE", help="a CSV file, plain or in gzip")
-    arguments.add_argument("--count", type=int, default=512)
-    arguments.add_argument("--form", default="raw", choices=FORMS)
-    arguments.add_argument("--ledger", help="descriptions of ledger codes, for enriched texts")
-    arguments.add_argument("--seed", type=int, default=1)
-    arguments = arguments.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows-of", required=True, metavar="FILE", help="a CSV file, plain or in gzip")
+    parser.add_argument("--count", type=int, default=512)
+    parser.add_argument("--form", default="raw", choices=FORMS)
+    parser.add_argument("--ledger", help="descriptions of ledger codes, for enriched texts")
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    if arguments.form == "enriched" and not arguments.ledger:
+        parser.error("enriched texts have words of a ledger: --ledger")
+    if arguments.count < 1:
+        parser.error("--count must be 1 at least")
     for text, _ in drawn(arguments.rows_of, arguments.count, arguments.seed, arguments.form, arguments.ledger):
         print(text)
