@@ -22,7 +22,10 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::runtime::Runtime;
 use txcat::{
-    config::{self, Precision},
+    config::{
+        self,
+        Precision::{F32, Int8},
+    },
     domain::Descriptor,
     model::{AdapterBank, AdapterInput, AdapterModel, BaseEncoder, Payment},
 };
@@ -43,9 +46,7 @@ fn main() -> Result<()> {
     let weights = fs::read(base.dir.join("model.safetensors"))?;
     let runtime = Runtime::new()?;
     let rows = rows()?;
-    let ways =
-        [Precision::F32, Precision::Int8].into_iter().flat_map(|precision| [(precision, false), (precision, true)]);
-    for (precision, wide) in ways {
+    for (precision, wide) in [(F32, false), (F32, true), (Int8, false), (Int8, true)] {
         let bank = AdapterBank::open(&base)?.in_precision(precision);
         let folders = tempfile::tempdir()?;
         let folder = |seed: usize| folders.path().join(seed.to_string());
@@ -65,7 +66,7 @@ fn main() -> Result<()> {
         let merged = load(ADAPTERS)?;
         let with = if wide { "with" } else { "without" };
         // What others have left is taken first: only the first of all took its memory from the system.
-        let each = if precision == Precision::F32 { format!(": {each:.1} MB each") } else { String::new() };
+        let each = if precision == F32 { format!(": {each:.1} MB each") } else { String::new() };
         println!("{precision:?}, {ADAPTERS} adapters {with} the wide part{each}");
         for count in BATCHES {
             let batch = |adapters: &[AdapterModel]| -> Vec<(AdapterModel, AdapterInput)> {

@@ -203,6 +203,11 @@ fn search(merchants: &[Merchant], text: &str, limit: usize, as_json: bool) {
     println!("{table}\n{} of {} merchants", hits.len().min(limit), hits.len());
 }
 
+/// How a candidate was matched, in one word.
+fn how(candidate: &Candidate) -> String {
+    format!("{:?}", candidate.found.kind).to_lowercase()
+}
+
 fn explain(index: &MerchantIndex, descriptor: &Descriptor, country: Option<&Country>, as_json: bool) {
     let candidates = index.explain(descriptor, country);
     if as_json {
@@ -210,7 +215,7 @@ fn explain(index: &MerchantIndex, descriptor: &Descriptor, country: Option<&Coun
             json!({
                 "merchant": told(&candidate.found.merchant),
                 "matched": candidate.found.matched,
-                "how": format!("{:?}", candidate.found.kind).to_lowercase(),
+                "how": how(candidate),
                 "score": candidate.found.score,
                 "why": candidate.notes.iter().map(ToString::to_string).collect::<Vec<_>>(),
             })
@@ -228,13 +233,13 @@ fn explain(index: &MerchantIndex, descriptor: &Descriptor, country: Option<&Coun
     println!("merchant text: {}   key: {}", descriptor.merchant(), descriptor.key().as_str());
     let mut table = Table::new();
     table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(["merchant", "kind", "matched", "how", "score", "why"]);
-    for Candidate { found, notes, .. } in &candidates {
+    for candidate @ Candidate { found, notes, .. } in &candidates {
         let notes: Vec<String> = notes.iter().map(ToString::to_string).collect();
         table.add_row([
             format!("{} ({})", found.merchant.name, found.merchant.id),
             found.merchant.kind.clone(),
             found.matched.clone(),
-            format!("{:?}", found.kind).to_lowercase(),
+            how(candidate),
             format!("{:.2}", found.score),
             if notes.is_empty() { "the name stands alone".to_owned() } else { notes.join("; ") },
         ]);

@@ -10,7 +10,7 @@ use super::{
         extract::{Params, Who},
         state::AppState,
     },
-    page,
+    asked, page,
     rows::{MOST_RUNS, course},
 };
 use crate::{
@@ -119,11 +119,8 @@ pub(super) async fn show(
 }
 
 /// The run that a field names, where anybody filled it in.
-fn number(field: &str, text: &str) -> Result<Option<i64>, Error> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    text.parse().map(Some).map_err(|_| Error::Query { detail: format!("{field} must be the number of a run") })
+fn number(field: &'static str, text: &str) -> Result<Option<i64>, Error> {
+    asked(field, text).map_err(|_| Error::Query { detail: format!("{field} must be the number of a run") })
 }
 
 /// The run of a stage that has most rows, and has them still.
