@@ -123,8 +123,9 @@ impl Linear {
         }
         let source = Mat::new(tape.dropped.as_deref().unwrap_or(xs), tokens, self.inputs);
         tape.reduced.resize(tokens * a.rows, 0.0);
-        let factor = Mat::new(a.of(lora.numbers), a.rows, a.cols);
-        product(&mut tape.reduced, a.rows, Into::Empty, lora.layout.scale, source, factor.t());
+        let factor = spaced(a.of(lora.numbers), a.rows);
+        let factor = Mat::strided(&factor, a.cols, a.rows, a.rows + 1);
+        product(&mut tape.reduced, a.rows, Into::Empty, lora.layout.scale, source, factor);
         let factor = Mat::new(b.of(lora.numbers), b.rows, b.cols);
         product(out, self.outputs, Into::Sum, 1.0, Mat::new(&tape.reduced, tokens, a.rows), factor.t());
     }
@@ -178,6 +179,20 @@ impl Linear {
             kernel::add(into, &through);
         }
     }
+}
+
+/// The rows of a factor as columns of a matrix whose rows are a number longer: [`product`] adds in one order for few
+/// tokens and in another for many where what it adds lies side by side in both of its matrices, and what a token gives
+/// must not depend on how many there are.
+fn spaced(factor: &[f32], rows: usize) -> Vec<f32> {
+    let cols = factor.len() / rows;
+    let mut columns = vec![0.0; cols * (rows + 1)];
+    for (row, numbers) in factor.chunks_exact(cols).enumerate() {
+        for (column, number) in columns.chunks_exact_mut(rows + 1).zip(numbers) {
+            column[row] = *number;
+        }
+    }
+    columns
 }
 
 /// Sets a share of the values to zero and scales the others up; the same seed picks the same values.

@@ -220,6 +220,28 @@ fn weights_in_bf16_compute_nearly_as_they_came_until_they_change() {
 }
 
 #[test]
+fn a_pack_gives_the_same_however_its_rows_are_mixed() {
+    let mut config = Config::of_whole_vectors(2);
+    (config.hidden_size, config.intermediate_size) = (192, 1_536);
+    let packed = Packed::from_tensors(&reference::random_tensors(&config).unwrap(), &config).unwrap();
+    let mut rng = ChaCha8Rng::seed_from_u64(6);
+    let all: Vec<Vec<u32>> =
+        (2..40).map(|length| (0..length).map(|_| rng.random_range(0..config.vocab_size as u32)).collect()).collect();
+    for rank in [1, 2, 8, 20] {
+        let options = LoraOptions { rank, alpha: 3.0, dropout: 0.0, targets: TARGETS.to_vec() };
+        let layout = Layout::new(&config, Method::Lora, &options, CLASSES);
+        let numbers: Vec<f32> = (0..layout.len()).map(|_| rng.random_range(-0.3..0.3)).collect();
+        for learned in [None, Some(Learned { layout: &layout, numbers: &numbers, noise: None })] {
+            let pooled = |rows: &[Vec<u32>]| packed.pooled(&[Group::new(learned, rows)]);
+            let together = pooled(&all);
+            for (at, of_row) in together.chunks_exact(config.hidden_size).enumerate() {
+                assert_eq!(pooled(&all[at..=at]), of_row, "row {at} of rank {rank}");
+            }
+        }
+    }
+}
+
+#[test]
 fn rounded_gains_give_the_numbers_back() {
     let (config, tensors, ..) = setting();
     let packed = Packed::from_tensors(&tensors, &config).unwrap();
