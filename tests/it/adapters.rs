@@ -6,7 +6,7 @@ mod broken;
 mod commands;
 mod precision;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -27,7 +27,7 @@ use txcat::{
 
 use crate::{
     database::fresh_store,
-    harness::{self, App},
+    harness::{self, App, PATIENCE},
     model,
 };
 
@@ -151,7 +151,7 @@ impl Stand {
             }
             unreachable!()
         };
-        tokio::time::timeout(Duration::from_secs(30), followed).await.expect("the server does not follow")
+        tokio::time::timeout(PATIENCE, followed).await.expect("the server does not follow")
     }
 
     /// Says what each answered row of a lot really is: a café.
@@ -208,7 +208,7 @@ async fn what_is_fitted_for_the_champion_is_taken_up_while_it_answers() {
             lot += 1;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), taken_up).await.expect("the server does not follow");
+    tokio::time::timeout(PATIENCE, taken_up).await.expect("the server does not follow");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -367,7 +367,7 @@ async fn a_shadow_looks_on_and_changes_nothing() {
         }
         unreachable!()
     };
-    let shown = tokio::time::timeout(Duration::from_secs(30), looks_on).await.expect("the shadow never looked");
+    let shown = tokio::time::timeout(PATIENCE, looks_on).await.expect("the shadow never looked");
     let shadow = &shown["adapter"]["shadow"];
     let count = |name: &str| shadow[name].as_u64().unwrap();
     assert_eq!((count("judged"), count("agreed"), count("right"), count("champion_right")), (5, 0, 0, 5), "{shadow}");

@@ -1,6 +1,6 @@
 //! `txcat train compare` as whoever runs it ends it.
 
-use std::{process::Stdio, time::Duration};
+use std::process::Stdio;
 
 use nix::{
     sys::signal::{Signal, kill, killpg},
@@ -11,7 +11,11 @@ use tokio::{
     process::Command,
 };
 
-use crate::{curate, harness::txcat, model::tiny_encoder};
+use crate::{
+    curate,
+    harness::{PATIENCE, txcat},
+    model::tiny_encoder,
+};
 
 #[tokio::test]
 async fn a_comparison_that_is_told_to_end_takes_its_training_with_it() {
@@ -40,7 +44,7 @@ async fn a_comparison_that_is_told_to_end_takes_its_training_with_it() {
             said += &line;
         }
     };
-    let ended = tokio::time::timeout(Duration::from_secs(30), ends).await;
+    let ended = tokio::time::timeout(PATIENCE, ends).await;
     // Whoever is left of the two must not stay.
     let _ = killpg(id, Signal::SIGKILL);
     assert!(ended.is_ok(), "the training goes on: {said}");

@@ -157,7 +157,7 @@ async fn run(url: &str, statement: &str) {
     for attempt in 0.. {
         match sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await {
             Ok(_) => break,
-            Err(sqlx::Error::Database(refusal)) if refusal.code().as_deref() == Some("55006") && attempt < 100 => {
+            Err(sqlx::Error::Database(refusal)) if refusal.code().as_deref() == Some("55006") && attempt < 3_000 => {
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
             Err(error) => panic!("{statement}: {error}"),

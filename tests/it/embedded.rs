@@ -12,7 +12,7 @@ use nix::{sys::signal, unistd::Pid};
 use sqlx::{Connection as _, PgConnection};
 use txcat::embedded::{Durability, Postgres};
 
-use crate::harness::txcat;
+use crate::harness::{PATIENCE, txcat};
 
 /// A folder that the server's user can enter, removed at the end.
 fn folder() -> tempfile::TempDir {
@@ -75,7 +75,7 @@ async fn answer(url: &str, query: &'static str) -> String {
 async fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "{what}");
+        assert!(begun.elapsed() < PATIENCE, "{what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -5,7 +5,7 @@ mod scripted;
 mod served;
 mod work;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::oneshot};
@@ -26,6 +26,10 @@ pub(crate) use served::Served;
 pub(crate) use work::{Server, work};
 
 use crate::database::{TestDatabase, fresh_store};
+
+/// How long a test waits for what comes at once where nothing else is done: less than the minute after which a service
+/// looks by itself for what it was not told.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(50);
 
 /// What its webhooks must be signed with.
 pub(crate) const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";

@@ -1,6 +1,6 @@
 //! What a confidence promises: said with every answer, held against people's word, and taken back where it breaks.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use txcat::{
@@ -14,7 +14,7 @@ use txcat::{
 
 use crate::{
     database::fresh_store,
-    harness::{App, Scripted, row},
+    harness::{App, PATIENCE, Scripted, row},
 };
 
 /// Of the scripted engine's three confidences, the highest was always right, the next in 96 of 100, the lowest in 30.
@@ -80,7 +80,7 @@ async fn a_running_server_takes_up_what_was_fitted() {
             number += 1;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), taken_up).await.expect("it was told, and does not wait a minute");
+    tokio::time::timeout(PATIENCE, taken_up).await.expect("it was told, and does not wait a minute");
     follows.abort();
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use axum::{Router, body::Bytes, extract::State, http::Uri};
@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     chat::{COMPLETION_TOKENS, PROMPT_TOKENS, Provider, Reaction, answers, rows},
-    harness::{Served, row, with},
+    harness::{PATIENCE, Served, row, with},
 };
 
 /// A collector on loopback that keeps what it is sent.
@@ -170,11 +170,11 @@ async fn a_collector_that_is_down_or_never_answers_slows_and_fails_nothing() {
         for n in 0..20 {
             let sent = json!({ "transactions": [row(&format!("t{n}"), "COFFEE")] });
             let url = format!("http://{}/v1/transactions", served.address);
-            let answer = client.post(url).json(&sent).timeout(Duration::from_secs(20)).send().await.unwrap();
+            let answer = client.post(url).json(&sent).timeout(PATIENCE).send().await.unwrap();
             assert_eq!(answer.status(), 200);
         }
         let begun = Instant::now();
         served.stop().await;
-        assert!(begun.elapsed() < Duration::from_secs(20), "it took {:?} to stop", begun.elapsed());
+        assert!(begun.elapsed() < PATIENCE, "it took {:?} to stop", begun.elapsed());
     }
 }

@@ -1,13 +1,11 @@
 //! A request that comes again with its idempotency key: answered once, whatever happens between.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection, PgPool};
 use txcat::{access::Scope, clock, http::ANSWERS_KEPT};
 
 use crate::{
-    harness::{Answer, App, row},
+    harness::{Answer, App, PATIENCE, row},
     jobs::until,
 };
 
@@ -132,7 +130,7 @@ async fn a_request_that_an_erasure_overtakes_is_done_once_and_its_answer_is_not_
     let first = tokio::spawn(request.send());
     until(async || kept(&pool).await == 1).await;
     app.send(app.request("DELETE", "/v1/accounts/acc-1")).await.with(200);
-    let second = tokio::time::timeout(Duration::from_secs(20), post(&app, "k", "/v1/webhooks", &hook));
+    let second = tokio::time::timeout(PATIENCE, post(&app, "k", "/v1/webhooks", &hook));
     second.await.expect("it was begun a second time").with(409);
     lock.rollback().await.unwrap();
     assert_eq!(first.await.unwrap().unwrap().status(), 201);

@@ -8,7 +8,6 @@ use std::{
     io::{BufRead as _, BufReader},
     os::unix::process::CommandExt as _,
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
 use fantoccini::{
@@ -25,11 +24,10 @@ use sqlx::Connection as _;
 use txcat::{access::Role, store::NewEvalRun};
 
 use super::{person, place, stands};
-use crate::harness::{App, with};
+use crate::harness::{App, PATIENCE, with};
 
 pub(super) const ENTER: &str = "\u{E007}";
 pub(super) const ESCAPE: &str = "\u{E00C}";
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a browser shows pages to.
 #[derive(Clone, Copy, PartialEq)]

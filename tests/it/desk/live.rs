@@ -1,7 +1,5 @@
 //! Counts and progress as they change, and the queue as somebody likes to see it.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use txcat::access::Role;
 
@@ -10,7 +8,7 @@ use super::{
     person, place,
 };
 use crate::{
-    harness::App,
+    harness::{App, PATIENCE},
     recategorize::api::{service, until},
 };
 
@@ -27,7 +25,7 @@ async fn event(stream: &mut reqwest::Response) -> Value {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), heard).await.expect("nothing is heard")
+    tokio::time::timeout(PATIENCE, heard).await.expect("nothing is heard")
 }
 
 #[tokio::test]
@@ -47,7 +45,7 @@ async fn all_who_listen_hear_what_waits_as_it_changes_and_the_streams_end_with_t
     assert_eq!(event(&mut listen().await).await["lanes"][0]["rows"], 1);
     drop(app);
     let ended = async { while one.chunk().await.is_ok_and(|chunk| chunk.is_some()) {} };
-    tokio::time::timeout(Duration::from_secs(20), ended).await.expect("the service waits for who listens");
+    tokio::time::timeout(PATIENCE, ended).await.expect("the service waits for who listens");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,7 +86,7 @@ async fn who_gets_no_stream_is_told_and_a_stream_that_ends_makes_room() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), room).await.expect("a stream that ended takes a place");
+    tokio::time::timeout(PATIENCE, room).await.expect("a stream that ended takes a place");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What waits, in which order, and for whom.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
@@ -9,7 +9,7 @@ use txcat::{access::Role, clock, domain::Taxonomy, store::ImportedLabel};
 use super::{claimed, decision, person, place, stands};
 use crate::{
     database::fresh_store,
-    harness::{App, with},
+    harness::{App, PATIENCE, with},
 };
 
 #[tokio::test]
@@ -170,7 +170,7 @@ async fn answers_drawn_for_an_audit_are_judged_one_by_one_whatever_is_decided_be
 
 /// Keys and rows of what waits, as the desk shows them.
 async fn shown(app: &App) -> Vec<(String, u64)> {
-    let listed = tokio::time::timeout(Duration::from_secs(20), app.get("/v1/reviews/groups")).await;
+    let listed = tokio::time::timeout(PATIENCE, app.get("/v1/reviews/groups")).await;
     let listed = listed.expect("the desk waits for somebody's decision").with(200);
     let groups = listed["groups"].as_array().unwrap().iter();
     groups.map(|group| (group["group"].as_str().unwrap().to_owned(), group["rows"].as_u64().unwrap())).collect()

@@ -1,6 +1,6 @@
 //! `txcat serve` as a process of its own, as whoever runs it starts and stops it.
 
-use std::{net::SocketAddr, process::Stdio, time::Duration};
+use std::{net::SocketAddr, process::Stdio};
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -12,7 +12,7 @@ use tokio::{
     process::{Child, ChildStderr, Command},
 };
 
-use super::{Run as _, txcat};
+use super::{PATIENCE, Run as _, txcat};
 use crate::{
     database::{TestDatabase, empty_database},
     model::tiny_encoder,
@@ -75,7 +75,7 @@ impl Served {
 
     /// Waits until it has ended; its code.
     pub(crate) async fn ends(mut self) -> Option<i32> {
-        let ended = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await;
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         ended.expect("it goes on").unwrap().code()
     }
 
