@@ -60,10 +60,11 @@ struct Cluster {
 }
 
 impl Cluster {
-    async fn start(executors: usize) -> Self {
+    /// One that gives an executor up after so many seconds without a sign of life.
+    async fn start(executors: usize, lost_after: &str) -> Self {
         let wanted = executors.to_string();
-        let (scheduler, line) =
-            Process::start(&["scheduler", "--listen", "127.0.0.1:0", "--executors", &wanted, "--lost-after", "4"]);
+        let arguments = ["scheduler", "--listen", "127.0.0.1:0", "--executors", &wanted, "--lost-after", lost_after];
+        let (scheduler, line) = Process::start(&arguments);
         let address = line.strip_prefix("scheduler on ").unwrap().to_owned();
         let arguments = ["executor", "--scheduler", &address, "--tasks", "2", "--sign-every", "1"];
         let executors = (0..executors)
@@ -94,7 +95,7 @@ async fn a_cluster_answers_row_for_row_as_one_process_does() {
     spread(&dir.path().join("rows"), &rows, 9).await;
 
     let alone = recategorize(&at("rows"), &at("alone"), &[]).run().json();
-    let cluster = Cluster::start(2).await;
+    let cluster = Cluster::start(2, "120").await;
     let scheduler = ["--scheduler", &cluster.address];
     let together = recategorize(&at("rows"), &at("together"), &scheduler).run().json();
     assert_eq!((together["rows"].as_u64(), together["refused"].as_u64()), (Some(1_200), Some(2)));
@@ -115,7 +116,7 @@ async fn an_executor_that_is_killed_loses_no_row_and_writes_none_twice() {
     spread(&dir.path().join("rows"), &rows(600), 12).await;
     recategorize(&at("rows"), &at("alone"), &[]).run().json();
 
-    let mut cluster = Cluster::start(2).await;
+    let mut cluster = Cluster::start(2, "4").await;
     let scheduler = ["--scheduler", &cluster.address, "--at-once", "4"];
     let mut command = recategorize(&at("rows"), &at("together"), &scheduler);
     let running = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -150,7 +151,7 @@ async fn a_cluster_says_which_adapter_it_lacks() {
     assert_ne!(text, other);
     std::fs::write(&facts, other).unwrap();
 
-    let cluster = Cluster::start(1).await;
+    let cluster = Cluster::start(1, "120").await;
     let arguments = ["--scheduler", &cluster.address, "--adapter", renamed.to_str().unwrap()];
     let said = recategorize(&at("rows"), &at("answers"), &arguments).run().refused(1);
     assert!(said.contains("adapter:mine@") && said.contains("is not loaded here, only adapter:demo@"), "{said}");
