@@ -52,7 +52,7 @@ fn entry(provider: &Provider) -> ModelEntry {
         logprobs = true
         retries = 2
         backoff_s = 0.01
-        timeout_s = 2.0
+        timeout_s = 60.0
         [[price]]
         from = "2020-01-01"
         prompt = "1"

@@ -162,7 +162,10 @@ async fn a_fault_costs_a_second_request_and_no_row() {
             if number == 0 { first(&rows) } else { Reaction::Says(right(&rows)) }
         })
         .await;
-        let entry = entry(&provider);
+        let mut entry = entry(&provider);
+        if name == "slow drip" {
+            entry.timeout_s = 2.0;
+        }
         let metered =
             Arc::new(Metered::new(llm::open(&entry).unwrap(), &entry, Budget::default(), store.clone()).unwrap());
         let batch = [row("a", "CORNER COFFEE"), row("b", "SHELL 12"), row("c", "BLUE COFFEE")];
@@ -284,8 +287,7 @@ async fn asked(provider: &Provider, requests: usize) {
 async fn a_client_that_disconnects_stops_the_request_to_the_model() {
     let (store, database) = fresh_store().await;
     let provider = Provider::start(|_, _| Reaction::Drips).await;
-    let mut entry = entry(&provider);
-    entry.timeout_s = 60.0;
+    let entry = entry(&provider);
     let metered = Metered::new(llm::open(&entry).unwrap(), &entry, Budget::default(), store.clone()).unwrap();
     let taxonomy = Arc::new(taxonomy());
     let stage = Stage::new("few_shot", 0.82, Enrichment::None, Box::new(asking(Arc::new(metered))));
@@ -335,8 +337,7 @@ async fn an_outage_is_told_apart_and_the_rows_are_categorized_when_they_come_aga
 async fn whoever_hangs_up_stops_the_request_and_it_stays_booked() {
     let (store, _database) = fresh_store().await;
     let provider = Provider::start(|_, _| Reaction::Drips).await;
-    let mut entry = entry(&provider);
-    entry.timeout_s = 60.0;
+    let entry = entry(&provider);
     let metered = Arc::new(Metered::new(llm::open(&entry).unwrap(), &entry, Budget::default(), store.clone()).unwrap());
     let stage = asking(metered.clone());
     let batch = [row("a", "CORNER COFFEE")];
@@ -354,7 +355,6 @@ async fn hung_up(requests: usize, cache_written: Option<Decimal>) -> Decimal {
     let cut = move |number: usize, _: &Value| if number + 1 < requests { Reaction::Cuts } else { Reaction::Drips };
     let provider = Provider::start(cut).await;
     let mut entry = entry(&provider);
-    entry.timeout_s = 60.0;
     entry.prices[0].cache_written = cache_written;
     let metered = Metered::new(llm::open(&entry).unwrap(), &entry, Budget::default(), store.clone()).unwrap();
     let stage = asking(Arc::new(metered));
