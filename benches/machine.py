@@ -1,5 +1,6 @@
 """What the benchmarks here have in common: how quiet the machine is, programs that end in time, and medians."""
 
+import argparse
 import json
 import os
 import shutil
@@ -42,8 +43,15 @@ class Probe:
         )
 
 
+def there(path):
+    """A file, folder or program that a command names."""
+    if not os.path.exists(path) and not shutil.which(path):
+        raise argparse.ArgumentTypeError(f"{path} is not there")
+    return path
+
+
 def add_arguments(parser):
-    parser.add_argument("--probe", help="a program that prints how fast the machine is, or its source in C (cpu_probe.c)")
+    parser.add_argument("--probe", type=there, help="a program that prints how fast the machine is, or its source in C (cpu_probe.c)")
     parser.add_argument("--quiet", type=float, default=205, help="what the probe gives at least on a quiet machine")
 
 

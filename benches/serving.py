@@ -14,8 +14,6 @@ processes together, and drawn (benches/flame.py). Everything is bounded by --sec
 
 import argparse
 import concurrent.futures
-import csv
-import gzip
 import http.client
 import json
 import os
@@ -30,15 +28,16 @@ import time
 
 import flame
 import machine
+import texts
 
 START_WITHIN, ANSWER_WITHIN = 180, 60
 
 arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-arguments.add_argument("--txcat", default="target/release/txcat", help="the program")
-arguments.add_argument("--adapter", default="models/adapters/demo")
+arguments.add_argument("--txcat", default="target/release/txcat", type=machine.there, help="the program")
+arguments.add_argument("--adapter", default="models/adapters/demo", type=machine.there)
 arguments.add_argument("--precision", default="int8")
-arguments.add_argument("--encoder-dir", help="the base encoder's folder [default: the models folder's]")
-arguments.add_argument("--pool", default="eval/datasets/demo/pool.csv.gz", help="descriptor, amount, currency, direction")
+arguments.add_argument("--encoder-dir", type=machine.there, help="the base encoder's folder [default: the models folder's]")
+arguments.add_argument("--pool", default="eval/datasets/demo/pool.csv.gz", type=machine.there, help="descriptor, amount, currency, direction")
 arguments.add_argument("--rows", type=int, default=100, help="rows of a request")
 arguments.add_argument("--accounts", type=int, default=0, help="accounts that rows are spread over; 0 gives each row its own")
 arguments.add_argument("--clients", type=int, default=4, help="requests at a time at full load")
@@ -54,9 +53,8 @@ class Bodies:
     """Requests of rows that never came before."""
 
     def __init__(self):
-        reads = gzip.open if arguments.pool.endswith(".gz") else open
-        with reads(arguments.pool, "rt", encoding="utf-8") as file:
-            self.pool = list({row["descriptor"]: row for row in csv.DictReader(file)}.values())
+        pool = texts.rows(arguments.pool, ["descriptor", "amount", "currency", "direction"])
+        self.pool = list({row["descriptor"]: row for row in pool}.values())
         self.made = 0
 
     def next(self):

@@ -11,6 +11,9 @@ import argparse
 import csv
 import gzip
 import random
+import sys
+
+import machine
 
 FORMS = ["raw", "paid", "enriched"]
 
@@ -22,16 +25,23 @@ def two_digits(amount):
 
 def descriptions(path):
     """What ledger codes stand for: the columns code and description."""
-    with open(path, encoding="utf-8") as file:
-        return {row["code"]: row["description"].lower() for row in csv.DictReader(file)}
+    return {row["code"]: row["description"].lower() for row in rows(path, ["code", "description"])}
+
+
+def rows(path, columns):
+    """A CSV file's rows, plain or in gzip; it must have these columns."""
+    with (gzip.open if path.endswith(".gz") else open)(path, "rt", encoding="utf-8") as file:
+        read = csv.DictReader(file)
+        missing = [column for column in columns if column not in (read.fieldnames or [])]
+        if missing:
+            sys.exit(f"{path} has no column {', '.join(missing)}")
+        return list(read)
 
 
 def drawn(path, count, seed, form, ledger=None):
     """Texts and categories of rows drawn from a file, in an order drawn too."""
     words_of = descriptions(ledger) if ledger else {}
-    reads = gzip.open if path.endswith(".gz") else open
-    with reads(path, "rt", encoding="utf-8") as file:
-        pool = list(csv.DictReader(file))
+    pool = rows(path, ["descriptor", "category"] + ([] if form == "raw" else ["amount", "currency"]))
     places = set(random.Random(seed).sample(range(len(pool)), min(count, len(pool))))
     before, made = {}, []
     for place, row in enumerate(pool):
@@ -58,10 +68,10 @@ def text_of(row, form, words_of, usual):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows-of", required=True, metavar="FILE", help="a CSV file, plain or in gzip")
+    parser.add_argument("--rows-of", required=True, metavar="FILE", type=machine.there, help="a CSV file, plain or in gzip")
     parser.add_argument("--count", type=int, default=512)
     parser.add_argument("--form", default="raw", choices=FORMS)
-    parser.add_argument("--ledger", help="descriptions of ledger codes, for enriched texts")
+    parser.add_argument("--ledger", type=machine.there, help="descriptions of ledger codes, for enriched texts")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     if arguments.form == "enriched" and not arguments.ledger:
