@@ -25,7 +25,8 @@ const MOST_THREADS: u64 = 1_024;
 ///
 /// Of the encoder alone, loading and cutting into tokens are outside the clock, and the last line says nothing but
 /// the seconds (with --latency p50 and p99 in milliseconds), so that other engines can be measured beside it. An
-/// adapter is timed from descriptor to category, and reads a text that a batch has twice once. `--precision` takes `bf16`, or `f32`, the reference, instead of int8.
+/// adapter is timed from descriptor to category, and reads a text that a batch has twice once. `--precision` takes
+/// `bf16`, or `f32`, the reference, instead of int8. Of a longer text the first 96 tokens are read.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Options {
@@ -67,7 +68,7 @@ pub struct Forward {
     #[arg(long)]
     pub latency: bool,
 
-    /// Threads of the encoder, but for `f32`. [default: all cores, and 1 with --latency]
+    /// Threads of the encoder. [default: all cores, and 1 with --latency]
     #[arg(long, value_parser = RangedU64ValueParser::<usize>::new().range(1..=MOST_THREADS), conflicts_with = "adapter")]
     pub threads: Option<usize>,
 
@@ -189,7 +190,8 @@ fn tell(options: &Forward, mut times: Vec<Duration>, rows: usize) {
     let seconds = times.iter().sum::<Duration>().as_secs_f64();
     times.sort_unstable();
     let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize].as_secs_f64() * 1e3;
-    println!("{:.0} rows/s; p50 {:.3} ms and p99 {:.3} ms a batch", rows as f64 / seconds, at(0.5), at(0.99));
+    let unit = if options.latency { "row" } else { "batch" };
+    println!("{:.0} rows/s; p50 {:.3} ms and p99 {:.3} ms a {unit}", rows as f64 / seconds, at(0.5), at(0.99));
     if options.latency {
         println!("{:.4} {:.4}", at(0.5), at(0.99));
     } else {

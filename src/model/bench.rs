@@ -3,6 +3,7 @@
 //! What serves is the bank, and what trains is `train`; these are the parts of them that others can be measured beside.
 
 use std::{
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -25,37 +26,51 @@ const CLASSES: usize = 20;
 /// An encoder to be timed.
 pub struct Bench {
     reader: Reader,
-    reduced: Option<Arc<Model>>,
-    crew: Crew,
+    computes: Computes,
     layout: Layout,
     numbers: Vec<f32>,
     vectors: Vec<f32>,
 }
 
+/// Who multiplies.
+enum Computes {
+    Reduced { model: Arc<Model>, crew: Crew },
+    Exact(rayon::ThreadPool),
+}
+
 impl Bench {
-    /// Reads the base encoder, to be computed in a format or in `f32`.
-    ///
-    /// In a format `threads` says on how many threads; `f32` takes what rayon has.
+    /// Reads the base encoder, to be computed in a format or in `f32` on so many threads.
     ///
     /// # Errors
-    /// When a file is missing or malformed.
+    /// When a file is missing or malformed, or the threads can't be started.
     pub fn open(base: &BaseEncoder, format: Option<Format>, threads: usize) -> Result<Self, Error> {
         let reader = Reader::load(base)?;
-        let reduced = format.and_then(|format| Model::new(&reader.packed, format)).map(Arc::new);
+        let computes = match format.and_then(|format| Model::new(&reader.packed, format)) {
+            Some(model) => Computes::Reduced { model: Arc::new(model), crew: Crew::with(threads) },
+            None => {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+                Computes::Exact(pool.map_err(|source| Error::File {
+                    action: "start a thread for",
+                    path: PathBuf::from("bench"),
+                    source: std::io::Error::other(source),
+                })?)
+            }
+        };
         let layout = Layout::new(reader.packed.config(), Method::Head, &LoraOptions::default(), CLASSES);
         let numbers = vec![0.01; layout.len()];
-        Ok(Self { reader, reduced, crew: Crew::with(threads), layout, numbers, vectors: Vec::new() })
+        Ok(Self { reader, computes, layout, numbers, vectors: Vec::new() })
     }
 
     /// What computes, in words.
     #[must_use]
     pub fn engine(&self) -> String {
-        match &self.reduced {
-            Some(model) => {
-                format!("{} on {}, {} threads", model.format(), self.crew.instructions(), self.crew.threads())
+        let (computes, threads) = match &self.computes {
+            Computes::Reduced { model, crew } => {
+                (format!("{} on {}", model.format(), crew.instructions()), crew.threads())
             }
-            None => "f32".to_owned(),
-        }
+            Computes::Exact(pool) => ("f32".to_owned(), pool.current_num_threads()),
+        };
+        format!("{computes}, {threads} thread{}", if threads == 1 { "" } else { "s" })
     }
 
     /// Texts cut into tokens.
@@ -68,14 +83,14 @@ impl Bench {
 
     /// From tokens to the head's logits, all rows together.
     pub fn batch(&mut self, sequences: &[Vec<u32>]) -> Vec<Vec<f32>> {
-        match &self.reduced {
-            Some(model) => {
-                self.crew.pooled(model, &[infer::Group { adapter: None, sequences }], &mut self.vectors);
+        match &self.computes {
+            Computes::Reduced { model, crew } => {
+                crew.pooled(model, &[infer::Group { adapter: None, sequences }], &mut self.vectors);
                 let vectors = self.vectors.chunks_exact(model.hidden());
                 vectors.map(|vector| head(&self.layout, &self.numbers, vector)).collect()
             }
-            None => {
-                let vectors = pooled(&self.reader.packed, &[Group::new(None, sequences)]);
+            Computes::Exact(pool) => {
+                let vectors = pool.install(|| pooled(&self.reader.packed, &[Group::new(None, sequences)]));
                 vectors.iter().map(|vector| head(&self.layout, &self.numbers, vector)).collect()
             }
         }
@@ -84,13 +99,19 @@ impl Bench {
     /// Operations a second that the machine's products of the format reach at most, measured now; absent in `f32`.
     #[must_use]
     pub fn peak(&self) -> Option<f64> {
-        self.reduced.as_ref().map(|model| self.crew.peak(model.format()))
+        match &self.computes {
+            Computes::Reduced { model, crew } => Some(crew.peak(model.format())),
+            Computes::Exact(_) => None,
+        }
     }
 
     /// Operations in the linear layers for a token; absent in `f32`.
     #[must_use]
     pub fn operations(&self) -> Option<usize> {
-        self.reduced.as_ref().map(|model| model.operations())
+        match &self.computes {
+            Computes::Reduced { model, .. } => Some(model.operations()),
+            Computes::Exact(_) => None,
+        }
     }
 }
 

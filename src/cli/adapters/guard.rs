@@ -65,7 +65,12 @@ impl Guard {
                 let (mut facts, measured) = AdapterFacts::compared(&dir, &base, rows)?;
                 if keeps {
                     measured.iter().for_each(|measured| facts.dev.keep(measured.format, measured.adapter));
+                    let before = AdapterFacts::engine(&dir)?;
                     facts.keep(&dir)?;
+                    let after = AdapterFacts::engine(&dir)?;
+                    if before != after {
+                        eprintln!("{} keeps this: it was {before} and is {after}; register it anew", dir.display());
+                    }
                 }
                 compared.extend(measured.into_iter().map(|measured| OfFile { file: file.clone(), measured }));
             }

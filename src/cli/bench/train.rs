@@ -105,7 +105,6 @@ struct Timed {
 impl Train {
     pub(super) async fn run(self, settings: &Settings) -> anyhow::Result<()> {
         let read = read(&self.data, self.rows)?;
-        ensure!(!read.is_empty(), "{} has no rows", self.data.display());
         let of_dev = self.dev.as_deref().map(|path| self::read(path, usize::MAX)).transpose()?.unwrap_or_default();
         let names: BTreeSet<String> = read.iter().map(|(_, category)| category.clone()).collect();
         let (rows, dev_rows) = (read.len(), of_dev.len());
@@ -168,9 +167,11 @@ fn read(path: &Path, most: usize) -> anyhow::Result<Vec<(String, String)>> {
     ensure!(path.extension().is_none_or(|end| end != "gz"), "{} is compressed: unpack it first", path.display());
     let mut reader = csv::Reader::from_path(path).with_context(wrong)?;
     let rows: Vec<Row> = reader.deserialize().take(most).collect::<Result<_, _>>().with_context(wrong)?;
+    ensure!(!rows.is_empty(), "{} has no rows", path.display());
     let row = |(at, Row { text, descriptor, category })| {
-        let text = text.or(descriptor);
-        Ok((text.with_context(|| format!("row {} has no `text` and no `descriptor`", at + 1))?, category))
+        let at = at + 1;
+        ensure!(!category.is_empty(), "row {at} has no `category`");
+        Ok((text.or(descriptor).with_context(|| format!("row {at} has no `text` and no `descriptor`"))?, category))
     };
     rows.into_iter().enumerate().map(row).collect::<anyhow::Result<_>>().with_context(wrong)
 }
@@ -225,5 +226,12 @@ mod tests {
         assert_eq!(placed(rows, &names), Texts { texts: texts(&["B", "A", "C"]), classes: vec![1, 0, 1] });
         let unknown = placed(read(&data, 4).unwrap(), &names);
         assert_eq!(unknown.classes, [1, 0, 1, 2], "a category that nothing learns");
+        for (text, said) in
+            [("text,category\n", "has no rows"), ("text,category\nA,rent\nB,\n", "row 2 has no `category`")]
+        {
+            std::fs::write(&data, text).unwrap();
+            let error = format!("{:#}", read(&data, 9).unwrap_err());
+            assert!(error.contains(said), "{error}");
+        }
     }
 }

@@ -7,6 +7,7 @@
 use std::{
     io::{BufRead as _, BufReader},
     os::unix::process::CommandExt as _,
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -21,6 +22,7 @@ use nix::{
 };
 use serde_json::{Value, json};
 use sqlx::Connection as _;
+use tempfile::TempDir;
 use txcat::{access::Role, store::NewEvalRun};
 
 use super::{person, place, stands};
@@ -40,6 +42,8 @@ pub(super) enum Screen {
 pub(super) struct Browser {
     pub(super) client: Client,
     driver: Child,
+    /// Last, so that it goes when both have: what they leave behind.
+    _left: TempDir,
 }
 
 impl Drop for Browser {
@@ -53,11 +57,11 @@ impl Drop for Browser {
 }
 
 /// A driver, and the port it listens on. Of several that start at once, one may find its port taken: it tries again.
-fn driver() -> std::io::Result<(Child, u16)> {
+fn driver(temporary: &Path) -> std::io::Result<(Child, u16)> {
     for _ in 0..5 {
         let mut command = Command::new("chromedriver");
-        let mut driver =
-            command.arg("--port=0").process_group(0).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        command.arg("--port=0").env("TMPDIR", temporary).process_group(0);
+        let mut driver = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
         let port = lines.map_while(Result::ok).find_map(|line| {
             let (_, port) = line.split_once("successfully on port ")?;
@@ -73,7 +77,8 @@ fn driver() -> std::io::Result<(Child, u16)> {
 
 /// A browser; none where there is no driver, which is said.
 pub(super) async fn browser(screen: Screen, dark: bool) -> Option<Browser> {
-    let (driver, port) = match driver() {
+    let left = tempfile::tempdir().unwrap();
+    let (driver, port) = match driver(left.path()) {
         Ok(started) => started,
         Err(error) => {
             let required = std::env::var("TXCAT_BROWSER").is_ok_and(|value| value == "required");
@@ -97,7 +102,7 @@ pub(super) async fn browser(screen: Screen, dark: bool) -> Option<Browser> {
         .connect(&format!("http://127.0.0.1:{port}"))
         .await
         .expect("chromium does not start");
-    Some(Browser { client, driver })
+    Some(Browser { client, driver, _left: left })
 }
 
 impl Browser {
