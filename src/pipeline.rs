@@ -29,7 +29,7 @@ use crate::{
     },
     enrich::{self, Enricher},
     spans,
-    store::{self, AccountRule, AnswerSources, Decision, Ingested, RuleKey, Store, TransactionView},
+    store::{self, AnswerSources, Decision, Ingested, Rule, RuleKey, Store, TransactionView},
 };
 
 /// The lot by which accepted rows are drawn for an audit.
@@ -382,9 +382,9 @@ impl Pipeline {
         Ok(())
     }
 
-    async fn rules_of(&self, rows: &[EnrichedTransaction]) -> Result<HashMap<RuleKey, AccountRule>, Error> {
+    async fn rules_of(&self, rows: &[EnrichedTransaction]) -> Result<HashMap<RuleKey, Rule>, Error> {
         let asked: Vec<RuleKey> = rows.iter().map(rule_key).collect();
-        Ok(self.store.account_rules(&asked).await?)
+        Ok(self.store.rules_for(&asked).await?)
     }
 
     /// Why a person's eye is wanted, if it is.
@@ -455,7 +455,7 @@ pub struct Prepared<'a> {
     enriched: Vec<EnrichedTransaction>,
     groups: HashMap<AccountId, String>,
     stages: Vec<&'a Arc<Stage>>,
-    rules: HashMap<RuleKey, AccountRule>,
+    rules: HashMap<RuleKey, Rule>,
     keys: Vec<Option<remembered::Key>>,
     recalled: HashMap<remembered::Key, Prediction>,
 }
@@ -486,7 +486,7 @@ pub struct Said {
 struct Batch {
     enriched: Vec<EnrichedTransaction>,
     groups: HashMap<AccountId, String>,
-    rules: HashMap<RuleKey, AccountRule>,
+    rules: HashMap<RuleKey, Rule>,
     decisions: Vec<Decision>,
     failure: Option<categorize::Error>,
     sources: AnswerSources,

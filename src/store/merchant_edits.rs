@@ -117,7 +117,7 @@ pub struct MerchantEdited {
 struct Reached {
     row: Covered,
     becomes: String,
-    everywhere: bool,
+    becomes_by: DecidedBy,
 }
 
 /// A change that is carried out in a database transaction, but for the rows that it reaches.
@@ -346,7 +346,11 @@ async fn carry_out(
         MerchantChange::Categorize { direction, category } => {
             let rows = cover(tx, &names, direction.as_str(), None, "").await?;
             let becomes = category.as_str();
-            let rows = rows.into_iter().map(|row| Reached { row, becomes: becomes.to_owned(), everywhere: true });
+            let rows = rows.into_iter().map(|row| Reached {
+                row,
+                becomes: becomes.to_owned(),
+                becomes_by: DecidedBy::MerchantRule,
+            });
             Ok((names, rows.collect()))
         }
         MerchantChange::Merge { into } => {
@@ -432,7 +436,7 @@ async fn ruled(tx: &mut PgConnection, names: &Names) -> Result<Vec<Reached>, Err
             in_force.review_status,
             (review_items.transaction_id is not null) as "waited!",
             rule.category as "becomes!",
-            (rule.account_id is null) as "everywhere!"
+            rule.decided_by as "becomes_by!"
         from transactions
         join in_force on in_force.transaction_id = transactions.id
         left join review_items
@@ -453,28 +457,29 @@ async fn ruled(tx: &mut PgConnection, names: &Names) -> Result<Vec<Reached>, Err
     )
     .fetch_all(tx)
     .await?;
-    let reached = rows.into_iter().map(|row| Reached {
-        row: Covered {
-            transaction_id: row.transaction_id,
-            category: row.category,
-            decided_by: row.decided_by,
-            review_status: row.review_status,
-            waited: row.waited,
-        },
-        becomes: row.becomes,
-        everywhere: row.everywhere,
+    let reached = rows.into_iter().map(|row| {
+        Ok(Reached {
+            becomes_by: read(&row.becomes_by, "account_rules.decided_by")?,
+            row: Covered {
+                transaction_id: row.transaction_id,
+                category: row.category,
+                decided_by: row.decided_by,
+                review_status: row.review_status,
+                waited: row.waited,
+            },
+            becomes: row.becomes,
+        })
     });
-    Ok(reached.collect())
+    reached.collect()
 }
 
 /// The rows by what they become and whose word that is.
 fn by_outcome(rows: Vec<Reached>) -> Vec<(String, DecidedBy, Vec<Covered>)> {
     let mut groups: Vec<(String, DecidedBy, Vec<Covered>)> = Vec::new();
-    for Reached { row, becomes, everywhere } in rows {
-        let decided_by = if everywhere { DecidedBy::MerchantRule } else { DecidedBy::AccountRule };
-        match groups.iter_mut().find(|(category, by, _)| *category == becomes && *by == decided_by) {
+    for Reached { row, becomes, becomes_by } in rows {
+        match groups.iter_mut().find(|(category, by, _)| *category == becomes && *by == becomes_by) {
             Some((.., covered)) => covered.push(row),
-            None => groups.push((becomes, decided_by, vec![row])),
+            None => groups.push((becomes, becomes_by, vec![row])),
         }
     }
     groups

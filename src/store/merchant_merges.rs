@@ -49,14 +49,8 @@ pub(super) async fn names_of(tx: &mut PgConnection, key: &str) -> Result<Names, 
     let names = sqlx::query_as!(
         Names,
         r#"select
-            root.merchant as "merchant!",
-            root.merchant || array(
-                select merchant_merges.descriptor_key
-                from merchant_merges
-                where merchant_merges.root_key = root.merchant
-                order by merchant_merges.descriptor_key
-            ) as "keys!"
-        from (select merchant_key($1) as merchant) as root"#,
+            merchant_key($1) as "merchant!",
+            merchant_keys($1) as "keys!""#,
         key,
     )
     .fetch_one(tx)

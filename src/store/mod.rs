@@ -128,7 +128,7 @@ pub use review_trail::{ActionFilter, ReviewAction, Throughput};
 pub use review_undo::{UndoRefused, Undone};
 pub use review_views::SavedView;
 pub use reviews::{ReviewFilter, ReviewItem};
-pub use rules::{AccountRule, RuleKey, StandingRule};
+pub use rules::{Rule, RuleKey, StandingRule};
 pub use schema::SchemaCondition;
 pub use second_labels::LabelPair;
 pub use sessions::{NewSession, StoredSession};

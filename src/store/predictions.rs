@@ -5,7 +5,7 @@ use futures::FutureExt as _;
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 
-use super::{AccountRule, Error, Store, past_deadlocks};
+use super::{Error, Rule, Store, past_deadlocks};
 use crate::domain::{
     ConfidenceLevel, Prediction, ReviewReason, Slug, TransactionId,
     prediction::{Evidence, Scored},
@@ -23,7 +23,7 @@ pub struct Decision {
     /// The directory's merchant.
     pub merchant_id: Option<String>,
     /// The account rule that overrules the stage; its category comes into force.
-    pub rule: Option<AccountRule>,
+    pub rule: Option<Rule>,
     /// What the prediction's confidence promises, where that is known.
     pub level: Option<ConfidenceLevel>,
     /// Why a human's eye is wanted, if it is.
@@ -217,11 +217,7 @@ pub(super) async fn bring_into_force(
             row.id,
             row.posted_at,
             coalesce(rule.category, prediction.category),
-            case
-                when rule.id is null then 'stage'
-                when rule.account_id is null then 'merchant_rule'
-                else 'account_rule'
-            end,
+            coalesce(rule.decided_by, 'stage'),
             prediction.id,
             prediction.confidence,
             case when said.reason is null then 'accepted' else 'pending' end
@@ -248,9 +244,8 @@ pub(super) async fn bring_into_force(
         ) as row
         left join lateral (
             select
-                account_rules.id,
-                account_rules.account_id,
-                account_rules.category
+                account_rules.category,
+                account_rules.decided_by
             from account_rules
             where account_rules.id = prediction.rule_id
             offset 0

@@ -39,7 +39,7 @@ pub struct ReviewGroup {
 pub struct GroupFilter {
     /// In this queue.
     pub lane: Lane,
-    /// With this text in the key.
+    /// With this text in the key, or in the name that people gave the merchant.
     pub text: Option<String>,
     /// With a row that waits for this reason.
     pub reason: Option<ReviewReason>,
@@ -77,7 +77,11 @@ impl Store {
                 when $2 = 'escalated' then escalated_at is not null
                 else escalated_at is null and lane = $2
             end)
-            and ($3::text is null or group_key ilike '%' || $3 || '%')
+            and (
+                $3::text is null
+                or group_key ilike '%' || $3 || '%'
+                or group_key in (select groups_named($3))
+            )
             and (($4::text is null and $5::text is null) or exists (
                 select
                 from review_items
@@ -131,7 +135,11 @@ impl Store {
                     when $5 = 'escalated' then candidate.escalated_at is not null
                     else candidate.escalated_at is null and candidate.lane = $5
                 end)
-                and ($6::text is null or candidate.group_key ilike '%' || $6 || '%')
+                and (
+                    $6::text is null
+                    or candidate.group_key ilike '%' || $6 || '%'
+                    or candidate.group_key in (select groups_named($6))
+                )
                 and (($7::text is null and $8::text is null) or exists (
                     select
                     from review_items

@@ -16,7 +16,7 @@ use super::{
     events::tell_cause,
     merchant_edits::call,
     merchant_merges::{follow, lock_merges, names_of, regroup},
-    past_deadlocks, read, review_trail,
+    past_deadlocks, read, review_trail, reviews,
     taxonomy_migrations::left_since,
 };
 use crate::domain::ActionKind;

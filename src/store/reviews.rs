@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
+use sqlx::PgConnection;
 
 use super::{Cursor, Error, Store, TransactionView, past_deadlocks, read};
 use crate::domain::{AccountId, ReviewReason, Slug, TransactionId};
@@ -131,41 +132,54 @@ impl Store {
         )
         .fetch_all(&mut *tx)
         .await?;
-        let opened = sqlx::query!(
-            "insert into review_items (
-                transaction_id,
-                reason,
-                group_key,
-                doubt,
-                amount,
-                currency,
-                opened_at
-            )
-            select
-                transactions.id,
-                $2,
-                review_group_key($2, transactions.direction, transactions.descriptor_key, transactions.id),
-                1,
-                transactions.amount,
-                transactions.currency,
-                $3
-            from transactions
-            where transactions.id = any($1)
-            order by transactions.id
-            on conflict (transaction_id) do update set
-                reason = excluded.reason,
-                group_key = excluded.group_key,
-                doubt = excluded.doubt,
-                opened_at = excluded.opened_at,
-                resolved_at = null,
-                resolved_by = null",
-            &ours,
-            reason.as_str(),
-            now,
-        )
-        .execute(&mut *tx)
-        .await?;
+        let opened = open_items(&mut tx, &ours, reason, now).await?;
         tx.commit().await?;
-        Ok(opened.rows_affected())
+        Ok(opened)
     }
+}
+
+/// Puts those of the rows that wait into the queue, for one reason: how many.
+pub(super) async fn open_items(
+    tx: &mut PgConnection,
+    ids: &[String],
+    reason: ReviewReason,
+    now: DateTime<Utc>,
+) -> Result<u64, Error> {
+    let opened = sqlx::query!(
+        "insert into review_items (
+            transaction_id,
+            reason,
+            group_key,
+            doubt,
+            amount,
+            currency,
+            opened_at
+        )
+        select
+            transactions.id,
+            $2,
+            review_group_key($2, transactions.direction, transactions.descriptor_key, transactions.id),
+            case when $2 = 'rule_withdrawn' then 1 - coalesce(in_force.confidence, 0) else 1 end,
+            transactions.amount,
+            transactions.currency,
+            $3
+        from transactions
+        join in_force on in_force.transaction_id = transactions.id
+        where transactions.id = any($1)
+        and in_force.review_status = 'pending'
+        order by transactions.id
+        on conflict (transaction_id) do update set
+            reason = excluded.reason,
+            group_key = excluded.group_key,
+            doubt = excluded.doubt,
+            opened_at = excluded.opened_at,
+            resolved_at = null,
+            resolved_by = null",
+        ids,
+        reason.as_str(),
+        now,
+    )
+    .execute(tx)
+    .await?;
+    Ok(opened.rows_affected())
 }

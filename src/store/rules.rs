@@ -14,7 +14,7 @@ pub type RuleKey = (AccountId, DescriptorKey, Direction);
 
 /// "This account's rows with this key are that", or every account's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AccountRule {
+pub struct Rule {
     /// Its number, which [`Decision::rule`](super::Decision::rule) names.
     pub id: i64,
     /// What they are.
@@ -66,11 +66,7 @@ impl Store {
                 made_by,
                 made_at
             from account_rules
-            where descriptor_key in (
-                select merchant_key($1)
-                union all
-                select descriptor_key from merchant_merges where root_key = merchant_key($1)
-            )
+            where descriptor_key = any(merchant_keys($1))
             and retired_at is null
             order by
                 account_id nulls first,
@@ -102,7 +98,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails or holds what can't be read.
-    pub async fn account_rules(&self, keys: &[RuleKey]) -> Result<HashMap<RuleKey, AccountRule>, Error> {
+    pub async fn rules_for(&self, keys: &[RuleKey]) -> Result<HashMap<RuleKey, Rule>, Error> {
         let accounts: Vec<&str> = keys.iter().map(|(account, _, _)| account.as_str()).collect();
         let descriptors: Vec<&str> = keys.iter().map(|(_, key, _)| key.as_str()).collect();
         let directions: Vec<&str> = keys.iter().map(|(_, _, direction)| direction.as_str()).collect();
@@ -134,7 +130,7 @@ impl Store {
                     DescriptorKey::from_stored(&row.descriptor_key),
                     read(&row.direction, "account_rules.direction")?,
                 );
-                let rule = AccountRule { id: row.id, category: read(&row.category, "account_rules.category")? };
+                let rule = Rule { id: row.id, category: read(&row.category, "account_rules.category")? };
                 Ok((key, rule))
             })
             .collect()

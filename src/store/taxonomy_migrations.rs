@@ -7,9 +7,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{
-    AccountRule, Decision, Error, FirstJob, NewRecategorization, Store, read, read_some, recategorizations::plan_in,
-};
+use super::{Decision, Error, FirstJob, NewRecategorization, Rule, Store, read, read_some, recategorizations::plan_in};
 use crate::domain::{Becomes, Prediction, Provenance, Slug, TransactionId, prediction::TextHash};
 
 /// Where a run leads.
@@ -338,7 +336,7 @@ impl Store {
                     text: row.text,
                     merchant_id: row.merchant_id,
                     rule: match row.rule_id {
-                        Some(id) => Some(AccountRule { id, category: read(&row.in_force, "in_force.category")? }),
+                        Some(id) => Some(Rule { id, category: read(&row.in_force, "in_force.category")? }),
                         None => None,
                     },
                     level: read_some(row.confidence_level.as_deref(), "predictions.confidence_level")?,

@@ -211,15 +211,7 @@ impl Store {
             and ($5::timestamptz is null or transactions.posted_at < $5)
             and (
                 $6::text is null
-                or transactions.descriptor_key = any(
-                    array(
-                        select merchant_key($6)
-                        union all
-                        select descriptor_key
-                        from merchant_merges
-                        where root_key = merchant_key($6)
-                    )
-                )
+                or transactions.descriptor_key = any(merchant_keys($6))
             )
             and ($7::real is null or in_force.confidence >= $7)
             and ($8::timestamptz is null or (transactions.posted_at, transactions.id) < ($8, $9::text))

@@ -30,7 +30,7 @@ pub(in super::super) struct WorkQuery {
     #[serde(default)]
     #[param(value_type = Option<String>)]
     lane: Lane,
-    /// With this text in the group's key.
+    /// With this text in the group's key, or in the name that people gave its merchant.
     text: Option<String>,
     /// With a row that waits for this reason.
     #[param(value_type = Option<String>)]
@@ -62,7 +62,7 @@ pub(in super::super) struct NewClaim {
     #[serde(default)]
     #[schema(schema_with = codes::lane, required = false)]
     lane: Lane,
-    /// With this text in the group's key.
+    /// With this text in the group's key, or in the name that people gave its merchant.
     text: Option<String>,
     /// With a row that waits for this reason.
     #[schema(schema_with = codes::review_reason_or_null, required = false)]

@@ -26,7 +26,7 @@ pub(in super::super) struct ViewFilter {
     #[serde(default)]
     #[schema(schema_with = codes::lane, required = false)]
     pub(in super::super) lane: Lane,
-    /// With this text in the group's key.
+    /// With this text in the group's key, or in the name that people gave its merchant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in super::super) text: Option<String>,
     /// With a row that waits for this reason.

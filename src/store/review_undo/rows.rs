@@ -9,7 +9,9 @@ use sqlx::PgConnection;
 use super::{
     Error, count,
     review_trail::{Change, Held, note_changes},
+    reviews::open_items,
 };
+use crate::domain::ReviewReason;
 
 /// The rows that a decision changed, locked, and beside each the one that stands in its place now.
 pub(super) struct Changed {
@@ -237,9 +239,7 @@ async fn backs(tx: &mut PgConnection, rows: &Changed, decision: i64) -> Result<V
             end as category_back,
             case
                 when back.said then back.decided_by_before
-                when rule.id is null then 'stage'
-                when rule.account_id is null then 'merchant_rule'
-                else 'account_rule'
+                else coalesce(rule.decided_by, 'stage')
             end as "decided_by_back!",
             case
                 when back.waited or review_items.transaction_id is not null then 'pending'
@@ -306,43 +306,7 @@ pub(super) async fn go_back(
     .fetch_all(&mut *tx)
     .await?;
     let waiting: HashSet<String> = waiting.into_iter().collect();
-    let others: Vec<&str> = back.iter().filter(|id| !waiting.contains(*id)).map(String::as_str).collect();
-    sqlx::query!(
-        "insert into review_items (
-            transaction_id,
-            reason,
-            group_key,
-            doubt,
-            amount,
-            currency,
-            opened_at
-        )
-        select
-            transactions.id,
-            'rule_withdrawn',
-            review_group_key(
-                'rule_withdrawn', transactions.direction, transactions.descriptor_key, transactions.id
-            ),
-            1 - coalesce(in_force.confidence, 0),
-            transactions.amount,
-            transactions.currency,
-            $2
-        from transactions
-        join in_force on in_force.transaction_id = transactions.id
-        where transactions.id = any($1)
-        and in_force.review_status = 'pending'
-        order by transactions.id
-        on conflict (transaction_id) do update set
-            reason = excluded.reason,
-            group_key = excluded.group_key,
-            doubt = excluded.doubt,
-            opened_at = excluded.opened_at,
-            resolved_at = null,
-            resolved_by = null",
-        &others as &[&str],
-        now,
-    )
-    .execute(tx)
-    .await?;
+    let others: Vec<String> = back.iter().filter(|id| !waiting.contains(*id)).cloned().collect();
+    open_items(tx, &others, ReviewReason::RuleWithdrawn, now).await?;
     Ok(())
 }

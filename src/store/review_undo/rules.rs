@@ -162,11 +162,7 @@ pub(super) async fn leave(
         cross join lateral (
             select
                 coalesce(rule.category, followed.predicted) as category,
-                case
-                    when rule.id is null then 'stage'
-                    when rule.account_id is null then 'merchant_rule'
-                    else 'account_rule'
-                end as decided_by
+                coalesce(rule.decided_by, 'stage') as decided_by
         ) as becomes
         where (becomes.category, becomes.decided_by) is distinct from (followed.category, followed.decided_by)
         returning transaction_id"#,

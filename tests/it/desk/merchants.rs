@@ -290,6 +290,15 @@ async fn a_name_is_shown_found_and_taken_away_again() {
     assert_eq!(found["merchants"].as_array().unwrap().len(), 1);
     let page = app.get("/merchants/one?key=crnr%20plc").await.with(200);
     assert!(page.as_str().unwrap().contains("<h1 class=\"text\">Corner Place</h1>"));
+    // What waits of it is found by the name, too.
+    let waits = app.get("/v1/reviews/groups?text=corner%20p").await.with(200)["groups"].clone();
+    let taken =
+        app.post("/v1/reviews/claims", &json!({ "text": "corner p", "count": 9 })).await.with(200)["groups"].clone();
+    for groups in [waits, taken] {
+        let keys: Vec<&Value> = groups.as_array().unwrap().iter().map(|group| &group["group"]).collect();
+        assert_eq!(keys, ["debit:crnr plc"]);
+    }
+    assert!(app.get("/v1/reviews/groups?text=%25%20p").await.with(200)["groups"].as_array().unwrap().is_empty());
     // The name goes along to a merchant that has none, and comes back.
     let merged = edit(&app, "crnr plc", &json!({ "kind": "merge", "into": "grand hall" })).await;
     let name = async || app.get("/v1/merchants?days=3650&text=grand").await.with(200)["merchants"][0]["name"].clone();

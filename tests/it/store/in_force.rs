@@ -53,7 +53,7 @@ async fn a_correction_beats_an_imported_label_that_beats_a_rule_that_beats_the_s
 
     store.correct(&correction("old", "work_meals", CorrectionScope::AccountMerchant, 9)).await.unwrap().unwrap();
     let key = ("acc".parse().unwrap(), row("a", "acc", 1, "COFFEE BAR").descriptor.key().clone(), Direction::Debit);
-    let rule = store.account_rules(std::slice::from_ref(&key)).await.unwrap().remove(&key).unwrap();
+    let rule = store.rules_for(std::slice::from_ref(&key)).await.unwrap().remove(&key).unwrap();
     assert_eq!(rule.category, slug("work_meals"));
     store.record(&[Decision { rule: Some(rule.clone()), ..said("a", "groceries", 0.9) }], hour(10)).await.unwrap();
     assert_eq!(in_force(&store, "a").await, "work_meals by account_rule, accepted");
@@ -87,7 +87,7 @@ async fn a_rule_is_of_one_account_key_and_direction_and_the_latest_correction_se
     ] {
         store.correct(&correction("a", category, scope, 9)).await.unwrap().unwrap();
     }
-    let rules = store.account_rules(&asked).await.unwrap();
+    let rules = store.rules_for(&asked).await.unwrap();
     assert_eq!(rules.len(), 1);
     assert_eq!(rules[&asked[0]].category, slug("groceries"));
     // A text of codes alone has no key: a rule for it would catch every such row.
@@ -95,7 +95,7 @@ async fn a_rule_is_of_one_account_key_and_direction_and_the_latest_correction_se
     if codes.as_str().is_empty() {
         store.correct(&correction("b", "fees", CorrectionScope::AccountMerchant, 9)).await.unwrap().unwrap();
         assert_eq!(in_force(&store, "b").await, "fees by correction, reviewed");
-        assert!(store.account_rules(&[("acc".parse().unwrap(), codes, Direction::Debit)]).await.unwrap().is_empty());
+        assert!(store.rules_for(&[("acc".parse().unwrap(), codes, Direction::Debit)]).await.unwrap().is_empty());
     }
     assert!(store.correct(&correction("gone", "fees", CorrectionScope::Transaction, 9)).await.unwrap().is_none());
 }

@@ -30,7 +30,7 @@ async fn a_row_that_people_spoke_of_before_any_answer_goes_to_what_came_since() 
     let rule = correction("leaves a rule", "work_meals", CorrectionScope::AccountMerchant, 10);
     store.correct(&rule).await.unwrap().unwrap();
     let key = ("other".parse().unwrap(), rows[1].descriptor.key().clone(), Direction::Debit);
-    let rule = store.account_rules(std::slice::from_ref(&key)).await.unwrap().remove(&key);
+    let rule = store.rules_for(std::slice::from_ref(&key)).await.unwrap().remove(&key);
     let ruled = Decision { rule, ..said("ruled", "groceries", 0.9) };
     store.record(&[said("answered", "groceries", 0.9), ruled], hour(11)).await.unwrap();
     for of in ["answered", "ruled", "never"] {
