@@ -48,7 +48,7 @@ pub mod worker;
 #[command(name = "txcat", version, propagate_version = true)]
 pub struct Cli {
     /// Settings that every subcommand shares.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Settings of every command")]
     pub settings: Settings,
     /// What to do.
     #[command(subcommand)]
