@@ -66,7 +66,7 @@ impl Store {
                 made_by,
                 made_at
             from account_rules
-            where descriptor_key = any(merchant_keys($1))
+            where descriptor_key = any((select merchant_keys($1))::text[])
             and retired_at is null
             order by
                 account_id nulls first,

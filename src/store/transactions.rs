@@ -209,10 +209,7 @@ impl Store {
             and ($3::text is null or in_force.review_status = $3)
             and ($4::timestamptz is null or transactions.posted_at >= $4)
             and ($5::timestamptz is null or transactions.posted_at < $5)
-            and (
-                $6::text is null
-                or transactions.descriptor_key = any(merchant_keys($6))
-            )
+            and ($6::text is null or transactions.descriptor_key = any((select merchant_keys($6))::text[]))
             and ($7::real is null or in_force.confidence >= $7)
             and ($8::timestamptz is null or (transactions.posted_at, transactions.id) < ($8, $9::text))
             order by
